@@ -1,0 +1,127 @@
+"""The shape of one model: enough to count every parameter and every byte that training keeps.
+
+A model is an embedding, a run of blocks, a final norm and a head; a vision-language model has a tower and a projector
+before them. Blocks that repeat are written once with their count.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """One attention layer. Widths are numbers of features, not bytes."""
+
+    kind: Literal["gqa", "mla", "linear"]  # linear = gated delta net and its kin
+    heads: int
+    kv_heads: int
+    head_dim: int  # width of one query/key head (MLA: no-rope part + rope part)
+    value_dim: int  # width of one value head; = head_dim unless MLA
+    qkv_bias: bool = False
+    out_bias: bool = False
+    qk_norm: Literal["none", "head", "full"] = "none"  # per head (Qwen3) or over the whole projection (OLMo 2)
+    fused_qkv: bool = False  # one linear yields q, k and v (Phi-3, Falcon, GPT-NeoX)
+    output_gate: bool = False  # q_proj is twice as wide, half of it gates the output (Qwen3-Next)
+    softcap: bool = False  # attention logits pass through tanh (Gemma-2): eager attention only
+    sinks: bool = False  # one learned number per head (gpt-oss)
+    q_lora_rank: int = 0  # MLA: 0 = q is projected directly
+    kv_lora_rank: int = 0  # MLA
+    rope_dim: int = 0  # MLA: rope part of head_dim
+    conv_kernel: int = 0  # linear: width of the short convolution
+    key_heads: int = 0  # linear: heads of q and k (heads = heads of v)
+
+    @property
+    def q_width(self) -> int:
+        return self.heads * self.head_dim
+
+    @property
+    def kv_width(self) -> int:
+        return self.kv_heads * self.head_dim
+
+    @property
+    def out_width(self) -> int:
+        """Width of o_proj's input."""
+        return self.heads * self.value_dim
+
+
+@dataclass(frozen=True, slots=True)
+class Mlp:
+    """A dense feed-forward block."""
+
+    width: int
+    gated: bool = True
+    bias: bool = False
+    fused_gate_up: bool = False  # gate and up are one linear (Phi-3, GLM-4)
+
+
+@dataclass(frozen=True, slots=True)
+class Moe:
+    """A mixture-of-experts feed-forward block."""
+
+    experts: int
+    per_token: int
+    width: int  # of one routed expert
+    shared_width: int = 0  # all shared experts together; 0 = none
+    shared_gate: bool = False  # a linear of width 1 gates the shared expert (Qwen2-MoE)
+    router_bias: bool = False  # a bias in the router's linear
+    correction_bias: bool = False  # one number per expert outside the linear (DeepSeek-V3); a buffer, or frozen
+    expert_bias: bool = False  # gpt-oss
+    router_fp32: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One decoder layer."""
+
+    attention: Attention
+    ffn: Mlp | Moe
+    norms: int = 2  # 1 (parallel block), 2, or 4 (Gemma-2)
+    parallel: bool = False  # attention and MLP read the same normalised input (Falcon, Phi-2, GPT-J)
+
+
+@dataclass(frozen=True, slots=True)
+class Vision:
+    """The vision tower and what joins it to the language model."""
+
+    hidden: int
+    layers: int
+    heads: int
+    width: int  # of its MLP
+    patch_size: int
+    merge: int  # patches along one side that become one token
+    tower_parameters: int
+    projector_parameters: int
+    gated: bool = False
+    image_tokens: int = 0  # tokens of one image when the number is fixed; 0 = by pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """Dimensions of one decoder-only language model, with its vision tower where it has one."""
+
+    family: str  # transformers' model_type
+    hidden: int
+    vocab: int  # rows of the embedding and of lm_head, not the tokenizer's size
+    blocks: tuple[tuple[int, Block], ...]  # (count, block), in order
+    tied: bool
+    norm: Literal["rms", "layer"] = "rms"
+    norm_bias: bool = False
+    norm_weight: bool = True  # False: a norm without parameters (OLMo 1)
+    embedding_norm: bool = False  # a norm right after the embedding (Bloom)
+    final_norm: bool = True
+    head_bias: bool = False
+    learned_positions: int = 0  # rows of a learned position embedding
+    logit_softcap: bool = False
+    max_positions: int = 0  # 0 = unknown
+    vision: Vision | None = None
+    extra_parameters: int = 0  # parameters that no other field tells of; models.yaml says what they are
+
+    @property
+    def layers(self) -> int:
+        return sum(count for count, _ in self.blocks)
+
+    @property
+    def moe(self) -> bool:
+        return any(isinstance(block.ffn, Moe) for _, block in self.blocks)

@@ -1,0 +1,31 @@
+"""Every way mfc says no, each with the exit code a shell sees."""
+
+from __future__ import annotations
+
+
+class MfcError(Exception):
+    """A clear refusal. `str(error)` is the whole message; `exit_code` is what the process returns."""
+
+    exit_code = 2
+
+
+class SpecError(MfcError):
+    """The spec, or the command that was given, is wrong. The message says where, what and how to mend it."""
+
+
+class CannotFit(MfcError):
+    """No strategy that the spec allows fits the hardware."""
+
+    exit_code = 3
+
+
+class CannotExpress(MfcError):
+    """The target has no way to say what the plan says; the message names targets that can."""
+
+    exit_code = 4
+
+
+class FileInTheWay(MfcError):
+    """A file that mfc did not write, or that was edited by hand, stands where an output would go. It is kept."""
+
+    exit_code = 1

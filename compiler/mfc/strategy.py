@@ -1,0 +1,77 @@
+"""A strategy: every choice about one training run that memory, time or the result depends on, in neutral terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo"]
+Method = Literal["full", "lora", "qlora", "freeze"]
+Precision = Literal["bf16", "pure_bf16", "fp16", "fp32"]
+Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"]
+Offload = Literal["none", "cpu", "nvme"]
+AttentionKernel = Literal["flash", "sdpa", "eager"]
+Loss = Literal["plain", "fused"]
+
+
+@dataclass(frozen=True, slots=True)
+class Lora:
+    """Low-rank adapters. `targets` is all-linear, attention, mlp, or module names separated by commas."""
+
+    rank: int
+    alpha: float
+    dropout: float = 0.0
+    targets: str = "all-linear"
+    variant: Literal["lora", "rslora", "dora"] = "lora"
+    modules_to_save: tuple[str, ...] = ()  # trained whole beside the adapters: embed_tokens, lm_head
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """How the frozen base is stored. `pre` = the checkpoint is already quantised (gptq, awq, ...)."""
+
+    bits: int
+    kind: str = "nf4"  # nf4, fp4, int8, gptq, awq, aqlm, hqq, ...
+    double: bool = True
+    pre: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """Immutable; the planner's answer. Lengths are tokens, micro_batch is sequences (pairs in DPO) per GPU."""
+
+    task: Task
+    method: Method
+    precision: Precision
+    sharding: Sharding
+    world_size: int
+    max_length: int
+    micro_batch: int
+    gradient_accumulation: int
+    gradient_checkpointing: bool
+    attention: AttentionKernel
+    loss: Loss
+    optimizer: str  # adamw, adamw_8bit, paged_adamw_8bit, paged_adamw, adafactor, sgd, lion, galore, apollo, badam, ...
+    offload_optimizer: Offload = "none"
+    offload_parameters: Offload = "none"
+    sequence_parallel: int = 1
+    packing: bool = False
+    lora: Lora | None = None
+    quantization: Quantization | None = None
+    freeze_parts: tuple[str, ...] = ()  # vision, projector, language: parts of a multimodal model kept frozen
+    trainable_layers: int = 0  # method freeze: how many of the last blocks train
+    reference_model: bool = False  # a second, frozen copy of the model is held (DPO and KTO without adapters)
+
+    @property
+    def zero_stage(self) -> int:
+        """The DeepSpeed stage; full sharding counts as 3, plain data parallel as 0."""
+        return {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp2": 3}[self.sharding]
+
+    @property
+    def deepspeed(self) -> bool:
+        return self.sharding.startswith("zero")
+
+    @property
+    def sequences(self) -> int:
+        """Sequences that one micro-batch holds on the GPU: preference tasks run chosen and rejected together."""
+        return self.micro_batch * (2 if self.task in ("dpo", "orpo", "simpo", "reward") else 1)
