@@ -1,0 +1,83 @@
+"""A plan: the strategy that won, every decision with its reason, and what else was looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from mfc.problem import Problem
+from mfc.strategy import Strategy
+
+if TYPE_CHECKING:
+    from mfc.memory import Memory
+    from mfc.speed import Speed
+    from mfc.target import Profile
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """One value and why it is what it is. `rule` is a rule's id, `spec` for a pin, or `search`."""
+
+    field: str
+    value: Any
+    rule: str
+    because: str
+    source: str
+    pinned: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Warning:
+    """Advice that changes nothing; `id` is the rule's."""
+
+    id: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """A strategy that lost. `changes` are the fields in which it differs from the winner."""
+
+    changes: Mapping[str, Any]
+    upper_bytes: int
+    seconds_per_step: float
+    fits: bool
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxation:
+    """Spec edits after which a plan fits: `set` maps dotted spec paths to values."""
+
+    set: Mapping[str, Any]
+    upper_bytes: int
+    seconds_per_step: float
+    fits: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Complete and immutable. `values` holds every decided field by name, the strategy's and the recipe's alike."""
+
+    problem: Problem
+    profile: Profile
+    fits: bool
+    strategy: Strategy
+    values: Mapping[str, Any]
+    memory: Memory
+    speed: Speed
+    budget_bytes: int
+    trainable_parameters: int
+    decisions: Mapping[str, Decision]
+    warnings: tuple[Warning, ...] = ()
+    alternatives: tuple[Alternative, ...] = ()
+    rejected: Mapping[str, str] = field(default_factory=dict)  # rule id -> the reason it gave, first time
+    relaxations: tuple[Relaxation, ...] = ()
+    limited_by: str = ""  # gpu, host, load; empty when it fits
+    evaluated: int = 0  # strategies whose memory and time were computed
+    verified: bool = True  # False: native keys that may change memory were passed through
+
+    def because(self, *fields: str) -> str:
+        """The reasons of these fields, in one line."""
+        return "; ".join(dict.fromkeys(self.decisions[name].because for name in fields if name in self.decisions))

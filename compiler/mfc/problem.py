@@ -1,0 +1,81 @@
+"""A problem: a spec joined with the facts about its hardware and its model. Nothing in it is a choice of mfc's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mfc.catalog.architecture import Architecture
+from mfc.catalog.gpu import Gpu, Link
+from mfc.strategy import Quantization
+
+if TYPE_CHECKING:
+    from mfc.spec.models import Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Hardware:
+    """The machines of one run. All nodes are alike."""
+
+    gpu: Gpu
+    gpus_per_node: int
+    nodes: int
+    memory_bytes: int  # of one GPU, after what the user reserved for others
+    host_memory_bytes: int | None  # per node; None = unknown
+    intra: Link  # between the GPUs of a node
+    inter: Link | None  # between nodes
+    nvme: str | None = None  # folder on a fast local disk
+    cpu_cores: int | None = None  # per node
+    devices: tuple[int, ...] = ()  # which GPUs of the node, when the user names them
+
+    @property
+    def world_size(self) -> int:
+        return self.gpus_per_node * self.nodes
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """The model to train. `name` is what a framework is told to load: a Hub id or a local folder."""
+
+    name: str
+    architecture: Architecture
+    total_parameters: int
+    instruct: bool | None = None  # answers chats; None = unknown
+    quantized: Quantization | None = None  # the checkpoint itself is quantised
+    assumed: tuple[str, ...] = ()  # what was assumed about its dimensions
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is to be planned. `pins` and `ranges` are by plan field; `origin` says where in the spec each was set."""
+
+    spec: Spec
+    hardware: Hardware
+    model: Model
+    pins: Mapping[str, Any]
+    ranges: Mapping[str, tuple[int, int]]
+    origin: Mapping[str, str]
+
+
+# Where the spec holds each field that a plan may choose. The one table for reading pins, wording errors and writing edits.
+SPEC_PATHS: Mapping[str, str] = {
+    "method": "train.method",
+    "precision": "train.precision",
+    "lora_rank": "train.lora.rank",
+    "batch_size": "train.batch_size",
+    "max_length": "data.max_length",
+    "packing": "data.packing",
+    "sharding": "strategy.sharding",
+    "offload_optimizer": "strategy.offload.optimizer",
+    "offload_parameters": "strategy.offload.parameters",
+    "micro_batch": "strategy.micro_batch",
+    "gradient_checkpointing": "strategy.gradient_checkpointing",
+    "attention": "strategy.attention",
+    "loss": "strategy.loss",
+    "optimizer": "strategy.optimizer",
+    "sequence_parallel": "strategy.sequence_parallel",
+    "lora_alpha": "train.lora.alpha",
+    "learning_rate": "train.learning_rate",
+    "template": "data.template",
+}

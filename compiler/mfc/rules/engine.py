@@ -1,0 +1,97 @@
+"""Rules: small named functions over plan fields, and the order in which they apply.
+
+A rule reads the fields that its parameters name, as a pytest test names its fixtures. Its first docstring line is its
+statement, `source` is where it comes from, and its id is `<module>/<function>`. There are three kinds:
+
+- require: returns the reason why a combination is impossible, or None;
+- derive: returns `Value(value, because)` for the one field that it writes;
+- advise: returns a message that changes nothing, or None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """What a derive rule answers: the value and the numbers behind it."""
+
+    value: Any
+    because: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule. `function` takes the fields in `reads`, in that order."""
+
+    id: str
+    kind: Literal["require", "derive", "advise"]
+    statement: str
+    source: str
+    reads: tuple[str, ...]
+    writes: str  # the field a derive rule decides; empty for the other kinds
+    function: Callable[..., Any]
+
+
+def require(source: str) -> Callable[[Callable[..., str | None]], Rule]:
+    """Make a rule of a function that returns why its fields cannot go together, or None."""
+    return lambda function: _rule("require", function, source, "")
+
+
+def derive(writes: str, source: str) -> Callable[[Callable[..., Value]], Rule]:
+    """Make a rule of a function that decides the field `writes`; a pin in the spec goes before it."""
+    return lambda function: _rule("derive", function, source, writes)
+
+
+def advise(source: str) -> Callable[[Callable[..., str | None]], Rule]:
+    """Make a rule of a function that returns a warning, or None."""
+    return lambda function: _rule("advise", function, source, "")
+
+
+def _rule(kind: Literal["require", "derive", "advise"], function: Callable[..., Any], source: str, writes: str) -> Rule:
+    code = function.__code__
+    module = function.__module__.removesuffix(".rules").rpartition(".")[2]
+    return Rule(
+        id=f"{module}/{function.__name__.replace('_', '-')}",
+        kind=kind,
+        statement=(function.__doc__ or "").strip().partition("\n")[0],
+        source=source,
+        reads=code.co_varnames[: code.co_argcount],
+        writes=writes,
+        function=function,
+    )
+
+
+def schedule(rules: Sequence[Rule], known: Collection[str], choices: Sequence[str]) -> tuple[tuple[str, tuple[Rule, ...]], ...]:
+    """For each choice in order (and "" before the first): the rules that can run once it is made.
+
+    A derive rule comes as soon as what it reads is known, a require rule right after, so that the search prunes early.
+    Raises ValueError when two rules write one field, or when a rule reads what nothing provides.
+    """
+    writers: dict[str, Rule] = {}
+    for rule in rules:
+        if rule.writes and writers.setdefault(rule.writes, rule) is not rule:
+            raise ValueError(f"{rule.id} and {writers[rule.writes].id} both write {rule.writes}")
+    have, waiting = set(known), list(rules)
+    stages = []
+    for choice in ("", *choices):
+        if choice:
+            have.add(choice)
+        ready: list[Rule] = []
+        while runnable := [rule for rule in waiting if have.issuperset(rule.reads)]:
+            ready += sorted(runnable, key=lambda rule: rule.kind != "require")
+            have.update(rule.writes for rule in runnable if rule.writes)
+            waiting = [rule for rule in waiting if rule not in runnable]
+        stages.append((choice, tuple(ready)))
+    if waiting:
+        missing = sorted({name for rule in waiting for name in rule.reads} - have)
+        raise ValueError(f"{waiting[0].id} reads what nothing provides: {', '.join(missing)}")
+    return tuple(stages)
+
+
+def of_kind(rules: Iterable[Rule], kind: str) -> tuple[Rule, ...]:
+    """The rules of one kind, in order."""
+    return tuple(rule for rule in rules if rule.kind == kind)
