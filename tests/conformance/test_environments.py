@@ -1,0 +1,25 @@
+"""The oracle environment holds what its list says."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.conformance.environments import Environment, EnvironmentFailed, pinned
+
+LOOK = "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ('torch', 'transformers', 'peft')}))"
+
+
+@pytest.mark.framework
+def test_oracle_versions(oracle: Environment) -> None:
+    found = json.loads(oracle.run(["python", "-c", LOOK]).stdout)
+    assert {name: version.split("+")[0] for name, version in found.items()} == {
+        name: pinned("oracle")[name] for name in found
+    }
+
+
+@pytest.mark.framework
+def test_a_failing_command_says_what_failed(oracle: Environment) -> None:
+    with pytest.raises(EnvironmentFailed, match="no such wheel"):
+        oracle.run(["python", "-c", "raise SystemExit('no such wheel')"])
