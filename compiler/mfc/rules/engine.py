@@ -10,7 +10,7 @@ statement, `source` is where it comes from, and its id is `<module>/<function>`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -65,31 +65,30 @@ def _rule(kind: Literal["require", "derive", "advise"], function: Callable[..., 
     )
 
 
-def schedule(rules: Sequence[Rule], known: Collection[str], choices: Sequence[str]) -> tuple[tuple[str, tuple[Rule, ...]], ...]:
-    """For each choice in order (and "" before the first): the rules that can run once it is made.
+def schedule(rules: Sequence[Rule], stages: Sequence[Sequence[str]]) -> tuple[tuple[Rule, ...], ...]:
+    """For each stage, which provides some fields: the rules that can run once those are known, in a sound order.
 
-    A derive rule comes as soon as what it reads is known, a require rule right after, so that the search prunes early.
+    A derive rule comes as soon as what it reads is known, a require rule before it, so that the search prunes early.
     Raises ValueError when two rules write one field, or when a rule reads what nothing provides.
     """
     writers: dict[str, Rule] = {}
     for rule in rules:
         if rule.writes and writers.setdefault(rule.writes, rule) is not rule:
             raise ValueError(f"{rule.id} and {writers[rule.writes].id} both write {rule.writes}")
-    have, waiting = set(known), list(rules)
-    stages = []
-    for choice in ("", *choices):
-        if choice:
-            have.add(choice)
+    have: set[str] = set()
+    waiting, plan = list(rules), []
+    for provided in stages:
+        have.update(provided)
         ready: list[Rule] = []
         while runnable := [rule for rule in waiting if have.issuperset(rule.reads)]:
             ready += sorted(runnable, key=lambda rule: rule.kind != "require")
             have.update(rule.writes for rule in runnable if rule.writes)
             waiting = [rule for rule in waiting if rule not in runnable]
-        stages.append((choice, tuple(ready)))
+        plan.append(tuple(ready))
     if waiting:
         missing = sorted({name for rule in waiting for name in rule.reads} - have)
         raise ValueError(f"{waiting[0].id} reads what nothing provides: {', '.join(missing)}")
-    return tuple(stages)
+    return tuple(plan)
 
 
 def of_kind(rules: Iterable[Rule], kind: str) -> tuple[Rule, ...]:

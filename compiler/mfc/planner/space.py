@@ -1,0 +1,154 @@
+"""The space of strategies: one table of candidates, pruned by rules alone.
+
+Fields are chosen one after the other; as soon as the fields that a rule reads are known it is applied, so an impossible
+combination costs nothing further down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any
+
+from mfc.problem import Problem
+from mfc.rules.engine import Rule, schedule
+from mfc.target import Profile
+
+# Candidates when the spec leaves a field open, simplest first. `method` is lora unless the spec says auto.
+CANDIDATES: Mapping[str, tuple[Any, ...]] = {
+    "method": ("full", "lora", "qlora"),
+    "precision": ("bf16", "fp16", "fp32"),
+    "sharding": ("ddp", "zero1", "zero2", "zero3", "fsdp2"),
+    "offload_optimizer": ("none", "cpu", "nvme"),
+    "offload_parameters": ("none", "cpu", "nvme"),
+    "sequence_parallel": (1, 2, 4, 8),
+    "attention": ("sdpa", "flash", "eager"),
+    "loss": ("plain", "fused"),
+    "optimizer": ("adamw", "adamw_8bit"),
+    "gradient_checkpointing": (False, True),
+    "lora_rank": (16,),
+    "max_length": (2048,),
+    "micro_batch": (),  # every divisor of what one rank gets of the global batch
+}
+CHOICES = tuple(CANDIDATES)
+FACTS = ("problem", "spec", "hardware", "gpu", "model", "architecture", "profile", "task", "world_size", "budget_bytes")
+COSTS = ("upper_bytes", "host_bytes", "load_gpu_bytes", "load_host_bytes")
+ANSWER = ("strategy", "memory", "speed")
+
+Step = tuple[Rule, Callable[[Mapping[str, Any]], tuple[Any, ...]]]
+
+
+@dataclass(slots=True)
+class Rejections:
+    """What the rules said no to while a space was walked, first reason of each."""
+
+    by_rule: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)  # id -> (reason, choices read)
+    by_value: dict[tuple[str, Any], tuple[Rule, str]] = field(default_factory=dict)
+
+    def add(self, rule: Rule, reason: str, choice: str, env: Mapping[str, Any]) -> None:
+        self.by_rule.setdefault(rule.id, (reason, {name: env[name] for name in rule.reads if name in CANDIDATES}))
+        if choice:
+            self.by_value.setdefault((choice, env[choice]), (rule, reason))
+
+
+@lru_cache(maxsize=8)
+def stages(rules: tuple[Rule, ...]) -> tuple[tuple[Step, ...], ...]:
+    """The steps after the facts, after each choice, after the costs and after the answer."""
+    provided = (FACTS, *((name,) for name in CHOICES), COSTS, ANSWER)
+    return tuple(tuple((rule, _getter(rule.reads)) for rule in stage) for stage in schedule(rules, provided))
+
+
+def facts(problem: Problem, profile: Profile) -> dict[str, Any]:
+    """The fields that are known before anything is chosen."""
+    hardware, spec = problem.hardware, problem.spec
+    return {
+        "problem": problem,
+        "spec": spec,
+        "hardware": hardware,
+        "gpu": hardware.gpu,
+        "model": problem.model,
+        "architecture": problem.model.architecture,
+        "profile": profile,
+        "task": spec.train.task,
+        "world_size": hardware.world_size,
+        "budget_bytes": int(hardware.memory_bytes * (1 - spec.strategy.headroom)),
+    }
+
+
+def domain(name: str, problem: Problem, env: Mapping[str, Any]) -> Sequence[Any]:
+    """The candidates of one field: its pin, the values of its range with the greatest first, or the table's."""
+    if name in problem.pins:
+        return (problem.pins[name],)
+    if name == "micro_batch":
+        low, high = problem.ranges.get(name, (1, env["batch_size"]))
+        share = max(env["batch_size"] * env["sequence_parallel"] // env["world_size"], 1)
+        return [size for size in range(low, min(high, share) + 1) if share % size == 0]
+    if name in problem.ranges:
+        low, high = problem.ranges[name]
+        step = 256 if name == "max_length" else 8
+        return [high, *range((high - 1) // step * step, low, -step), *((low,) if low < high else ())]
+    return CANDIDATES[name]
+
+
+def walk(
+    problem: Problem, start: Mapping[str, Any], rules: tuple[Rule, ...], fixed: Mapping[str, Any], out: Rejections
+) -> Iterator[dict[str, Any]]:
+    """Every assignment of all choices but micro_batch that the rules allow, given the facts in `start`.
+
+    `fixed` narrows single fields to one value. What the rules refuse is noted in `out`.
+    """
+    steps = stages(rules)
+    env = dict(start)
+    if apply(steps[0], env, problem.pins, "", out):
+        yield from _expand(problem, steps, fixed, env, 0, out)
+
+
+def micro_batches(
+    problem: Problem, env: Mapping[str, Any], rules: tuple[Rule, ...], out: Rejections
+) -> Iterator[dict[str, Any]]:
+    """The assignment completed by each micro-batch that the rules allow."""
+    steps = stages(rules)[len(CHOICES)]
+    for size in domain("micro_batch", problem, env):
+        child = {**env, "micro_batch": size}
+        if apply(steps, child, problem.pins, "micro_batch", out):
+            yield child
+
+
+def apply(steps: Sequence[Step], env: dict[str, Any], pins: Mapping[str, Any], choice: str, out: Rejections) -> bool:
+    """Run the rules of one stage on `env`, filling what they derive. False when one refuses."""
+    for rule, read in steps:
+        if rule.kind == "derive":
+            env[rule.writes] = pins[rule.writes] if rule.writes in pins else rule.function(*read(env)).value
+        elif rule.kind == "require":
+            reason = rule.function(*read(env))
+            if reason is not None:
+                out.add(rule, reason, choice, env)
+                return False
+    return True
+
+
+def _expand(
+    problem: Problem,
+    steps: Sequence[Sequence[Step]],
+    fixed: Mapping[str, Any],
+    env: dict[str, Any],
+    depth: int,
+    out: Rejections,
+) -> Iterator[dict[str, Any]]:
+    name = CHOICES[depth]
+    if name == "micro_batch":
+        yield env
+        return
+    for value in (fixed[name],) if name in fixed else domain(name, problem, env):
+        child = {**env, name: value}
+        if apply(steps[depth + 1], child, problem.pins, name, out):
+            yield from _expand(problem, steps, fixed, child, depth + 1, out)
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    if len(names) == 1:
+        (name,) = names
+        return lambda env: (env[name],)
+    return itemgetter(*names) if names else lambda env: ()
