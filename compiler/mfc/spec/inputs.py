@@ -1,0 +1,172 @@
+"""What a run is made of: the model, the machines, the data."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from mfc.spec.values import (
+    BANDWIDTH,
+    CAPABILITY,
+    EVALUATION,
+    Auto,
+    AutoBandwidth,
+    AutoCount,
+    AutoFlag,
+    AutoPositive,
+    AutoSize,
+    Count,
+    CountOrRange,
+    Indices,
+    Positive,
+    Range,
+    Size,
+    Text,
+    also,
+    refuse,
+)
+
+Format = Literal["auto", "alpaca", "sharegpt", "messages", "text", "preference", "prompt"]
+
+
+class Section(BaseModel):
+    """A mapping of the spec: immutable, and closed to keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+class ModelSpec(Section):
+    """The model to train. Short form: the id alone."""
+
+    id: Text = Field(description="Hub id such as Qwen/Qwen2.5-7B-Instruct, or the path of a local model.")
+    config: Text | None = Field(
+        default=None, description="Path of a Hugging Face config.json with the dimensions of a model mfc does not know."
+    )
+    revision: Text | None = Field(default=None, description="Branch, tag or commit on the hub.")
+    adapter: Text | None = Field(default=None, description="Path or hub id of an adapter to start from.")
+    adapter_mode: Literal["continue", "merge"] = Field(
+        default="continue", description="continue: train the adapter on; merge: add it to the weights first."
+    )
+    quantized: Literal["auto", "none", "gptq", "awq", "aqlm", "hqq", "eetq", "bnb", "fp8", "mxfp4"] = Field(
+        default="auto", description="How the checkpoint is stored already. auto: as the model's config says."
+    )
+
+
+class GpuSpec(Section):
+    """A GPU by its catalogue name, with facts that replace the catalogue's. Short form: the name alone."""
+
+    name: Text = Field(description="Catalogue name in any usual spelling: RTX 4090, A100-80G, H100 SXM. See mfc gpus.")
+    memory: AutoSize = Field(default="auto", description="Memory as the driver reports it, with a unit: 24GiB.")
+    capability: Annotated[tuple[int, int] | Auto, also(CAPABILITY, "auto")] = Field(
+        default="auto", description="CUDA compute capability: 8.6."
+    )
+    bf16: AutoFlag = Field(default="auto", description="Whether its tensor cores work in bf16.")
+    fp16: AutoFlag = Field(default="auto", description="Whether its tensor cores work in fp16.")
+    fp8: AutoFlag = Field(default="auto", description="Whether its tensor cores work in fp8.")
+    flash_attention: AutoFlag = Field(default="auto", description="Whether FlashAttention-2 has kernels for it.")
+    tflops: AutoPositive = Field(default="auto", description="Dense peak in its best 16-bit precision, TFLOP/s.")
+    memory_bandwidth: AutoBandwidth = Field(default="auto", description="Memory bandwidth with a unit: 1008GB/s.")
+
+
+class InterconnectSpec(Section):
+    """How the GPUs talk. Short form: the link within a node alone."""
+
+    intra: Annotated[str | float, also(BANDWIDTH, "auto", "pcie", "pcie3", "pcie4", "pcie5", "nvlink", "xgmi")] = Field(
+        default="auto",
+        description="Link within a node: its name, or its bandwidth per GPU and direction such as 300GB/s.",
+    )
+    inter: AutoBandwidth = Field(
+        default="auto", description="Bandwidth of one node to the others: 25Gbps, 400Gb/s. Needed when nodes > 1."
+    )
+
+
+class HardwareSpec(Section):
+    """The machines, all alike. Short form: a count and a GPU, such as 4x RTX 4090."""
+
+    gpu: GpuSpec = Field(description="The kind of GPU.")
+    count: Count = Field(default=1, description="GPUs per node.")
+    nodes: Count = Field(default=1, description="Number of machines.")
+    devices: Indices = Field(default=(), description="Which GPUs of each node to use: [0, 1]. Empty: all of them.")
+    gpu_reserved: Size = Field(default=0, description="Memory of each GPU that others use, with a unit: 2GiB.")
+    host_memory: AutoSize = Field(
+        default="auto", description="Your share of one node's RAM: 256GiB. auto: unknown, so nothing is offloaded."
+    )
+    cpu_cores: AutoCount = Field(default="auto", description="Your share of one node's CPU cores.")
+    interconnect: InterconnectSpec = Field(default_factory=InterconnectSpec, description="How the GPUs talk.")
+    nvme: Text | None = Field(default=None, description="Folder on a local NVMe disk; naming it allows offload to it.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _count_devices(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("devices") and "count" not in value:
+            return {**value, "count": len(value["devices"])}
+        return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> "HardwareSpec":
+        if self.devices and len(self.devices) != self.count:
+            raise refuse(f"count is {self.count}, but devices lists {len(self.devices)} GPUs", at="count")
+        if self.nodes > 1 and self.interconnect.inter == "auto":
+            raise refuse(
+                f"with {self.nodes} nodes, interconnect needs the bandwidth between them: "
+                "interconnect: {inter: 25Gbps}",
+                at="nodes",
+            )
+        return self
+
+
+class DatasetSpec(Section):
+    """One data set: a file or a set on the hub. Short form: the path alone."""
+
+    path: Text | None = Field(default=None, description="Path of a file (json, jsonl, parquet, csv, txt) or a folder.")
+    hub: Text | None = Field(default=None, description="Id of a data set on the hub.")
+    format: Format = Field(default="auto", description="Layout of the rows. auto: data.format, else what task means.")
+    weight: Positive = Field(default=1.0, description="Share of this set in the mix, relative to the others.")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "DatasetSpec":
+        if (self.path is None) == (self.hub is None):
+            raise refuse("a data set is either a path or a hub id: give one of path and hub")
+        return self
+
+
+class ImageSpec(Section):
+    """Images in the data of a vision-language model."""
+
+    max_pixels: AutoCount = Field(default="auto", description="Larger images are scaled down to this many pixels.")
+    per_sample: AutoCount = Field(default="auto", description="The most images that one sample holds.")
+
+
+class DataSpec(Section):
+    """What to train on; needed to compile, not to plan. Short form: the path of a file."""
+
+    train: tuple[DatasetSpec, ...] = Field(default=(), description="One or several data sets to train on.")
+    format: Format = Field(default="auto", description="Layout of data sets that do not name their own.")
+    eval: Annotated[float | str | None, EVALUATION] = Field(
+        default=None, description="What to evaluate on: a share of the training data (2%), the path of a file, or none."
+    )
+    template: Text = Field(default="auto", description="Chat template. auto: the model's own.")
+    max_length: CountOrRange = Field(
+        default="auto", description="Longest sequence in tokens. A range: the longest that fits."
+    )
+    overlong: Literal["truncate", "drop"] = Field(
+        default="truncate", description="What happens to samples longer than max_length."
+    )
+    mean_length: AutoCount = Field(default="auto", description="Mean length of a sample in tokens, when known.")
+    packing: AutoFlag = Field(default="auto", description="Whether several samples share one row of max_length tokens.")
+    image: ImageSpec = Field(default_factory=ImageSpec, description="Images, for vision-language models.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spread_format(cls, value: Any) -> Any:
+        """Data sets that name no format have the common one."""
+        if not isinstance(value, dict) or "format" not in value or not isinstance(value.get("train"), (list, tuple)):
+            return value
+        common = {"format": value["format"]}
+        return {**value, "train": [{**common, **item} if isinstance(item, dict) else item for item in value["train"]]}
+
+    @model_validator(mode="after")
+    def _agree(self) -> "DataSpec":
+        longest = self.max_length.max if isinstance(self.max_length, Range) else self.max_length
+        if isinstance(longest, int) and isinstance(self.mean_length, int) and self.mean_length > longest:
+            raise refuse(f"mean_length {self.mean_length} is above max_length {longest}", at="mean_length")
+        return self

@@ -1,0 +1,124 @@
+"""The spec language, version 1: its one definition. `Spec` is the whole; its parts are in `inputs` and `training`.
+
+A field holds "auto" (mfc decides), a plain value (a pin), or a `Range` (room). Quantities are plain numbers already:
+bytes as int, bytes per second and fractions as float. Short forms have been expanded before (see `short`).
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from mfc.spec.inputs import (
+    DatasetSpec,
+    DataSpec,
+    GpuSpec,
+    HardwareSpec,
+    ImageSpec,
+    InterconnectSpec,
+    ModelSpec,
+    Section,
+)
+from mfc.spec.training import (
+    LoraSpec,
+    OffloadSpec,
+    OptimSpec,
+    PreferenceSpec,
+    QuantizationSpec,
+    RolloutSpec,
+    StrategySpec,
+    TrainSpec,
+)
+from mfc.spec.values import FILES, NATIVE, PACKAGES, Count, Range, Text, also, refuse, whole
+
+__all__ = [
+    "DataSpec",
+    "DatasetSpec",
+    "GpuSpec",
+    "HardwareSpec",
+    "ImageSpec",
+    "InterconnectSpec",
+    "LoraSpec",
+    "ModelSpec",
+    "OffloadSpec",
+    "OptimSpec",
+    "PreferenceSpec",
+    "QuantizationSpec",
+    "Range",
+    "RolloutSpec",
+    "RunSpec",
+    "Section",
+    "Spec",
+    "StrategySpec",
+    "TargetSpec",
+    "TrainSpec",
+]
+
+
+class RunSpec(Section):
+    """What the run writes, and when."""
+
+    output_dir: Text = Field(default="output", description="Folder for checkpoints, seen from where the run starts.")
+    existing: Literal["fail", "resume", "overwrite"] = Field(
+        default="fail", description="What to do when output_dir holds checkpoints already."
+    )
+    save_every: Annotated[int | str, also(whole(1), "epoch")] = Field(
+        default="epoch", description="Optimizer steps between checkpoints (and evaluations), or epoch."
+    )
+    keep: Count = Field(default=2, description="Checkpoints to keep; older ones are deleted.")
+    log_every: Count = Field(default=10, description="Optimizer steps between log lines.")
+    report_to: Literal["none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"] = Field(
+        default="none", description="Where metrics are sent."
+    )
+
+
+class TargetSpec(Section):
+    """One framework to compile for."""
+
+    version: Text = Field(default="auto", description="Version of the framework. auto: the newest that mfc knows.")
+    packages: Annotated[dict[str, str | None], PACKAGES] = Field(
+        default={}, description="Installed packages and their versions, when known; null: not installed."
+    )
+    out: Text | None = Field(default=None, description="Output folder, relative to the spec.")
+    extra: Annotated[dict[str, Any], NATIVE] = Field(
+        default={}, description="Keys of the framework itself, passed on and checked by its contract."
+    )
+    extra_unchecked: Annotated[dict[str, Any], NATIVE] = Field(
+        default={}, description="Keys of the framework that are newer than the contract; passed on unchecked."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> "TargetSpec":
+        if twice := sorted(self.extra.keys() & self.extra_unchecked.keys()):
+            raise refuse(f'"{twice[0]}" is in extra and in extra_unchecked', at=f"extra_unchecked.{twice[0]}")
+        return self
+
+
+class Spec(Section):
+    """A fine-tuning run, said once for every framework. Only model and hardware are required."""
+
+    mfc: Annotated[Literal[1], whole(1, 1)] = Field(default=1, description="Version of this language.")
+    extends: Annotated[tuple[str, ...], FILES] = Field(
+        default=(), description="Specs to build on, relative to this file; this one's keys win. Merged when loaded."
+    )
+    model: ModelSpec = Field(description="The model to train: a hub id, or a mapping.")
+    hardware: HardwareSpec = Field(description="The machines: 4x RTX 4090, or a mapping.")
+    data: DataSpec = Field(default_factory=DataSpec, description="What to train on: a path, or a mapping.")
+    train: TrainSpec = Field(default_factory=TrainSpec, description="The recipe: what decides the result.")
+    strategy: StrategySpec = Field(default_factory=StrategySpec, description="Memory and time; all auto by default.")
+    run: RunSpec = Field(default_factory=RunSpec, description="Checkpoints and logs.")
+    objective: Literal["speed", "memory"] = Field(
+        default="speed", description="What to make best among the plans that fit."
+    )
+    targets: dict[str, TargetSpec] = Field(
+        default={}, description="Frameworks to compile for: a list of names, or a mapping with settings for each."
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Spec":
+        for part in ("optimizer", "parameters"):
+            if getattr(self.strategy.offload, part) == "nvme" and self.hardware.nvme is None:
+                raise refuse("offload to nvme needs hardware.nvme, the folder to use", at=f"strategy.offload.{part}")
+        gpus, world = self.train.rollout.gpus, self.hardware.count * self.hardware.nodes
+        if isinstance(gpus, int) and gpus >= world:
+            raise refuse(f"keeping {gpus} of {world} GPUs for vLLM leaves none to train on", at="train.rollout.gpus")
+        return self

@@ -1,0 +1,89 @@
+"""Quantities as people write them, read into plain numbers: bytes, bytes per second, fractions, counts of GPUs.
+
+Every parser takes what the YAML held and raises ValueError, whose text says what may be written instead.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+_SIZES = {
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+    # A bare letter is binary, as GPU makers and nvidia-smi mean it: 24G is 24 GiB.
+    "K": 2**10,
+    "M": 2**20,
+    "G": 2**30,
+    "T": 2**40,
+}
+_PREFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2.0**10, "MI": 2.0**20, "GI": 2.0**30}
+
+_NUMBER = r"(\d{1,15}(?:\.\d{1,15})?|\.\d{1,15})"
+SIZE_PATTERN = rf"^{_NUMBER}\s*([KMGTkmgt]?[iI]?[bB]|[KMGTkmgt])$"
+BANDWIDTH_PATTERN = rf"^{_NUMBER}\s*([KMGTkmg]?i?)(bps|b/s|bit/s|B/s|Bps)$"
+PERCENT_PATTERN = rf"^{_NUMBER}\s*%$"
+_GPUS = re.compile(r"^(?:(\d{1,6})\s*[xX×]\s*)?(?:(\d{1,6})\s*[xX×]\s*)?(\S.*?)(?:\s+[xX×]\s*(\d{1,6}))?$")
+
+SIZE = "a size with a unit: KiB, MiB, GiB, TiB (binary; G means GiB) or KB, MB, GB, TB (decimal), such as 24GiB"
+BANDWIDTH = "a bandwidth with a unit: Gbps or Gb/s (bits), GB/s (bytes), with K, M, G or T, such as 25Gbps"
+FRACTION = "a percentage such as 5%, or a fraction such as 0.05"
+GPUS = "a count and a GPU, such as 4x RTX 4090"
+
+
+@dataclass(frozen=True, slots=True)
+class Gpus:
+    """`nodes` machines with `count` GPUs of one kind in each."""
+
+    nodes: int
+    count: int
+    name: str
+
+
+def size(value: object) -> int:
+    """Bytes of "24GiB" (binary), "24GB" (decimal) or "24G" (binary, as on a GPU's box)."""
+    match = re.match(SIZE_PATTERN, value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(SIZE)
+    return round(float(match[1]) * _SIZES[match[2].upper()])
+
+
+def bandwidth(value: object) -> float:
+    """Bytes per second of "25Gbps" or "400Gb/s" (bits) or "12.5GB/s" (bytes). Never zero."""
+    match = re.match(BANDWIDTH_PATTERN, value.strip()) if isinstance(value, str) else None
+    if match is None or not float(match[1]):
+        raise ValueError(BANDWIDTH)
+    per_second = float(match[1]) * _PREFIXES[match[2].upper()]
+    return per_second if match[3].startswith("B") else per_second / 8
+
+
+def fraction(value: object) -> float:
+    """A number from 0 to 1 of "5%" or 0.05."""
+    result = math.nan
+    if isinstance(value, str) and (match := re.match(PERCENT_PATTERN, value.strip())):
+        result = float(match[1]) / 100
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
+        result = float(value)
+    if not 0 <= result <= 1:
+        raise ValueError(FRACTION)
+    return result
+
+
+def gpus(value: object) -> Gpus:
+    """Count and name of "4x RTX 4090", "8xA100-80G", "A100-80G x8", "T4"; with nodes first, "2x 8x H100"."""
+    match = _GPUS.match(value.strip()) if isinstance(value, str) else None
+    if match is None or (match[1] and match[4]):
+        raise ValueError(GPUS)
+    first, second, name, last = match.groups()
+    nodes, count = (int(first), int(second)) if second else (1, int(first or last or 1))
+    if not nodes or not count:
+        raise ValueError(GPUS)
+    return Gpus(nodes, count, name)

@@ -1,0 +1,211 @@
+"""How to train: the recipe, which changes results, and the strategy, which changes only memory and time."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from mfc.spec.inputs import Section
+from mfc.spec.values import (
+    BETAS,
+    NAMES,
+    Auto,
+    AutoCount,
+    AutoFlag,
+    AutoFraction,
+    AutoNumber,
+    AutoPositive,
+    Count,
+    CountOrRange,
+    Flag,
+    Fraction,
+    Names,
+    Number,
+    Positive,
+    Text,
+    Whole,
+    also,
+    refuse,
+    words,
+)
+
+PREFERENCE_TASKS = ("dpo", "kto", "orpo", "simpo")
+ROLLOUT_TASKS = ("ppo", "grpo")
+
+
+class LoraSpec(Section):
+    """Low-rank adapters, for methods lora and qlora."""
+
+    rank: CountOrRange = Field(default="auto", description="Rank of the adapters. A range: the highest that fits.")
+    alpha: AutoPositive = Field(default="auto", description="Scale of the adapters. auto: twice the rank.")
+    dropout: Fraction = Field(default=0.0, description="Dropout before the adapters: 0.05.")
+    targets: Annotated[str | tuple[str, ...], also(NAMES, "all-linear", "attention", "mlp")] = Field(
+        default="all-linear", description="Layers that get adapters: all-linear, attention, mlp, or a list of names."
+    )
+    variant: Literal["lora", "rslora", "dora"] = Field(default="lora", description="Kind of adapter.")
+    modules_to_save: Names = Field(default=(), description="Modules trained whole beside the adapters: [lm_head].")
+
+
+class QuantizationSpec(Section):
+    """How the frozen base is stored, for method qlora."""
+
+    bits: Literal[4, 8] = Field(default=4, description="Bits per weight.")
+    kind: Literal["auto", "nf4", "fp4", "int8", "hqq", "eetq"] = Field(
+        default="auto", description="Number format. auto: nf4 for 4 bits, int8 for 8."
+    )
+    double: Flag = Field(default=True, description="Whether the scales of nf4 and fp4 are quantised as well.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> "QuantizationSpec":
+        widths = {"nf4": (4,), "fp4": (4,), "int8": (8,), "eetq": (8,)}.get(self.kind, (4, 8))
+        if self.bits not in widths:
+            raise refuse(f"kind {self.kind} has {widths[0]} bits, not {self.bits}", at="kind")
+        return self
+
+
+class OptimSpec(Section):
+    """The rest of the recipe; every target is told all of it."""
+
+    schedule: Literal["cosine", "linear", "constant", "polynomial", "inverse_sqrt"] = Field(
+        default="cosine", description="How the learning rate falls after the warm-up."
+    )
+    warmup: Fraction = Field(default=0.03, description="Share of the steps in which the learning rate rises: 3%.")
+    weight_decay: Number = Field(default=0.0, description="Decoupled weight decay.")
+    max_grad_norm: Number = Field(default=1.0, description="Norm to which gradients are clipped; 0: not clipped.")
+    betas: Annotated[tuple[float, float], BETAS] = Field(default=(0.9, 0.999), description="Adam's decay rates.")
+    epsilon: Positive = Field(default=1e-8, description="Adam's epsilon.")
+    seed: Whole = Field(default=42, description="Seed of data order, adapters and dropout.")
+
+
+class PreferenceSpec(Section):
+    """Tasks dpo, kto, orpo and simpo."""
+
+    beta: AutoPositive = Field(default="auto", description="Strength of the pull to the reference.")
+    gamma: AutoNumber = Field(default="auto", description="Target margin of simpo.")
+    reference: Text = Field(
+        default="auto", description="The reference of dpo and kto: a path or hub id. auto: the model before training."
+    )
+
+
+class RolloutSpec(Section):
+    """Tasks grpo and ppo: how answers are generated and scored."""
+
+    engine: Literal["auto", "vllm", "native"] = Field(
+        default="auto", description="What generates: vllm, or the training framework itself (native)."
+    )
+    mode: Literal["auto", "colocate", "server"] = Field(
+        default="auto", description="Whether vLLM shares the training GPUs (colocate) or has its own (server)."
+    )
+    gpus: AutoCount = Field(default="auto", description="GPUs kept for vLLM in server mode, of all nodes together.")
+    tensor_parallel: AutoCount = Field(default="auto", description="GPUs over which one vLLM engine splits the model.")
+    gpu_memory_utilization: AutoFraction = Field(
+        default="auto", description="Share of the whole GPU that vLLM takes: 0.4 or 40%."
+    )
+    sleep: AutoFlag = Field(default="auto", description="Whether a colocated vLLM frees its memory while training.")
+    num_generations: AutoCount = Field(default="auto", description="Answers per prompt (grpo). auto: 8.")
+    max_prompt_length: AutoCount = Field(default="auto", description="Longest prompt in tokens.")
+    max_completion_length: AutoCount = Field(default="auto", description="Longest answer in tokens.")
+    rewards: Names = Field(default=(), description="Reward functions by name, or reward models by path.")
+    beta: AutoNumber = Field(default="auto", description="Weight of the KL penalty.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> "RolloutSpec":
+        if self.gpus != "auto" and self.mode == "colocate":
+            raise refuse("gpus is for mode server; colocated vLLM shares all of them", at="gpus")
+        return self
+
+
+class TrainSpec(Section):
+    """The recipe: what decides the result."""
+
+    task: Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo"] = Field(
+        default="sft", description="The training objective."
+    )
+    method: Literal["auto", "full", "lora", "qlora", "freeze"] = Field(
+        default="lora", description="Which weights train. auto: the most faithful method that fits."
+    )
+    lora: LoraSpec = Field(default_factory=LoraSpec, description="Adapters, for methods lora and qlora.")
+    quantization: QuantizationSpec = Field(default_factory=QuantizationSpec, description="The base of method qlora.")
+    trainable_layers: AutoCount = Field(default="auto", description="Method freeze: how many of the last layers train.")
+    freeze_parts: Annotated[tuple[str, ...] | Auto, also(words("vision", "projector", "language"), "auto")] = Field(
+        default="auto", description="Frozen parts of a vision-language model. auto: vision and projector."
+    )
+    precision: Literal["auto", "bf16", "pure_bf16", "fp16", "fp32"] = Field(
+        default="auto", description="Number format of training; pure_bf16 has no fp32 copy of the weights."
+    )
+    batch_size: CountOrRange = Field(
+        default="auto",
+        description="Samples per optimizer step over all GPUs; dpo counts pairs, grpo answers. auto: near 64.",
+    )
+    batch_unit: Literal["sample", "row"] = Field(
+        default="sample", description="What batch_size counts when samples are packed: samples, or packed rows."
+    )
+    learning_rate: AutoPositive = Field(default="auto", description="Peak learning rate: 1e-4.")
+    epochs: Annotated[float | None, Positive.__metadata__[0]] = Field(
+        default=3.0, description="Passes over the data. Or give max_steps."
+    )
+    max_steps: Count | None = Field(default=None, description="Optimizer steps, instead of epochs.")
+    optim: OptimSpec = Field(default_factory=OptimSpec, description="Schedule, decay, clipping, seed.")
+    preference: PreferenceSpec = Field(default_factory=PreferenceSpec, description="Tasks dpo, kto, orpo and simpo.")
+    rollout: RolloutSpec = Field(default_factory=RolloutSpec, description="Tasks grpo and ppo.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _steps_or_epochs(cls, value: Any) -> Any:
+        if isinstance(value, dict) and value.get("max_steps") is not None and "epochs" not in value:
+            return {**value, "epochs": None}
+        return value
+
+    @model_validator(mode="after")
+    def _agree(self) -> "TrainSpec":
+        if self.max_steps is not None and self.epochs is not None:
+            raise refuse("give either epochs or max_steps, not both", at="max_steps")
+        if self.rollout.model_fields_set and self.task not in ROLLOUT_TASKS:
+            raise refuse(f"rollout is for tasks grpo and ppo; task is {self.task}", at="rollout")
+        preference = self.preference
+        if preference.model_fields_set and self.task not in PREFERENCE_TASKS:
+            raise refuse(f"preference is for tasks dpo, kto, orpo and simpo; task is {self.task}", at="preference")
+        if preference.gamma != "auto" and self.task != "simpo":
+            raise refuse(f"gamma is simpo's margin; task is {self.task}", at="preference.gamma")
+        if preference.reference != "auto" and self.task not in ("dpo", "kto"):
+            raise refuse(f"task {self.task} has no reference model", at="preference.reference")
+        return self
+
+
+class OffloadSpec(Section):
+    """What lives outside GPU memory. Short forms: none, auto."""
+
+    optimizer: Literal["auto", "none", "cpu", "nvme"] = Field(default="auto", description="Where its state lives.")
+    parameters: Literal["auto", "none", "cpu", "nvme"] = Field(default="auto", description="Where the weights live.")
+
+
+class StrategySpec(Section):
+    """How the run is laid on the hardware. It changes memory and time, not the result."""
+
+    sharding: Literal["auto", "ddp", "zero1", "zero2", "zero3", "fsdp2"] = Field(
+        default="auto", description="What the GPUs split among them: nothing (ddp), ZeRO stage 1 to 3, or FSDP2."
+    )
+    offload: OffloadSpec = Field(default_factory=OffloadSpec, description="What lives outside GPU memory.")
+    micro_batch: CountOrRange = Field(default="auto", description="Samples per GPU and forward pass.")
+    gradient_checkpointing: AutoFlag = Field(
+        default="auto", description="Whether activations are computed again in the backward pass."
+    )
+    attention: Literal["auto", "flash", "sdpa", "eager"] = Field(default="auto", description="Attention kernel.")
+    loss: Literal["auto", "plain", "fused"] = Field(
+        default="auto", description="Loss kernel; fused never holds all logits at once."
+    )
+    optimizer: Literal[
+        "auto",
+        "adamw",
+        "adamw_8bit",
+        "paged_adamw",
+        "paged_adamw_8bit",
+        "adafactor",
+        "sgd",
+        "lion",
+        "muon",
+        "galore",
+        "apollo",
+        "badam",
+    ] = Field(default="auto", description="Optimizer and its memory layout. auto: an AdamW.")
+    sequence_parallel: AutoCount = Field(default="auto", description="GPUs over which one sequence is split.")
+    headroom: Fraction = Field(default=0.05, description="Share of GPU memory left free above the upper bound: 5%.")

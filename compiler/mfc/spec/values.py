@@ -1,0 +1,270 @@
+"""The kinds of value a field of the spec may hold, each with its own words for what is allowed.
+
+A kind is metadata for `typing.Annotated`: pydantic calls its one plain validator instead of trying the members of a
+union, which keeps start-up short and error messages free of union branches.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic_core import PydanticCustomError, core_schema
+
+from mfc.spec import quantities
+
+if TYPE_CHECKING:
+    from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+
+Auto = Literal["auto"]
+Json = dict[str, Any]
+Check = Callable[[object], object]
+
+# What a path, a name or any other text may not hold: it would break a line of a generated file or a message.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Room that mfc may use: a whole number from `min` to `max`, both included."""
+
+    min: int
+    max: int
+
+
+def refuse(text: str, *, at: str = "") -> PydanticCustomError:
+    """A combination that a model does not allow: a whole sentence, and the path below the model that is to blame."""
+    return PydanticCustomError("mfc", "{text}", {"text": text, "at": at})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """One kind of value.
+
+    `check` returns the plain value, or raises ValueError with words better than `allowed`; `schema` is for editors.
+    """
+
+    allowed: str
+    check: Check
+    schema: Json
+
+    def _validate(self, value: object) -> object:
+        try:
+            return self.check(value)
+        except ValueError as error:
+            raise PydanticCustomError("mfc_kind", "{allowed}", {"allowed": str(error) or self.allowed}) from None
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self._validate)
+
+    def __get_pydantic_json_schema__(self, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler) -> Json:
+        return dict(self.schema)
+
+
+def also(kind: Kind, *words: str) -> Kind:
+    """The same kind, which may also be one of a few words, `auto` for instance."""
+
+    def check(value: object) -> object:
+        return value if isinstance(value, str) and value in words else kind.check(value)
+
+    return Kind(f"{kind.allowed}, or {' or '.join(words)}", check, {"anyOf": [{"enum": list(words)}, kind.schema]})
+
+
+def spanning(kind: Kind) -> Kind:
+    """The same kind of whole number, which may also be a range {min, max}."""
+
+    def check(value: object) -> object:
+        if isinstance(value, Range):
+            value = {"min": value.min, "max": value.max}
+        if not isinstance(value, dict):
+            return kind.check(value)
+        low, high = value.get("min"), value.get("max")
+        if len(value) != 2 or not isinstance(low, int) or not isinstance(high, int):
+            raise ValueError("")
+        kind.check(low), kind.check(high)
+        if low > high:
+            raise ValueError(f"a range whose min is at most its max, not {{min: {low}, max: {high}}}")
+        return Range(low, high)
+
+    schema = {
+        "type": "object",
+        "properties": {"min": kind.schema, "max": kind.schema},
+        "required": ["min", "max"],
+        "additionalProperties": False,
+    }
+    return Kind(f"{kind.allowed}, or a range {{min, max}}", check, {"anyOf": [kind.schema, schema]})
+
+
+def whole(minimum: int = 0, maximum: int = 2**31 - 1) -> Kind:
+    """A whole number; 4.0 and "4" are none."""
+    allowed = f"a whole number of at least {minimum}" if maximum == 2**31 - 1 else f"{minimum} to {maximum}"
+
+    def check(value: object) -> object:
+        if type(value) is not int or value < minimum:
+            raise ValueError(allowed)
+        if value > maximum:
+            raise ValueError(f"a whole number from {minimum} to {maximum}")
+        return value
+
+    return Kind(allowed, check, {"type": "integer", "minimum": minimum, "maximum": maximum})
+
+
+def number(*, positive: bool) -> Kind:
+    """A finite number above zero, or of at least zero."""
+    allowed = "a number above 0" if positive else "a number of at least 0"
+
+    def check(value: object) -> object:
+        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
+            raise ValueError(allowed)
+        if positive and not value:
+            raise ValueError(allowed)
+        return float(value)
+
+    return Kind(allowed, check, {"type": "number", "exclusiveMinimum" if positive else "minimum": 0})
+
+
+def _flag(value: object) -> object:
+    if not isinstance(value, bool):
+        raise ValueError("")
+    return value
+
+
+def _text(value: object) -> object:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(
+            "text; put it in quotes if it looks like a number" if isinstance(value, (int, float)) else "text"
+        )
+    if _CONTROL.search(value):
+        raise ValueError("text without control characters and line breaks")
+    return value
+
+
+def _names(value: object) -> object:
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("")
+    return tuple(_text(item) for item in value)
+
+
+def words(*allowed: str) -> Kind:
+    """A list of some of a few words."""
+
+    def check(value: object) -> object:
+        if not isinstance(value, (list, tuple)) or not all(item in allowed for item in value):
+            raise ValueError("")
+        return tuple(value)
+
+    return Kind(
+        f"a list of {', '.join(allowed)}",
+        check,
+        {"type": "array", "items": {"enum": list(allowed)}, "uniqueItems": True},
+    )
+
+
+def _files(value: object) -> object:
+    return (_text(value),) if isinstance(value, str) else _names(value)
+
+
+def _packages(value: object) -> object:
+    if not isinstance(value, dict):
+        raise ValueError("")
+    return {_text(name): version if version is None else _text(version) for name, version in value.items()}
+
+
+def _native(value: object) -> object:
+    if not isinstance(value, dict):
+        raise ValueError("")
+    return value
+
+
+def _indices(value: object) -> object:
+    if not isinstance(value, (list, tuple)) or not all(type(item) is int and item >= 0 for item in value):
+        raise ValueError("")
+    if len(set(value)) != len(value):
+        raise ValueError("a list of device indices, each once")
+    return tuple(value)
+
+
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
+
+
+def _betas(value: object) -> object:
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(_is_fraction(beta) for beta in value):
+        raise ValueError("")
+    return tuple(float(beta) for beta in value)
+
+
+def _capability(value: object) -> object:
+    match = re.fullmatch(r"(\d{1,2})\.(\d)", str(value))
+    if match is None or isinstance(value, bool):
+        raise ValueError("")
+    return int(match[1]), int(match[2])
+
+
+def _evaluation(value: object) -> object:
+    if isinstance(value, str) and not value.strip().endswith("%"):
+        return None if value == "none" else _text(value)
+    share = quantities.fraction(value)
+    if not 0 < share < 1:
+        raise ValueError("")
+    return share
+
+
+_TEXT = {"type": "string", "minLength": 1}
+TEXT = Kind("text", _text, _TEXT)
+NAMES = Kind("a list of names", _names, {"type": "array", "items": _TEXT})
+INDICES = Kind(
+    "a list of device indices such as [0, 1]",
+    _indices,
+    {"type": "array", "items": {"type": "integer", "minimum": 0}, "uniqueItems": True},
+)
+FLAG = Kind("true or false", _flag, {"type": "boolean"})
+SIZE = Kind(quantities.SIZE, quantities.size, {"type": "string", "pattern": quantities.SIZE_PATTERN})
+BANDWIDTH = Kind(
+    quantities.BANDWIDTH, quantities.bandwidth, {"type": "string", "pattern": quantities.BANDWIDTH_PATTERN}
+)
+FILES = Kind("a path or a list of paths", _files, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]})
+PACKAGES = Kind(
+    "a mapping of package names to versions",
+    _packages,
+    {"type": "object", "additionalProperties": {"type": ["string", "number", "null"]}},
+)
+NATIVE = Kind("a mapping of the framework's own keys", _native, {"type": "object"})
+_FRACTION_SCHEMA = {
+    "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": quantities.PERCENT_PATTERN}]
+}
+FRACTION = Kind(quantities.FRACTION, quantities.fraction, _FRACTION_SCHEMA)
+EVALUATION = Kind(
+    "a share of the training data such as 2%, the path of a file, or none",
+    _evaluation,
+    {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, _TEXT]},
+)
+BETAS = Kind(
+    "two fractions such as [0.9, 0.999]",
+    _betas,
+    {"type": "array", "items": {"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "minItems": 2, "maxItems": 2},
+)
+CAPABILITY = Kind("a CUDA compute capability such as 8.6", _capability, {"type": ["string", "number"]})
+
+# The types that fields are declared with. `Auto…` may be "auto": mfc decides.
+Text = Annotated[str, TEXT]
+Names = Annotated[tuple[str, ...], NAMES]
+Indices = Annotated[tuple[int, ...], INDICES]
+Flag = Annotated[bool, FLAG]
+AutoFlag = Annotated[bool | Auto, also(FLAG, "auto")]
+Whole = Annotated[int, whole(0)]
+Count = Annotated[int, whole(1)]
+AutoCount = Annotated[int | Auto, also(whole(1), "auto")]
+CountOrRange = Annotated[int | Range | Auto, also(spanning(whole(1)), "auto")]
+Number = Annotated[float, number(positive=False)]
+Positive = Annotated[float, number(positive=True)]
+AutoNumber = Annotated[float | Auto, also(number(positive=False), "auto")]
+AutoPositive = Annotated[float | Auto, also(number(positive=True), "auto")]
+Size = Annotated[int, SIZE]
+AutoSize = Annotated[int | Auto, also(SIZE, "auto")]
+AutoBandwidth = Annotated[float | Auto, also(BANDWIDTH, "auto")]
+Fraction = Annotated[float, FRACTION]
+AutoFraction = Annotated[float | Auto, also(FRACTION, "auto")]
