@@ -1,14 +1,23 @@
-"""The public functions: load a spec, plan it, compile it."""
+"""The public functions: load a spec, plan it, compile it. The command line is a thin layer over them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from mfc.errors import CannotExpress, CannotFit, SpecError
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
+    from mfc.problem import Problem
+    from mfc.spec.load import LoadedSpec
+    from mfc.spec.models import TargetSpec
+    from mfc.target import Target
+
+Source = "str | os.PathLike[str] | Mapping[str, Any] | LoadedSpec"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,3 +31,159 @@ class Compiled:
     executable: frozenset[str]
     inputs: tuple[Path, ...]  # every file that was read to make them
     overrides: tuple[str, ...]
+    launch: str  # the command that starts the run, from the folder `out`
+
+
+def load(source: Any, overrides: Sequence[str] = ()) -> LoadedSpec:
+    """Read a spec from a file or a mapping. Raises SpecError saying where, what and how to mend it."""
+    from mfc.spec.load import LoadedSpec, load
+
+    return source if isinstance(source, LoadedSpec) and not overrides else load(source, overrides)
+
+
+def plan(source: Any, target: str | None = None, overrides: Sequence[str] = (), *, hub_cache: bool = True) -> Plan:
+    """Plan a spec for one target, or for a plain trainer when `target` is None.
+
+    A plan that does not fit is returned too, with `fits` false. Raises SpecError for what the spec gets wrong and
+    CannotExpress for what the target cannot say.
+    """
+    loaded = load(source, overrides)
+    return _plan(loaded, target, _problem(loaded, hub_cache))
+
+
+def compile(  # noqa: A001
+    source: Any,
+    targets: Sequence[str] | None = None,
+    overrides: Sequence[str] = (),
+    out: str | os.PathLike[str] | None = None,
+) -> list[Compiled]:
+    """Compile a spec for some targets (default: those it names). Nothing is written.
+
+    `out` is the output folder; with several targets each gets a folder of its name in it. Raises SpecError,
+    CannotFit or CannotExpress.
+    """
+    loaded = load(source, overrides)
+    names = list(targets or loaded.spec.targets)
+    if not names:
+        from mfc import target as registry
+
+        raise SpecError(
+            f"{loaded.name}: error: no target to compile for: name one with --target, or in the spec under targets "
+            f"({', '.join(registry.names())})"
+        )
+    problem = _problem(loaded, hub_cache=False)
+    return [compile_one(loaded, problem, name, _folder(loaded, name, names, out)) for name in names]
+
+
+def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> Compiled:
+    """Compile a loaded spec for one target into the folder `out`."""
+    from mfc import emit
+    from mfc import target as registry
+
+    target = registry.get(name)
+    if not problem.spec.data.train:
+        raise SpecError(f"{loaded.name}: error: data is needed to compile: say what to train on, such as data: train.jsonl")
+    made = _plan(loaded, name, problem)
+    if not made.fits:
+        raise CannotFit(cannot_fit(made, loaded.name))
+    settings = _settings(problem, name)
+    extra, verified = emit.check_extra(target, made.profile, settings, loaded)
+    folder = loaded.path.parent if loaded.path else Path()
+    back = Path(os.path.relpath(folder.resolve(), out.resolve())).as_posix()
+    lowered = target.lower(made, extra, back)
+    if not verified:
+        from dataclasses import replace
+
+        made = replace(made, verified=False)
+    config = problem.spec.model.config
+    return Compiled(
+        target=name,
+        plan=made,
+        out=out,
+        files=emit.produce(lowered, made, target, loaded.name),
+        executable=frozenset(file.path for file in lowered.files if file.executable),
+        inputs=(*loaded.sources, *((folder / config,) if config else ())),
+        overrides=loaded.overrides,
+        launch=lowered.launch,
+    )
+
+
+def cannot_fit(plan: Plan, name: str) -> str:
+    """Why nothing fits and what would, as an error message."""
+    from mfc.planner.report import relaxation_lines, shortfall
+
+    return "\n".join([f"{name}: error: {shortfall(plan)}", *relaxation_lines(plan)])
+
+
+def _problem(loaded: LoadedSpec, hub_cache: bool) -> Problem:
+    from mfc.resolve import resolve
+
+    folder = loaded.path.parent if loaded.path else Path()
+    return resolve(loaded.spec, loaded.positions, folder, hub_cache=hub_cache)
+
+
+def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
+    from mfc.memory.stack import Stack
+    from mfc.planner import plan
+    from mfc.rules import RULES
+    from mfc.target import Profile, get
+
+    if name is None:
+        profile, rules = Profile("", "", Stack()), RULES
+    else:
+        target, settings = get(name), _settings(problem, name)
+        profile, rules = target.profile(_version(target, settings), settings.packages), (*RULES, *target.RULES)
+    try:
+        return plan(problem, profile, rules, _editor(loaded))
+    except CannotExpress as error:
+        raise CannotExpress(f"{loaded.name}: error: {error}{_who_can(name, problem)}") from None
+
+
+def _settings(problem: Problem, name: str) -> TargetSpec:
+    from mfc.spec.models import TargetSpec
+
+    return problem.spec.targets.get(name) or TargetSpec()
+
+
+def _version(target: Target, settings: TargetSpec) -> str:
+    """The version as the spec has it; unknown ones are planned as the nearest that mfc knows."""
+    if settings.version == "auto":
+        return target.VERSIONS[0]
+    return settings.version
+
+
+def _editor(loaded: LoadedSpec) -> Callable[[Mapping[str, Any]], Problem | None]:
+    """Problems for edited specs, by way of the loader, so that an edit is checked like any spec."""
+
+    def edited(edit: Mapping[str, Any]) -> Problem | None:
+        sets = [f"{path}={str(value).lower() if isinstance(value, bool) else value}" for path, value in edit.items()]
+        try:
+            return _problem(load(loaded.path or loaded.raw, (*loaded.overrides, *sets)), hub_cache=True)
+        except SpecError:
+            return None
+
+    return edited
+
+
+def _who_can(name: str | None, problem: Problem) -> str:
+    """Which other targets support the task and the method at hand."""
+    from mfc.target import get, names
+
+    able = []
+    for other in names():
+        if other != name:
+            target = get(other)
+            supports = target.profile(target.VERSIONS[0], {}).supports
+            wanted = {"task": problem.spec.train.task, **problem.pins}
+            if all(wanted[field] in values for field, values in supports.items() if field in wanted):
+                able.append(other)
+    return f"\n  targets that can: {', '.join(able)}" if able else ""
+
+
+def _folder(loaded: LoadedSpec, name: str, names: Sequence[str], out: str | os.PathLike[str] | None) -> Path:
+    if out is not None:
+        return Path(out) / name if len(names) > 1 else Path(out)
+    folder = loaded.path.parent if loaded.path else Path()
+    stem = loaded.path.stem if loaded.path else "mfc"
+    settings = loaded.spec.targets.get(name)
+    return folder / (settings.out if settings and settings.out else Path(stem) / name)

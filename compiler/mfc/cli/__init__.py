@@ -1,0 +1,91 @@
+"""The command line: `mfc COMMAND`. One module per command, imported only when that command runs."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+# Command -> its line in `mfc --help`. The module of the same name in this package holds `command`.
+COMMANDS = {
+    "compile": "Write each target's native configs for a spec.",
+    "plan": "Show the strategy, the memory it takes and the time.",
+    "explain": "Say why each value is what it is.",
+    "check": "Tell whether generated files are what the specs would give.",
+    "gpus": "List the GPUs that mfc knows.",
+    "models": "List the models that mfc knows.",
+    "targets": "List the targets and what they support.",
+    "rules": "List the rules with their sources.",
+    "schema": "Print the JSON Schema of the spec, of plans, or of a target.",
+}
+USAGE = """Usage: mfc [--version] [--help] COMMAND ...
+
+The memory-fit compiler: one small spec in, training configs that fit your GPUs out.
+
+Commands:
+{commands}
+
+`mfc COMMAND --help` tells more. Exit codes: 0 fine, 1 files differ, 2 bad spec or usage, 3 cannot fit,
+4 the target cannot express it, 70 a fault in mfc."""
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run one command and exit with its code."""
+    args = sys.argv[1:] if argv is None else argv
+    if not args or args[0] in ("--help", "-h"):
+        rows = "\n".join(f"  {name:<9} {line}" for name, line in COMMANDS.items())
+        print(USAGE.format(commands=rows))
+        sys.exit(0 if args else 2)
+    if args[0] == "--version":
+        from mfc import __version__
+
+        print(f"mfc {__version__}")
+        sys.exit(0)
+    if args[0] not in COMMANDS:
+        import difflib
+
+        near = difflib.get_close_matches(args[0], COMMANDS, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        print(f"error: unknown command {args[0]!r}{hint} (mfc --help lists them)", file=sys.stderr)
+        sys.exit(2)
+    sys.exit(_run(args[0], args[1:]))
+
+
+def _run(name: str, args: list[str]) -> int:
+    from importlib import import_module
+
+    from mfc.errors import MfcError
+
+    try:
+        return _invoke(import_module(f"mfc.cli.{name}"), name, args)
+    except MfcError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except Exception:  # noqa: BLE001 - the last line of defence: say whose fault it is
+        import traceback
+
+        traceback.print_exc()
+        print("error: this is a fault in mfc, not in your spec; please report it with the lines above", file=sys.stderr)
+        return 70
+
+
+def _invoke(module: Any, name: str, args: list[str]) -> int:
+    """Run a command; a module may answer quickly by itself before its options are parsed (`fast`)."""
+    if hasattr(module, "fast") and (code := module.fast(args)) is not None:
+        return int(code)
+    import click
+
+    try:
+        result = module.command.main(args, prog_name=f"mfc {name}", standalone_mode=False)
+        return int(result or 0)
+    except click.exceptions.Exit as exit_:
+        return exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        return 130

@@ -28,8 +28,8 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:
-    """Advice that changes nothing; `id` is the rule's."""
+class Advice:
+    """A warning that changes nothing; `id` is the rule's."""
 
     id: str
     message: str
@@ -70,7 +70,7 @@ class Plan:
     budget_bytes: int
     trainable_parameters: int
     decisions: Mapping[str, Decision]
-    warnings: tuple[Warning, ...] = ()
+    warnings: tuple[Advice, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
     rejected: Mapping[str, str] = field(default_factory=dict)  # rule id -> the reason it gave, first time
     relaxations: tuple[Relaxation, ...] = ()

@@ -48,6 +48,7 @@ class Rejections:
     by_value: dict[tuple[str, Any], tuple[Rule, str]] = field(default_factory=dict)
 
     def add(self, rule: Rule, reason: str, choice: str, env: Mapping[str, Any]) -> None:
+        """Note one refusal; the first of each kind is kept."""
         self.by_rule.setdefault(rule.id, (reason, {name: env[name] for name in rule.reads if name in CANDIDATES}))
         if choice:
             self.by_value.setdefault((choice, env[choice]), (rule, reason))
@@ -151,4 +152,4 @@ def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, 
     if len(names) == 1:
         (name,) = names
         return lambda env: (env[name],)
-    return itemgetter(*names) if names else lambda env: ()
+    return itemgetter(*names) if names else lambda _: ()

@@ -1,0 +1,36 @@
+"""`mfc gpus`: the GPUs that mfc knows."""
+
+from __future__ import annotations
+
+import click
+
+from mfc.cli import options
+
+
+@click.command()
+@click.argument("name", required=False)
+@options.as_format
+def command(name: str | None, form: str) -> int:
+    """List the GPUs that mfc knows, or those whose name contains NAME."""
+    from dataclasses import asdict
+
+    from mfc.catalog import gpus
+
+    found = [gpu for gpu in gpus.all_gpus() if name is None or name.lower() in gpu.name.lower()]
+    if form == "json":
+        print(options.dump([asdict(gpu) for gpu in found]))
+        return 0
+    rows = [
+        (
+            gpu.name,
+            f"{gpu.memory_bytes / 2**30:.1f}",
+            gpu.generation,
+            ".".join(map(str, gpu.capability)) if any(gpu.capability) else "-",
+            " ".join(kind for kind in ("bf16", "fp16", "fp8") if getattr(gpu, kind)) or "fp32",
+            "yes" if gpu.flash_attention else "no",
+            gpu.link.kind,
+        )
+        for gpu in found
+    ]
+    print(options.table(rows, ("GPU", "GiB", "generation", "compute", "precisions", "flash", "link")))
+    return 0

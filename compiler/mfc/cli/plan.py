@@ -1,0 +1,42 @@
+"""`mfc plan`: the strategy, memory by component and moment, time, alternatives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mfc import api
+from mfc.cli import options
+from mfc.errors import CannotFit, MfcError
+
+
+@click.command()
+@options.specs
+@options.target
+@options.overrides
+@options.as_format
+@click.option("--strict", is_flag=True, help="Warnings count as a failure (exit code 2).")
+def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ...], form: str, strict: bool) -> int:
+    """Show the strategy, the memory it takes and the time."""
+    from mfc.planner import report
+
+    codes: list[int] = []
+    plans: list[dict[str, Any]] = []
+    for path in specs:
+        try:
+            loaded = api.load(path, overrides)
+            for name in [target] if target else list(loaded.spec.targets) or [None]:
+                plan = api.plan(loaded, name)
+                codes.append(0 if plan.fits else CannotFit.exit_code)
+                if strict and plan.warnings:
+                    codes.append(2)
+                if form == "json":
+                    plans.append(report.to_json(plan, loaded))
+                else:
+                    print(report.to_text(plan, loaded.name), end="\n\n" if len(specs) > 1 else "\n")
+        except MfcError as error:
+            codes.append(options.report(error))
+    if form == "json":
+        print(options.dump({"schema_version": 1, "plans": plans}))
+    return options.worst(codes)

@@ -1,0 +1,75 @@
+"""When nothing fits: the smallest changes to the spec that would, one at a time, then in pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import combinations
+from typing import Any
+
+from mfc.planner.plan import Relaxation
+from mfc.planner.search import Candidate
+from mfc.problem import SPEC_PATHS, Problem
+
+# Performance knobs first: they change no result. Then what does, gentlest first; then money.
+_FREE = ("gradient_checkpointing", "micro_batch", "sharding", "offload_optimizer", "offload_parameters", "attention")
+_FREE = (*_FREE, "loss", "sequence_parallel", "optimizer")
+
+Edit = Mapping[str, Any]  # dotted spec path -> value
+
+
+def edits(problem: Problem) -> Iterator[Edit]:
+    """Single edits worth trying, the least intrusive first."""
+    spec, hardware = problem.spec, problem.hardware
+    for name in _FREE:
+        if name in problem.pins:
+            yield {SPEC_PATHS[name]: "auto"}
+    length = problem.pins.get("max_length") or problem.ranges["max_length"][0]
+    for part in (3 * length // 4, length // 2, length // 4, length // 8):
+        if part >= 256:
+            yield {"data.max_length": part // 64 * 64}
+    if spec.train.method == "full":
+        if problem.pins.get("precision") != "pure_bf16" and hardware.gpu.bf16:
+            yield {"train.precision": "pure_bf16"}
+        yield {"train.method": "lora"}
+    if spec.train.method in ("full", "lora"):
+        yield {"train.method": "qlora"}
+    if hardware.host_memory_bytes is None:
+        for gib in (128, 256, 512, 1024):
+            yield {"hardware.host_memory": f"{gib}GiB"}
+    for factor in (2, 4, 8):
+        if hardware.gpus_per_node * factor <= 8:
+            yield {"hardware.count": hardware.gpus_per_node * factor}
+
+
+def relaxations(problem: Problem, attempt: Callable[[Edit], Candidate | None], limit: int = 5) -> tuple[Relaxation, ...]:
+    """Edits after which a plan fits. `attempt` plans the edited spec and gives its best candidate, or None.
+
+    Of edits to one field only the first that fits is kept; pairs are tried when no single edit is enough.
+    """
+    singles = list(edits(problem))
+    found: list[Relaxation] = []
+    done: set[str] = set()
+    for edit in singles:
+        (path,) = edit
+        if path not in done and (relaxation := _try(edit, attempt)):
+            found.append(relaxation)
+            done.add(path)
+        if len(found) == limit:
+            return tuple(found)
+    if found:
+        return tuple(found)
+    for first, second in combinations(singles, 2):
+        if first.keys() != second.keys() and not done & {*first, *second}:
+            if relaxation := _try({**first, **second}, attempt):
+                found.append(relaxation)
+                done.update(second)
+            if len(found) == limit:
+                break
+    return tuple(found)
+
+
+def _try(edit: Edit, attempt: Callable[[Edit], Candidate | None]) -> Relaxation | None:
+    best = attempt(edit)
+    if best is None or not best.fits:
+        return None
+    return Relaxation(dict(edit), int(best.upper_bytes), best.seconds_per_step)

@@ -1,0 +1,186 @@
+"""The search: of all strategies that the rules allow and that fit, the fastest; of equals, the simplest.
+
+Fields that can change the result of training come first and in a fixed order: the most faithful method, the largest
+rank and the longest length of the ranges that the user gave, then the standard optimizer. Speed decides among the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mfc import memory, speed
+from mfc.planner.space import CANDIDATES, CHOICES, COSTS, Rejections, apply, domain, facts, micro_batches, stages, walk
+from mfc.problem import Problem
+from mfc.rules.engine import Rule
+from mfc.strategy import Strategy
+from mfc.target import Profile
+
+# Times this close are a tie: the speed model cannot tell them apart, so the simpler strategy wins.
+TIE = 1.01
+_MECHANISMS = ("sharding", "offload_optimizer", "offload_parameters", "sequence_parallel", "attention", "loss")
+_MECHANISMS = (*_MECHANISMS, "gradient_checkpointing")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One evaluated strategy: its fields, what it costs, and why it does not fit (empty when it does)."""
+
+    env: Mapping[str, Any]
+    upper_bytes: float
+    seconds_per_step: float
+    refused: tuple[str, str] | None  # (rule id, reason)
+
+    @property
+    def fits(self) -> bool:
+        """No rule about memory refuses it."""
+        return self.refused is None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All that was evaluated at the winning quality, best first, with what the rules refused on the way."""
+
+    candidates: tuple[Candidate, ...]
+    rejections: Rejections
+    evaluated: int
+
+    @property
+    def best(self) -> Candidate | None:
+        """The winner, or the candidate nearest to fitting; None when the rules allow nothing at all."""
+        return self.candidates[0] if self.candidates else None
+
+
+def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outcome:
+    """Find the best strategy for a problem on one target."""
+    start = facts(problem, profile)
+    rejections, evaluated = Rejections(), 0
+    last: tuple[Candidate, ...] = ()
+    for method in domain("method", problem, start):
+        ranks = domain("lora_rank", problem, start) if method != "full" else domain("lora_rank", problem, start)[:1]
+        for rank in ranks:
+
+            def at(length: int, method: str = method, rank: int = rank) -> tuple[Candidate, ...]:
+                nonlocal evaluated
+                fixed = {"method": method, "lora_rank": rank, "max_length": length}
+                found = evaluate(problem, start, rules, fixed, rejections)
+                evaluated += len(found)
+                return rank_candidates(found, problem.spec.objective)
+
+            found = longest(domain("max_length", problem, start), at)
+            if found and found[0].fits:
+                return Outcome(found, rejections, evaluated)
+            last = found or last
+    return Outcome(last, rejections, evaluated)
+
+
+def longest(lengths: Sequence[int], at: Callable[[int], tuple[Candidate, ...]]) -> tuple[Candidate, ...]:
+    """The candidates at the greatest length that has one which fits (at the shortest when none does).
+
+    `lengths` fall; what fits at one length fits at every shorter one, so the place is found by halving.
+    """
+    low, high = 0, len(lengths) - 1
+    found = at(lengths[0])
+    if high == 0 or (found and found[0].fits):
+        return found
+    best = at(lengths[high])
+    if not (best and best[0].fits):
+        return best
+    while high - low > 1:
+        middle = (low + high) // 2
+        found = at(lengths[middle])
+        if found and found[0].fits:
+            best, high = found, middle
+        else:
+            low = middle
+    return best
+
+
+def evaluate(
+    problem: Problem, start: Mapping[str, Any], rules: tuple[Rule, ...], fixed: Mapping[str, Any], rejections: Rejections
+) -> list[Candidate]:
+    """Memory and time of every strategy that the rules allow, given the `fixed` fields."""
+    fit = [step for step in stages(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
+    candidates = []
+    for combination in walk(problem, start, rules, fixed, rejections):
+        timed = prepared = None
+        for env in micro_batches(problem, combination, rules, rejections):
+            strategy = strategy_of(env)
+            if timed is None:
+                timed = speed.prepare(strategy, problem)
+            if prepared is None or prepared[0] != (strategy.gradient_accumulation > 1):
+                prepared = (strategy.gradient_accumulation > 1, memory.prepare(run_of(strategy, problem, env["profile"])))
+            cost = prepared[1]
+            upper = cost.upper(strategy.micro_batch)
+            env.update(zip(COSTS, (upper, cost.host_bytes, cost.load_gpu_bytes, cost.load_host_bytes), strict=True))
+            seconds = timed.at(strategy.micro_batch, strategy.gradient_accumulation)
+            refused = next(((rule.id, why) for rule, read in fit if (why := rule.function(*read(env)))), None)
+            candidates.append(Candidate(env, upper, seconds, refused))
+    return candidates
+
+
+def rank_candidates(candidates: Sequence[Candidate], objective: str) -> tuple[Candidate, ...]:
+    """Best first: those that fit before those that do not, then by what the user asked for."""
+
+    def order(candidate: Candidate) -> tuple[Any, ...]:
+        env = candidate.env
+        if not candidate.fits:
+            return (1, candidate.upper_bytes, candidate.seconds_per_step)
+        faithful = _index("optimizer", env["optimizer"])
+        if objective == "memory":
+            return (0, faithful, candidate.upper_bytes, candidate.seconds_per_step)
+        time = round(math.log(candidate.seconds_per_step, TIE))
+        simple = sum(_index(name, env[name]) for name in _MECHANISMS)
+        return (0, faithful, time, simple, candidate.seconds_per_step, candidate.upper_bytes)
+
+    return tuple(sorted(candidates, key=order))
+
+
+def strategy_of(env: Mapping[str, Any]) -> Strategy:
+    """The neutral strategy that a complete assignment stands for."""
+    return Strategy(
+        task=env["task"],
+        method=env["method"],
+        precision=env["precision"],
+        sharding=env["sharding"],
+        world_size=env["world_size"],
+        max_length=env["max_length"],
+        micro_batch=env["micro_batch"],
+        gradient_accumulation=env["gradient_accumulation"],
+        gradient_checkpointing=env["gradient_checkpointing"],
+        attention=env["attention"],
+        loss=env["loss"],
+        optimizer=env["optimizer"],
+        offload_optimizer=env["offload_optimizer"],
+        offload_parameters=env["offload_parameters"],
+        sequence_parallel=env["sequence_parallel"],
+        packing=env["packing"],
+        lora=env["lora"],
+        quantization=env["quantization"],
+        freeze_parts=env["freeze_parts"],
+        trainable_layers=env["trainable_layers"],
+        reference_model=env["reference_model"],
+    )
+
+
+def run_of(strategy: Strategy, problem: Problem, profile: Profile) -> memory.Run:
+    """What the memory model needs to know of a strategy on a target."""
+    hardware = problem.hardware
+    return memory.Run(
+        architecture=problem.model.architecture,
+        strategy=strategy,
+        gpu=hardware.gpu,
+        gpus_per_node=hardware.gpus_per_node,
+        stack=profile.stack,
+    )
+
+
+def _index(name: str, value: Any) -> int:
+    """How far a value is from the simplest one of its field."""
+    values = CANDIDATES[name]
+    return values.index(value) if value in values else len(values)
+
+
+__all__ = ["Candidate", "Outcome", "apply", "replace", "search"]

@@ -1,0 +1,146 @@
+"""Join a spec with the facts about its hardware and its model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfc.catalog.gpu import Gpu, Link
+from mfc.errors import SpecError
+from mfc.problem import SPEC_PATHS, Hardware, Model, Problem
+from mfc.strategy import Quantization
+
+if TYPE_CHECKING:
+    from mfc.spec.models import HardwareSpec, ModelSpec, Spec
+
+_LINKS = {"pcie3": 12.0e9, "pcie4": 24.0e9, "pcie5": 48.0e9}  # x16, per direction, as transfers reach
+
+
+def resolve(spec: Spec, origin: Mapping[str, str], folder: Path, *, hub_cache: bool) -> Problem:
+    """The problem that a spec states.
+
+    `origin` maps dotted spec paths to where they were set; `folder` is where relative paths start. With `hub_cache`, a
+    model that the catalogue lacks may come from the local Hugging Face cache. Raises SpecError for unknown names.
+    """
+    pins: dict[str, Any] = {}
+    ranges: dict[str, tuple[int, int]] = {}
+    for name, path in SPEC_PATHS.items():
+        value = _at(spec, path)
+        if hasattr(value, "min"):
+            ranges[name] = (value.min, value.max)
+        elif value != "auto":
+            pins[name] = value
+    where = {name: origin[path] for name, path in SPEC_PATHS.items() if path in origin and (name in pins)}
+    return Problem(
+        spec=spec,
+        hardware=_at_fault(lambda: hardware(spec.hardware), origin, "hardware.gpu.name", "hardware.gpu", "hardware"),
+        model=_at_fault(lambda: model(spec.model, folder, hub_cache), origin, "model.config", "model.id", "model"),
+        pins=pins,
+        ranges=ranges,
+        origin=where,
+    )
+
+
+def hardware(spec: HardwareSpec) -> Hardware:
+    """The machines, from the catalogue and what the spec says beside it."""
+    gpu = _gpu(spec)
+    intra = gpu.link
+    if isinstance(spec.interconnect.intra, float):
+        intra = Link("given", spec.interconnect.intra)
+    elif spec.interconnect.intra not in ("auto", gpu.link.kind):
+        intra = _named_link(spec.interconnect.intra, gpu)
+    inter = spec.interconnect.inter
+    return Hardware(
+        gpu=gpu,
+        gpus_per_node=spec.count,
+        nodes=spec.nodes,
+        memory_bytes=gpu.memory_bytes - spec.gpu_reserved,
+        host_memory_bytes=None if spec.host_memory == "auto" else spec.host_memory,
+        intra=intra,
+        inter=None if spec.nodes == 1 or inter == "auto" else Link("network", inter),
+        nvme=spec.nvme,
+        cpu_cores=None if spec.cpu_cores == "auto" else spec.cpu_cores,
+        devices=spec.devices,
+    )
+
+
+def _gpu(spec: HardwareSpec) -> Gpu:
+    from mfc.catalog import gpus
+
+    given = spec.gpu
+    gpu = gpus.find(given.name)
+    changes: dict[str, Any] = {}
+    if given.memory != "auto":
+        changes["memory_bytes"] = given.memory
+    for name in ("capability", "bf16", "fp16", "fp8", "flash_attention", "memory_bandwidth"):
+        if (value := getattr(given, name)) != "auto":
+            changes[name] = value
+    if given.tflops != "auto":
+        best = "bf16" if changes.get("bf16", gpu.bf16) else "fp16"
+        changes["tflops"] = {**gpu.tflops, best: given.tflops}
+    return replace(gpu, **changes) if changes else gpu
+
+
+def _named_link(kind: str, gpu: Gpu) -> Link:
+    if kind == "pcie":
+        return gpu.host_link
+    if kind in _LINKS:
+        return Link(kind, _LINKS[kind])
+    raise SpecError(
+        f"{gpu.name} has no {kind} in the catalogue (it has {gpu.link.kind}): give its bandwidth per GPU and direction, "
+        "such as interconnect: {intra: 300GB/s}"
+    )
+
+
+def model(spec: ModelSpec, folder: Path, hub_cache: bool) -> Model:
+    """The model, from the config that the spec names, the catalogue, or (when allowed) the local Hugging Face cache."""
+    from mfc.catalog import hf_config, models
+    from mfc.catalog.parameters import count
+
+    assumed: tuple[str, ...] = ()
+    instruct = None
+    quantized: Quantization | None = None
+    if spec.config is not None:
+        read = hf_config.from_file(folder / spec.config)
+        architecture, assumed, quantized = read.architecture, read.assumed, read.quantization
+    else:
+        try:
+            known = models.find(spec.id)
+            architecture, instruct, quantized = known.architecture, known.instruct, known.quantization
+        except SpecError:
+            cached = hf_config.from_cache(spec.id)
+            if cached is None:
+                raise
+            if not hub_cache:
+                raise SpecError(
+                    f"model {spec.id!r} is not in the catalogue. It is in the local Hugging Face cache, but what is "
+                    "compiled must not depend on this machine: copy its config.json beside the spec and write "
+                    f"model: {{id: {spec.id}, config: config.json}}"
+                ) from None
+            architecture, assumed, quantized = cached.architecture, cached.assumed, cached.quantization
+    if spec.quantized == "none":
+        quantized = None
+    elif spec.quantized != "auto" and (quantized is None or quantized.kind != spec.quantized):
+        bits = {"fp8": 8, "mxfp4": 4}.get(spec.quantized, 4)
+        quantized = Quantization(bits=bits, kind=spec.quantized, double=False, pre=True)
+    return Model(spec.id, architecture, count(architecture).total, instruct, quantized, assumed)
+
+
+def _at(spec: Spec, path: str) -> Any:
+    value: Any = spec
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _at_fault(make: Any, origin: Mapping[str, str], *paths: str) -> Any:
+    """Run `make`; an error in it points at the first of `paths` that the spec sets."""
+    try:
+        return make()
+    except SpecError as error:
+        place = next((origin[path] for path in paths if path in origin), "")
+        if not place:
+            raise
+        raise SpecError(f"{place}: error: {error}") from None
