@@ -9,6 +9,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Part = Literal["language", "vision", "projector", "head"]
+LinearKind = Literal["attention", "mlp", "shared", "expert", "router", "head"]
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """Linear modules that look alike: one name, one shape, `count` of them in the whole model."""
+
+    name: str  # the module's own name in the transformers class: q_proj, query_key_value, ...
+    part: Part
+    kind: LinearKind
+    in_features: int
+    out_features: int
+    count: int
+    group: int = -1  # index into Architecture.blocks; -1 = outside the decoder's blocks
+    bias: bool = False
+    fused_expert: bool = False  # one expert's slice of a 3-D parameter; `count` counts slices
+
+    @property
+    def weights(self) -> int:
+        """Numbers in all the weight matrices, biases left out."""
+        return self.in_features * self.out_features * self.count
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in all the weights and biases."""
+        return self.weights + (self.out_features * self.count if self.bias else 0)
+
 
 @dataclass(frozen=True, slots=True)
 class Attention:
@@ -22,7 +50,7 @@ class Attention:
     qkv_bias: bool = False
     out_bias: bool = False
     qk_norm: Literal["none", "head", "full"] = "none"  # per head (Qwen3) or over the whole projection (OLMo 2)
-    fused_qkv: bool = False  # one linear yields q, k and v (Phi-3, Falcon, GPT-NeoX)
+    fused_qkv: bool = False  # one linear yields q, k and v (Phi-3, Falcon); linear: q, k, v and z, b and a (Qwen3-Next)
     output_gate: bool = False  # q_proj is twice as wide, half of it gates the output (Qwen3-Next)
     softcap: bool = False  # attention logits pass through tanh (Gemma-2): eager attention only
     sinks: bool = False  # one learned number per head (gpt-oss)
@@ -31,13 +59,17 @@ class Attention:
     rope_dim: int = 0  # MLA: rope part of head_dim
     conv_kernel: int = 0  # linear: width of the short convolution
     key_heads: int = 0  # linear: heads of q and k (heads = heads of v)
+    cross: bool = False  # keys and values come from the image (Llama 3.2 Vision)
+    window: int = 0  # sliding window in tokens; 0 = the whole sequence
 
     @property
     def q_width(self) -> int:
+        """Width of all query heads together."""
         return self.heads * self.head_dim
 
     @property
     def kv_width(self) -> int:
+        """Width of all key heads together."""
         return self.kv_heads * self.head_dim
 
     @property
@@ -79,6 +111,7 @@ class Block:
     ffn: Mlp | Moe
     norms: int = 2  # 1 (parallel block), 2, or 4 (Gemma-2)
     parallel: bool = False  # attention and MLP read the same normalised input (Falcon, Phi-2, GPT-J)
+    extra: int = 0  # parameters of one block that no other field tells of (the two gates of a cross-attention layer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +128,7 @@ class Vision:
     projector_parameters: int
     gated: bool = False
     image_tokens: int = 0  # tokens of one image when the number is fixed; 0 = by pixels
+    linears: tuple[Linear, ...] = ()  # of tower and projector: what "all-linear" adapters reach there
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +154,10 @@ class Architecture:
 
     @property
     def layers(self) -> int:
+        """How many decoder blocks the model has."""
         return sum(count for count, _ in self.blocks)
 
     @property
     def moe(self) -> bool:
+        """Whether any block is a mixture of experts."""
         return any(isinstance(block.ffn, Moe) for _, block in self.blocks)

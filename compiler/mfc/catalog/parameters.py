@@ -1,0 +1,313 @@
+"""Counting parameters: every linear of a model, its parameters to the last one, and what adapters add.
+
+Counts are of distinct parameters as transformers 5 builds the model: a tied head adds nothing, buffers are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mfc.catalog.architecture import Architecture, Attention, Block, Linear, LinearKind, Mlp, Moe
+from mfc.catalog.names import Names, names
+from mfc.strategy import Lora, Method
+
+_ATTENTION: tuple[LinearKind, ...] = ("attention",)
+_MLP: tuple[LinearKind, ...] = ("mlp", "shared", "expert")
+
+
+@dataclass(frozen=True, slots=True)
+class BlockParameters:
+    """Parameters of one block, norms included; `experts` counts routed experts only."""
+
+    attention: int
+    ffn: int  # dense MLP, or shared experts and router
+    experts: int
+    norms: int  # the block's own norms, q/k norms included in `attention`
+    extra: int
+
+    @property
+    def total(self) -> int:
+        """Everything in one block."""
+        return self.attention + self.ffn + self.experts + self.norms + self.extra
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Parameters of a whole model, in numbers (not bytes)."""
+
+    total: int
+    embedding: int  # learned positions included
+    head: int  # 0 if tied
+    blocks: tuple[BlockParameters, ...]  # one block of each of Architecture.blocks
+    norms: int  # of the language model, the final one included
+    vision: int
+    projector: int
+
+    @property
+    def language(self) -> int:
+        """Everything but the vision tower and the projector."""
+        return self.total - self.vision - self.projector
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """One adapted kind of linear and the rank it gets."""
+
+    linear: Linear
+    rank: int
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the A and B matrices of all `linear.count` modules."""
+        return self.rank * (self.linear.in_features + self.linear.out_features) * self.linear.count
+
+
+def _attention_linears(a: Attention, hidden: int, n: Names) -> Iterator[tuple[str, int, int, bool]]:
+    """Name, in, out and bias of each linear of one attention layer."""
+    if a.kind == "linear":
+        keys, values = a.key_heads * a.head_dim, a.heads * a.value_dim
+        if a.fused_qkv:
+            yield "in_proj_qkvz", hidden, 2 * keys + 2 * values, False
+            yield "in_proj_ba", hidden, 2 * a.heads, False
+        else:
+            yield "in_proj_qkv", hidden, 2 * keys + values, False
+            yield "in_proj_z", hidden, values, False
+            yield "in_proj_b", hidden, a.heads, False
+            yield "in_proj_a", hidden, a.heads, False
+        yield "out_proj", values, hidden, False
+        return
+    if a.kind == "mla":
+        if a.q_lora_rank:
+            yield "q_a_proj", hidden, a.q_lora_rank, a.qkv_bias
+            yield "q_b_proj", a.q_lora_rank, a.q_width, False
+        else:
+            yield "q_proj", hidden, a.q_width, False
+        yield "kv_a_proj_with_mqa", hidden, a.kv_lora_rank + a.rope_dim, a.qkv_bias
+        yield "kv_b_proj", a.kv_lora_rank, a.heads * (a.head_dim - a.rope_dim + a.value_dim), False
+    elif a.fused_qkv:
+        yield n.qkv, hidden, a.q_width + 2 * a.kv_width, a.qkv_bias
+    else:
+        yield n.q, hidden, a.q_width * (2 if a.output_gate else 1), a.qkv_bias
+        yield n.k, hidden, a.kv_width, a.qkv_bias
+        yield n.v, hidden, a.kv_width, a.qkv_bias
+    yield n.o, a.out_width, hidden, a.out_bias
+
+
+def _attention_rest(a: Attention) -> int:
+    """Parameters of one attention layer outside its linears."""
+    if a.kind == "linear":
+        conv = (2 * a.key_heads * a.head_dim + a.heads * a.value_dim) * a.conv_kernel
+        return conv + 2 * a.heads + a.value_dim  # the convolution; A_log and dt_bias; the gated norm
+    norms = a.q_lora_rank + a.kv_lora_rank if a.kind == "mla" else 0
+    if a.qk_norm == "head":
+        norms += 2 * a.head_dim
+    elif a.qk_norm == "full":
+        norms += a.q_width + a.kv_width
+    return norms + (a.heads if a.sinks else 0)
+
+
+def _dense(
+    width: int, hidden: int, gated: bool, fused: bool, bias: bool, n: Names
+) -> Iterator[tuple[str, int, int, bool]]:
+    if fused:
+        yield n.gate_up, hidden, 2 * width, bias
+    else:
+        if gated:
+            yield n.gate, hidden, width, bias
+        yield n.up, hidden, width, bias
+    yield n.down, width, hidden, bias
+
+
+def _moe_linears(m: Moe, hidden: int, fused: bool, n: Names) -> Iterator[tuple[str, LinearKind, int, int, int, bool]]:
+    """Name, kind, in, out, how many, and bias of the linears of one mixture of experts."""
+    yield n.router, "router", hidden, m.experts, 1, m.router_bias
+    if fused:
+        yield "gate_up_proj", "expert", hidden, 2 * m.width, m.experts, m.expert_bias
+        yield "down_proj", "expert", m.width, hidden, m.experts, m.expert_bias
+    else:
+        yield n.expert_gate, "expert", hidden, m.width, m.experts, m.expert_bias
+        yield n.expert_up, "expert", hidden, m.width, m.experts, m.expert_bias
+        yield n.expert_down, "expert", m.width, hidden, m.experts, m.expert_bias
+    if m.shared_width:
+        for name, in_, out, bias in _dense(m.shared_width, hidden, True, n.shared_fused, False, n):
+            yield name, "shared", in_, out, 1, bias
+    if m.shared_gate:
+        yield "shared_expert_gate", "shared", hidden, 1, 1, False
+
+
+def _block_linears(block: Block, hidden: int, fused: bool, n: Names, count: int, group: int) -> Iterator[Linear]:
+    for name, in_, out, bias in _attention_linears(block.attention, hidden, n):
+        yield Linear(name, "language", "attention", in_, out, count, group, bias)
+    if isinstance(block.ffn, Mlp):
+        f = block.ffn
+        for name, in_, out, bias in _dense(f.width, hidden, f.gated, f.fused_gate_up, f.bias, n):
+            yield Linear(name, "language", "mlp", in_, out, count, group, bias)
+    else:
+        for name, kind, in_, out, each, bias in _moe_linears(block.ffn, hidden, fused, n):
+            slices = fused and kind == "expert"
+            yield Linear(name, "language", kind, in_, out, count * each, group, bias, slices)
+
+
+@lru_cache(maxsize=256)
+def linears(arch: Architecture, *, fused_experts: bool = True) -> tuple[Linear, ...]:
+    """Every linear of the model, decoder blocks first, then the head, then vision.
+
+    `fused_experts` says whether experts are 3-D parameters (transformers 5) or one linear per expert and matrix
+    (transformers 4); families whose experts were fused from the start stay fused. The head is listed also when tied:
+    it computes, though its weight is the embedding's.
+    """
+    n = names(arch.family)
+    fused = fused_experts or n.always_fused
+    found = [
+        linear
+        for group, (count, block) in enumerate(arch.blocks)
+        for linear in _block_linears(block, arch.hidden, fused, n, count, group)
+    ]
+    found.append(Linear(n.head, "head", "head", arch.hidden, arch.vocab, 1, bias=arch.head_bias))
+    return (*found, *(arch.vision.linears if arch.vision else ()))
+
+
+def _norm(arch: Architecture) -> int:
+    return arch.hidden * (int(arch.norm_weight) + int(arch.norm_bias))
+
+
+@lru_cache(maxsize=256)
+def count(arch: Architecture) -> Parameters:
+    """The exact number of parameters, in all and by place."""
+    blocks = []
+    for group, (repeat, block) in enumerate(arch.blocks):
+        by_kind = {"attention": 0, "mlp": 0, "shared": 0, "expert": 0, "router": 0, "head": 0}
+        for linear in linears(arch):
+            if linear.group == group:
+                by_kind[linear.kind] += linear.parameters // repeat
+        if isinstance(block.ffn, Moe) and block.ffn.correction_bias:
+            by_kind["router"] += block.ffn.experts
+        blocks.append(
+            BlockParameters(
+                attention=by_kind["attention"] + _attention_rest(block.attention),
+                ffn=by_kind["mlp"] + by_kind["shared"] + by_kind["router"],
+                experts=by_kind["expert"],
+                norms=block.norms * _norm(arch),
+                extra=block.extra,
+            )
+        )
+    embedding = (arch.vocab + arch.learned_positions) * arch.hidden
+    head = (0 if arch.tied else arch.vocab * arch.hidden) + (arch.vocab if arch.head_bias else 0)
+    outer_norms = (int(arch.final_norm) + int(arch.embedding_norm)) * _norm(arch)
+    repeats = [repeat for repeat, _ in arch.blocks]
+    vision = arch.vision.tower_parameters if arch.vision else 0
+    projector = arch.vision.projector_parameters if arch.vision else 0
+    body = sum(repeat * each.total for repeat, each in zip(repeats, blocks, strict=True))
+    return Parameters(
+        total=embedding + head + outer_norms + body + vision + projector + arch.extra_parameters,
+        embedding=embedding,
+        head=head,
+        blocks=tuple(blocks),
+        norms=outer_norms + sum(repeat * each.norms for repeat, each in zip(repeats, blocks, strict=True)),
+        vision=vision,
+        projector=projector,
+    )
+
+
+@lru_cache(maxsize=256)
+def adapters(
+    arch: Architecture, lora: Lora, *, fused_experts: bool = True, freeze_parts: tuple[str, ...] = ()
+) -> tuple[Adapter, ...]:
+    """The linears that `lora` adapts, as PEFT 0.21 picks them, each with its rank.
+
+    `all-linear` means every linear but the head. On transformers 5 (`fused_experts`) routers and fused experts are no
+    linears: PEFT finds them only in the families it remaps, gives the fused gate and up twice the rank, and there drops
+    dense and shared MLPs, whose names the remap takes over (peft 0.21.2, utils/transformers_weight_conversion.py).
+    A frozen part of a multimodal model gets no adapters.
+    """
+    n = names(arch.family)
+    wanted = frozenset(name.strip() for name in lora.targets.split(","))
+    fused = fused_experts or n.always_fused
+    remapped = fused_experts and n.remapped and arch.moe
+    chosen = []
+    for linear in linears(arch, fused_experts=fused_experts):
+        if linear.kind == "head" or linear.part in freeze_parts:
+            continue
+        if linear.kind == "router" and not (remapped or (n.router_is_linear if fused_experts else n.router_was_linear)):
+            continue
+        if linear.fused_expert and not remapped:
+            continue
+        if (
+            remapped
+            and linear.part == "language"
+            and linear.name in _REMAPPED_NAMES
+            and linear.kind in ("mlp", "shared")
+        ):
+            continue
+        if _wanted(linear, wanted, n, fused):
+            twice = linear.fused_expert and linear.name == "gate_up_proj"
+            chosen.append(Adapter(linear, lora.rank * (2 if twice else 1)))
+    return tuple(chosen)
+
+
+_REMAPPED_NAMES = frozenset({"gate_proj", "up_proj", "down_proj"})
+
+
+def _wanted(linear: Linear, wanted: frozenset[str], n: Names, fused: bool) -> bool:
+    if "all-linear" in wanted:
+        return True
+    if "attention" in wanted and linear.kind in _ATTENTION:
+        return True
+    if "mlp" in wanted and linear.kind in _MLP:
+        return True
+    if fused and linear.fused_expert:  # named by what the experts were called before they were fused
+        old = {n.expert_gate, n.expert_up} if linear.name == "gate_up_proj" else {n.expert_down}
+        return old <= wanted
+    return linear.name in wanted
+
+
+def lora_count(
+    arch: Architecture, lora: Lora, *, fused_experts: bool = True, freeze_parts: Collection[str] = ()
+) -> int:
+    """Parameters that the adapters add: rank x (in + out) for each adapted linear; DoRA's magnitudes included.
+
+    Whole modules trained beside them (`lora.modules_to_save`) are not counted here, see `trainable_count`.
+    """
+    chosen = adapters(arch, lora, fused_experts=fused_experts, freeze_parts=tuple(freeze_parts))
+    magnitudes = sum(a.linear.out_features * a.linear.count for a in chosen) if lora.variant == "dora" else 0
+    return sum(a.parameters for a in chosen) + magnitudes
+
+
+def saved_count(arch: Architecture, lora: Lora) -> int:
+    """Parameters of the modules trained whole beside the adapters. PEFT copies each, also where two are tied."""
+    n = names(arch.family)
+    sizes = {n.embedding: arch.vocab * arch.hidden, n.head: arch.vocab * (arch.hidden + int(arch.head_bias))}
+    by_kind = {linear.name: 0 for linear in linears(arch)}
+    for linear in linears(arch):
+        by_kind[linear.name] += linear.parameters
+    return sum(sizes.get(name, by_kind.get(name, 0)) for name in lora.modules_to_save)
+
+
+def trainable_count(
+    arch: Architecture,
+    method: Method,
+    *,
+    lora: Lora | None = None,
+    freeze_parts: Collection[str] = (),
+    trainable_layers: int = 0,
+    fused_experts: bool = True,
+) -> int:
+    """Parameters that get gradients.
+
+    `freeze` trains the last `trainable_layers` blocks and nothing else; `full` everything outside `freeze_parts`
+    (vision, projector, language).
+    """
+    counted = count(arch)
+    if lora is not None and method in ("lora", "qlora"):
+        return lora_count(arch, lora, fused_experts=fused_experts, freeze_parts=freeze_parts) + saved_count(arch, lora)
+    if method == "freeze":
+        left, trained = trainable_layers, 0
+        for (repeat, _), each in zip(reversed(arch.blocks), reversed(counted.blocks), strict=True):
+            here = min(repeat, left)
+            trained += here * each.total
+            left -= here
+        return trained
+    parts = {"vision": counted.vision, "projector": counted.projector, "language": counted.language}
+    return counted.total - sum(parts.get(part, 0) for part in set(freeze_parts))
