@@ -82,7 +82,9 @@ def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> C
 
     target = registry.get(name)
     if not problem.spec.data.train:
-        raise SpecError(f"{loaded.name}: error: data is needed to compile: say what to train on, such as data: train.jsonl")
+        raise SpecError(
+            f"{loaded.name}: error: data is needed to compile: say what to train on, such as data: train.jsonl"
+        )
     made = _plan(loaded, name, problem)
     if not made.fits:
         raise CannotFit(cannot_fit(made, loaded.name))

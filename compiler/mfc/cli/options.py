@@ -16,8 +16,12 @@ specs = click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 overrides = click.option(
     "--set", "overrides", multiple=True, metavar="K=V", help="Override one field: hardware.count=8. Repeatable."
 )
-target = click.option("--target", "-t", help="Plan for this target (default: those the spec names, else a plain trainer).")
-targets = click.option("--target", "-t", "targets", multiple=True, help="Compile for this target (default: those the spec names).")
+target = click.option(
+    "--target", "-t", help="Plan for this target (default: those the spec names, else a plain trainer)."
+)
+targets = click.option(
+    "--target", "-t", "targets", multiple=True, help="Compile for this target (default: those the spec names)."
+)
 as_format = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print the result."
 )

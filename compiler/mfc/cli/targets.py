@@ -21,7 +21,9 @@ def command(name: str | None, form: str) -> int:
                 "name": target.NAME,
                 "title": target.TITLE,
                 "versions": list(target.VERSIONS),
-                "supports": {key: list(value) for key, value in target.profile(target.VERSIONS[0], {}).supports.items()},
+                "supports": {
+                    key: list(value) for key, value in target.profile(target.VERSIONS[0], {}).supports.items()
+                },
             }
             for target in found
         ]

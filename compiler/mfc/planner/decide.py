@@ -91,9 +91,7 @@ def alternatives(outcome: Outcome, limit: int = 8) -> tuple[Alternative, ...]:
             changes = {field: rival.env[field] for field in CHOICES if rival.env[field] != best.env[field]}
             because = "slower or less simple" if rival.refused is None else rival.refused[1]
             if index not in found:
-                found[index] = Alternative(
-                    changes, int(rival.upper_bytes), rival.seconds_per_step, rival.fits, because
-                )
+                found[index] = Alternative(changes, int(rival.upper_bytes), rival.seconds_per_step, rival.fits, because)
     return tuple(found[index] for index in sorted(found))[:limit]
 
 

@@ -41,7 +41,9 @@ def edits(problem: Problem) -> Iterator[Edit]:
             yield {"hardware.count": hardware.gpus_per_node * factor}
 
 
-def relaxations(problem: Problem, attempt: Callable[[Edit], Candidate | None], limit: int = 5) -> tuple[Relaxation, ...]:
+def relaxations(
+    problem: Problem, attempt: Callable[[Edit], Candidate | None], limit: int = 5
+) -> tuple[Relaxation, ...]:
     """Edits after which a plan fits. `attempt` plans the edited spec and gives its best candidate, or None.
 
     Of edits to one field only the first that fits is kept; pairs are tried when no single edit is enough.

@@ -99,7 +99,11 @@ def longest(lengths: Sequence[int], at: Callable[[int], tuple[Candidate, ...]]) 
 
 
 def evaluate(
-    problem: Problem, start: Mapping[str, Any], rules: tuple[Rule, ...], fixed: Mapping[str, Any], rejections: Rejections
+    problem: Problem,
+    start: Mapping[str, Any],
+    rules: tuple[Rule, ...],
+    fixed: Mapping[str, Any],
+    rejections: Rejections,
 ) -> list[Candidate]:
     """Memory and time of every strategy that the rules allow, given the `fixed` fields."""
     fit = [step for step in stages(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
@@ -111,7 +115,10 @@ def evaluate(
             if timed is None:
                 timed = speed.prepare(strategy, problem)
             if prepared is None or prepared[0] != (strategy.gradient_accumulation > 1):
-                prepared = (strategy.gradient_accumulation > 1, memory.prepare(run_of(strategy, problem, env["profile"])))
+                prepared = (
+                    strategy.gradient_accumulation > 1,
+                    memory.prepare(run_of(strategy, problem, env["profile"])),
+                )
             cost = prepared[1]
             upper = cost.upper(strategy.micro_batch)
             env.update(zip(COSTS, (upper, cost.host_bytes, cost.load_gpu_bytes, cost.load_host_bytes), strict=True))

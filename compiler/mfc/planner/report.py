@@ -1,0 +1,254 @@
+"""A plan as text for people and as JSON for programs (schemas/plan.schema.json describes the latter)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from mfc.planner.decide import results_that_may_change
+from mfc.planner.plan import Decision, Plan, Relaxation
+
+if TYPE_CHECKING:
+    from mfc.spec.load import LoadedSpec
+
+GIB = 2**30
+_LIMITS = {"gpu": "GPU memory", "host": "host memory", "load": "memory while the model loads"}
+
+
+def gib(size: float) -> str:
+    """Bytes as GiB for people."""
+    return f"{size / GIB:.2f} GiB"
+
+
+def count(number: float) -> str:
+    """A number of parameters for people."""
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if number >= scale:
+            return f"{number / scale:.3g} {unit}"
+    return f"{number:g}"
+
+
+def show(value: Any) -> str:
+    """A value in one line."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return ", ".join(f"{key} {show(part)}" for key, part in asdict(value).items() if part not in ((), ""))
+    if isinstance(value, (tuple, list)):
+        return ", ".join(map(show, value)) or "none"
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def seconds(time: float) -> str:
+    """A duration with the precision that a model of time deserves."""
+    return f"{time:.2g} s" if time < 100 else f"{time:.0f} s"
+
+
+def to_text(plan: Plan, name: str) -> str:
+    """The whole plan, for a terminal."""
+    return "\n".join(_lines(plan, name))
+
+
+def _lines(plan: Plan, name: str) -> Iterator[str]:
+    memory, strategy, hardware, model = plan.memory, plan.strategy, plan.problem.hardware, plan.problem.model
+    target = f" for {plan.profile.target} {plan.profile.version}" if plan.profile.target else ""
+    yield f"{name}{target}: {'fits' if plan.fits else 'DOES NOT FIT'}"
+    yield ""
+    share = plan.trainable_parameters / model.total_parameters
+    yield f"model     {model.name}: {count(model.total_parameters)} parameters, {count(plan.trainable_parameters)} train ({share:.2%})"
+    nodes = f"{hardware.nodes} nodes of " if hardware.nodes > 1 else ""
+    host = "unknown" if hardware.host_memory_bytes is None else gib(hardware.host_memory_bytes)
+    yield f"hardware  {nodes}{hardware.gpus_per_node} x {hardware.gpu.name} ({gib(hardware.memory_bytes)}), host memory {host}"
+    yield f"strategy  {_strategy(plan)}"
+    batch = strategy.micro_batch * strategy.gradient_accumulation * strategy.world_size // strategy.sequence_parallel
+    yield (
+        f"batch     {strategy.micro_batch} x {strategy.gradient_accumulation} accumulated x "
+        f"{strategy.world_size // strategy.sequence_parallel} ranks = {batch}, up to {strategy.max_length} tokens each"
+    )
+    yield ""
+    yield (
+        f"memory    {gib(memory.process_bytes)} per GPU, at most {gib(memory.upper_bytes)}; "
+        f"budget {gib(plan.budget_bytes)} of {gib(hardware.memory_bytes)}; peak in {memory.moment}"
+    )
+    for part, size in sorted(memory.components.items(), key=lambda item: -item[1]):
+        if size >= GIB / 200:
+            yield f"  {part:<22}{size / GIB:>8.2f} GiB"
+    yield f"host      {gib(memory.host_bytes_per_node)} per node in training, {gib(memory.load_host_bytes)} while loading"
+    yield f"bound     {memory.confidence}: {'; '.join(memory.uncertainty)}"
+    yield (
+        f"time      {seconds(plan.speed.seconds_per_step)} a step, {plan.speed.tokens_per_second:,.0f} tokens/s, "
+        f"bound by {plan.speed.bound_by} (estimate)"
+    )
+    if chosen := results_that_may_change(plan.decisions):
+        yield ""
+        yield "what could change your results (chosen by mfc)"
+        for decision in chosen:
+            yield f"  {decision.field:<16}{show(decision.value)}: {decision.because}"
+    if plan.alternatives:
+        yield ""
+        yield "alternatives"
+        for other in plan.alternatives:
+            changes = ", ".join(f"{field} {show(value)}" for field, value in other.changes.items())
+            yield f"  {changes}: {gib(other.upper_bytes)}, {seconds(other.seconds_per_step)}; {other.because}"
+    if not plan.fits:
+        yield ""
+        yield shortfall(plan)
+        yield from relaxation_lines(plan)
+    if plan.warnings:
+        yield ""
+        yield "warnings"
+        for warning in plan.warnings:
+            yield f"  {warning.message} [{warning.id}]"
+
+
+def _strategy(plan: Plan) -> str:
+    strategy = plan.strategy
+    said = [strategy.method]
+    if strategy.lora:
+        said[0] += f" r={strategy.lora.rank} alpha={strategy.lora.alpha:g} on {strategy.lora.targets}"
+    said += [strategy.precision, strategy.sharding]
+    for name in ("optimizer", "parameters"):
+        if (place := getattr(strategy, f"offload_{name}")) != "none":
+            said.append(f"{name} on {place}")
+    if strategy.gradient_checkpointing:
+        said.append("gradient checkpointing")
+    if strategy.sequence_parallel > 1:
+        said.append(f"sequence parallel {strategy.sequence_parallel}")
+    return ", ".join([*said, f"{strategy.attention} attention", f"{strategy.loss} loss", strategy.optimizer])
+
+
+def shortfall(plan: Plan) -> str:
+    """Why nothing fits, with the arithmetic of the strategy that comes nearest."""
+    memory, hardware = plan.memory, plan.problem.hardware
+    what = _LIMITS[plan.limited_by]
+    if plan.limited_by == "host":
+        known = hardware.host_memory_bytes
+        room = "an unknown amount" if known is None else gib(known)
+        numbers = f"it needs {gib(memory.host_bytes_per_node)} of host memory per node, and there is {room}"
+    elif plan.limited_by == "load":
+        numbers = f"loading the model takes {gib(memory.load_gpu_bytes)} per GPU and {gib(memory.load_host_bytes)} of host memory"
+    else:
+        parts = sorted(memory.components.items(), key=lambda item: -item[1])[:4]
+        most = ", ".join(f"{part} {gib(size)}" for part, size in parts)
+        numbers = f"it needs up to {gib(memory.upper_bytes)} per GPU in {memory.moment} ({most}), and the budget is {gib(plan.budget_bytes)}"
+    return f"nothing fits: {what} is too small. The nearest strategy is {_strategy(plan)}, micro_batch {plan.strategy.micro_batch}: {numbers}"
+
+
+def relaxation_lines(plan: Plan) -> Iterator[str]:
+    """The smallest changes that would fit, as spec edits."""
+    if not plan.relaxations:
+        yield "  no single change of the spec, nor a pair of them, would fit"
+        return
+    yield "  any of these would fit:"
+    for relaxation in plan.relaxations:
+        yield f"    {edit(relaxation)}: at most {gib(relaxation.upper_bytes)} per GPU, {seconds(relaxation.seconds_per_step)} a step"
+
+
+def edit(relaxation: Relaxation) -> str:
+    """A relaxation as options of the command line."""
+    return " ".join(f"--set {path}={show(value)}" for path, value in relaxation.set.items())
+
+
+def to_json(plan: Plan, loaded: LoadedSpec) -> dict[str, Any]:
+    """The plan as schemas/plan.schema.json describes it. Sizes are bytes, times seconds."""
+    strategy, memory, hardware = plan.strategy, plan.memory, plan.problem.hardware
+    return {
+        "spec": loaded.name,
+        "spec_sha256": loaded.sha256,
+        "target": plan.profile.target or None,
+        "target_version": plan.profile.version or None,
+        "fits": plan.fits,
+        "limited_by": plan.limited_by or None,
+        "verified": plan.verified,
+        "model": plan.problem.model.name,
+        "hardware": {"gpu": hardware.gpu.name, "gpus_per_node": hardware.gpus_per_node, "nodes": hardware.nodes},
+        "strategy": {
+            "task": strategy.task,
+            "method": strategy.method,
+            "precision": strategy.precision,
+            "sharding": strategy.sharding,
+            "zero_stage": strategy.zero_stage,
+            "offload_optimizer": strategy.offload_optimizer,
+            "offload_parameters": strategy.offload_parameters,
+            "micro_batch": strategy.micro_batch,
+            "gradient_accumulation": strategy.gradient_accumulation,
+            "world_size": strategy.world_size,
+            "max_length": strategy.max_length,
+            "packing": strategy.packing,
+            "gradient_checkpointing": strategy.gradient_checkpointing,
+            "attention": strategy.attention,
+            "loss": strategy.loss,
+            "optimizer": strategy.optimizer,
+            "sequence_parallel": strategy.sequence_parallel,
+            "lora": plain(strategy.lora),
+            "quantization": plain(strategy.quantization),
+        },
+        "memory": {
+            "gpu": {
+                "capacity_bytes": hardware.memory_bytes,
+                "budget_bytes": plan.budget_bytes,
+                "allocated_peak_bytes": memory.allocated_bytes,
+                "peak_bytes": memory.process_bytes,
+                "upper_bytes": memory.upper_bytes,
+                "moment": memory.moment,
+                "components": dict(memory.components),
+                "moments": dict(memory.moments),
+            },
+            "host": {"per_node_bytes": memory.host_bytes_per_node},
+            "load": {"gpu_bytes": memory.load_gpu_bytes, "host_bytes": memory.load_host_bytes},
+            "confidence": memory.confidence,
+            "uncertainty": list(memory.uncertainty),
+        },
+        "speed": {
+            "seconds_per_step": plan.speed.seconds_per_step,
+            "tokens_per_second": plan.speed.tokens_per_second,
+            "bound_by": plan.speed.bound_by,
+        },
+        "parameters": {"total": plan.problem.model.total_parameters, "trainable": plan.trainable_parameters},
+        "decisions": [decision_json(decision) for decision in plan.decisions.values()],
+        "alternatives": [
+            {
+                "changes": plain(other.changes),
+                "upper_bytes": other.upper_bytes,
+                "seconds_per_step": other.seconds_per_step,
+                "fits": other.fits,
+                "because": other.because,
+            }
+            for other in plan.alternatives
+        ],
+        "rejected": dict(plan.rejected),
+        "relaxations": [
+            {
+                "set": plain(relaxation.set),
+                "upper_bytes": relaxation.upper_bytes,
+                "seconds_per_step": relaxation.seconds_per_step,
+                "fits": relaxation.fits,
+            }
+            for relaxation in plan.relaxations
+        ],
+        "warnings": [{"id": warning.id, "message": warning.message} for warning in plan.warnings],
+    }
+
+
+def decision_json(decision: Decision) -> dict[str, Any]:
+    """One decision as JSON."""
+    return {
+        "field": decision.field,
+        "value": plain(decision.value),
+        "rule": decision.rule,
+        "because": decision.because,
+        "source": decision.source,
+        "pinned": decision.pinned,
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: dataclasses and mappings as objects, tuples as arrays."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: plain(part) for name, part in asdict(value).items()}
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(part) for part in value]
+    return value

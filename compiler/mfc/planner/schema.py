@@ -1,0 +1,190 @@
+"""The shape of `mfc plan --format json`, from which schemas/plan.schema.json is generated."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class LoraReport(_Part):
+    """The adapters."""
+
+    rank: int
+    alpha: float
+    dropout: float
+    targets: str = Field(description="all-linear, attention, mlp, or module names separated by commas")
+    variant: Literal["lora", "rslora", "dora"]
+    modules_to_save: list[str]
+
+
+class QuantizationReport(_Part):
+    """How the frozen base is stored."""
+
+    bits: int
+    kind: str
+    double: bool
+    pre: bool = Field(description="the checkpoint itself is quantised")
+
+
+class StrategyReport(_Part):
+    """The strategy, in neutral terms."""
+
+    task: str
+    method: Literal["full", "lora", "qlora", "freeze"]
+    precision: Literal["bf16", "pure_bf16", "fp16", "fp32"]
+    sharding: Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"]
+    zero_stage: Literal[0, 1, 2, 3]
+    offload_optimizer: Literal["none", "cpu", "nvme"]
+    offload_parameters: Literal["none", "cpu", "nvme"]
+    micro_batch: int = Field(description="samples per GPU and forward pass")
+    gradient_accumulation: int
+    world_size: int
+    max_length: int = Field(description="tokens")
+    packing: bool
+    gradient_checkpointing: bool
+    attention: Literal["flash", "sdpa", "eager"]
+    loss: Literal["plain", "fused"]
+    optimizer: str
+    sequence_parallel: int
+    lora: LoraReport | None
+    quantization: QuantizationReport | None
+
+
+class GpuReport(_Part):
+    """Memory of one GPU, in bytes."""
+
+    capacity_bytes: int = Field(description="what the run may use of the GPU")
+    budget_bytes: int = Field(description="capacity less the headroom; a plan fits when upper_bytes is at most this")
+    allocated_peak_bytes: int = Field(description="torch.cuda.max_memory_allocated")
+    peak_bytes: int = Field(description="what nvidia-smi shows at the peak")
+    upper_bytes: int = Field(description="the bound on peak_bytes")
+    moment: str
+    components: dict[str, int] = Field(description="parts of peak_bytes at that moment")
+    moments: dict[str, int]
+
+
+class HostReport(_Part):
+    """Memory of one node's host, in bytes."""
+
+    per_node_bytes: int
+
+
+class LoadReport(_Part):
+    """Memory while the model loads, in bytes: of one GPU, and of one node's host."""
+
+    gpu_bytes: int
+    host_bytes: int
+
+
+class MemoryReport(_Part):
+    """All memory."""
+
+    gpu: GpuReport
+    host: HostReport
+    load: LoadReport
+    confidence: str
+    uncertainty: list[str]
+
+
+class SpeedReport(_Part):
+    """An estimate of time."""
+
+    seconds_per_step: float
+    tokens_per_second: float
+    bound_by: str
+
+
+class HardwareReport(_Part):
+    """The machines."""
+
+    gpu: str
+    gpus_per_node: int
+    nodes: int
+
+
+class ParametersReport(_Part):
+    """Numbers of parameters."""
+
+    total: int
+    trainable: int
+
+
+class DecisionReport(_Part):
+    """One value and why."""
+
+    field: str
+    value: Any
+    rule: str = Field(description="id of the rule; `spec` for a pin, `default`, or `search`")
+    because: str
+    source: str
+    pinned: bool
+
+
+class AlternativeReport(_Part):
+    """A strategy that lost, by what differs from the winner."""
+
+    changes: dict[str, Any]
+    upper_bytes: int
+    seconds_per_step: float
+    fits: bool
+    because: str
+
+
+class RelaxationReport(_Part):
+    """Spec edits after which a plan fits."""
+
+    set: dict[str, Any]
+    upper_bytes: int
+    seconds_per_step: float
+    fits: bool
+
+
+class WarningReport(_Part):
+    """Advice that changes nothing."""
+
+    id: str
+    message: str
+
+
+class PlanReport(_Part):
+    """One plan of one spec for one target."""
+
+    spec: str
+    spec_sha256: str
+    target: str | None
+    target_version: str | None
+    fits: bool
+    limited_by: Literal["gpu", "host", "load", "rollout"] | None
+    verified: bool = Field(description="false: native keys that may change memory were passed through")
+    model: str
+    hardware: HardwareReport
+    strategy: StrategyReport
+    memory: MemoryReport
+    speed: SpeedReport
+    parameters: ParametersReport
+    decisions: list[DecisionReport]
+    alternatives: list[AlternativeReport]
+    rejected: dict[str, str] = Field(description="rule id -> why it excluded something")
+    relaxations: list[RelaxationReport]
+    warnings: list[WarningReport]
+
+
+class PlansReport(_Part):
+    """What `mfc plan --format json` prints."""
+
+    schema_version: Literal[1]
+    plans: list[PlanReport]
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of `mfc plan --format json`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **PlansReport.model_json_schema(),
+        "title": "Plans by mfc, the memory-fit compiler",
+    }
