@@ -1,9 +1,9 @@
 """mfc, the memory-fit compiler: one small spec in, training configs that fit the hardware out.
 
-    import mfc
-    plan = mfc.plan("spec.yaml", target="deepspeed")
-    for compiled in mfc.compile("spec.yaml"):
-        print(compiled.target, compiled.plan.memory.upper_bytes, list(compiled.files))
+>>> import mfc
+>>> plan = mfc.plan("spec.yaml", target="deepspeed")
+>>> for compiled in mfc.compile("spec.yaml"):
+...     print(compiled.target, compiled.plan.memory.upper_bytes, list(compiled.files))
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from mfc._version import __version__
 
 if TYPE_CHECKING:
-    from mfc.api import Compiled, compile, load, plan
+    from mfc.api import Compiled, compile, load, plan  # noqa: A004
     from mfc.errors import MfcError
     from mfc.planner.plan import Plan
     from mfc.spec.models import Spec

@@ -65,7 +65,7 @@ def _run(name: str, args: list[str]) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
-    except Exception:  # noqa: BLE001 - the last line of defence: say whose fault it is
+    except Exception:  # the last line of defence: say whose fault it is
         import traceback
 
         traceback.print_exc()

@@ -56,10 +56,16 @@ def _lines(plan: Plan, name: str) -> Iterator[str]:
     yield f"{name}{target}: {'fits' if plan.fits else 'DOES NOT FIT'}"
     yield ""
     share = plan.trainable_parameters / model.total_parameters
-    yield f"model     {model.name}: {count(model.total_parameters)} parameters, {count(plan.trainable_parameters)} train ({share:.2%})"
+    yield (
+        f"model     {model.name}: {count(model.total_parameters)} parameters, "
+        f"{count(plan.trainable_parameters)} train ({share:.2%})"
+    )
     nodes = f"{hardware.nodes} nodes of " if hardware.nodes > 1 else ""
     host = "unknown" if hardware.host_memory_bytes is None else gib(hardware.host_memory_bytes)
-    yield f"hardware  {nodes}{hardware.gpus_per_node} x {hardware.gpu.name} ({gib(hardware.memory_bytes)}), host memory {host}"
+    yield (
+        f"hardware  {nodes}{hardware.gpus_per_node} x {hardware.gpu.name} ({gib(hardware.memory_bytes)}), "
+        f"host memory {host}"
+    )
     yield f"strategy  {_strategy(plan)}"
     batch = strategy.micro_batch * strategy.gradient_accumulation * strategy.world_size // strategy.sequence_parallel
     yield (
@@ -74,7 +80,9 @@ def _lines(plan: Plan, name: str) -> Iterator[str]:
     for part, size in sorted(memory.components.items(), key=lambda item: -item[1]):
         if size >= GIB / 200:
             yield f"  {part:<22}{size / GIB:>8.2f} GiB"
-    yield f"host      {gib(memory.host_bytes_per_node)} per node in training, {gib(memory.load_host_bytes)} while loading"
+    yield (
+        f"host      {gib(memory.host_bytes_per_node)} per node in training, {gib(memory.load_host_bytes)} while loading"
+    )
     yield f"bound     {memory.confidence}: {'; '.join(memory.uncertainty)}"
     yield (
         f"time      {seconds(plan.speed.seconds_per_step)} a step, {plan.speed.tokens_per_second:,.0f} tokens/s, "
@@ -131,8 +139,12 @@ def shortfall(plan: Plan) -> str:
     else:
         parts = sorted(memory.components.items(), key=lambda item: -item[1])[:4]
         most = ", ".join(f"{part} {gib(size)}" for part, size in parts)
-        numbers = f"it needs up to {gib(memory.upper_bytes)} per GPU in {memory.moment} ({most}), and the budget is {gib(plan.budget_bytes)}"
-    return f"nothing fits: {what} is too small. The nearest strategy is {_strategy(plan)}, micro_batch {plan.strategy.micro_batch}: {numbers}"
+        numbers = (
+            f"it needs up to {gib(memory.upper_bytes)} per GPU in {memory.moment} ({most}), "
+            f"and the budget is {gib(plan.budget_bytes)}"
+        )
+    nearest = f"{_strategy(plan)}, micro_batch {plan.strategy.micro_batch}"
+    return f"nothing fits: {what} is too small. The nearest strategy is {nearest}: {numbers}"
 
 
 def relaxation_lines(plan: Plan) -> Iterator[str]:
@@ -142,7 +154,8 @@ def relaxation_lines(plan: Plan) -> Iterator[str]:
         return
     yield "  any of these would fit:"
     for relaxation in plan.relaxations:
-        yield f"    {edit(relaxation)}: at most {gib(relaxation.upper_bytes)} per GPU, {seconds(relaxation.seconds_per_step)} a step"
+        cost = f"at most {gib(relaxation.upper_bytes)} per GPU, {seconds(relaxation.seconds_per_step)} a step"
+        yield f"    {edit(relaxation)}: {cost}"
 
 
 def edit(relaxation: Relaxation) -> str:
