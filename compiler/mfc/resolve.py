@@ -89,8 +89,8 @@ def _named_link(kind: str, gpu: Gpu) -> Link:
     if kind in _LINKS:
         return Link(kind, _LINKS[kind])
     raise SpecError(
-        f"{gpu.name} has no {kind} in the catalogue (it has {gpu.link.kind}): give its bandwidth per GPU and direction, "
-        "such as interconnect: {intra: 300GB/s}"
+        f"{gpu.name} has no {kind} in the catalogue (it has {gpu.link.kind}): give its bandwidth per GPU and "
+        "direction, such as interconnect: {intra: 300GB/s}"
     )
 
 

@@ -135,7 +135,7 @@ def shortfall(plan: Plan) -> str:
         room = "an unknown amount" if known is None else gib(known)
         numbers = f"it needs {gib(memory.host_bytes_per_node)} of host memory per node, and there is {room}"
     elif plan.limited_by == "load":
-        numbers = f"loading the model takes {gib(memory.load_gpu_bytes)} per GPU and {gib(memory.load_host_bytes)} of host memory"
+        numbers = f"loading takes {gib(memory.load_gpu_bytes)} per GPU and {gib(memory.load_host_bytes)} of host memory"
     else:
         parts = sorted(memory.components.items(), key=lambda item: -item[1])[:4]
         most = ", ".join(f"{part} {gib(size)}" for part, size in parts)
