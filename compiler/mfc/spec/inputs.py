@@ -34,6 +34,11 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
+def section(description: str) -> Any:
+    """A nested mapping whose every field has a default. Its default is validated with the whole, not built apart."""
+    return Field(default={}, validate_default=True, description=description)
+
+
 class ModelSpec(Section):
     """The model to train. Short form: the id alone."""
 
@@ -91,7 +96,7 @@ class HardwareSpec(Section):
         default="auto", description="Your share of one node's RAM: 256GiB. auto: unknown, so nothing is offloaded."
     )
     cpu_cores: AutoCount = Field(default="auto", description="Your share of one node's CPU cores.")
-    interconnect: InterconnectSpec = Field(default_factory=InterconnectSpec, description="How the GPUs talk.")
+    interconnect: InterconnectSpec = section("How the GPUs talk.")
     nvme: Text | None = Field(default=None, description="Folder on a local NVMe disk; naming it allows offload to it.")
 
     @model_validator(mode="before")
@@ -153,7 +158,7 @@ class DataSpec(Section):
     )
     mean_length: AutoCount = Field(default="auto", description="Mean length of a sample in tokens, when known.")
     packing: AutoFlag = Field(default="auto", description="Whether several samples share one row of max_length tokens.")
-    image: ImageSpec = Field(default_factory=ImageSpec, description="Images, for vision-language models.")
+    image: ImageSpec = section("Images, for vision-language models.")
 
     @model_validator(mode="before")
     @classmethod

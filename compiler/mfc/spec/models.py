@@ -17,6 +17,7 @@ from mfc.spec.inputs import (
     InterconnectSpec,
     ModelSpec,
     Section,
+    section,
 )
 from mfc.spec.training import (
     LoraSpec,
@@ -102,10 +103,10 @@ class Spec(Section):
     )
     model: ModelSpec = Field(description="The model to train: a hub id, or a mapping.")
     hardware: HardwareSpec = Field(description="The machines: 4x RTX 4090, or a mapping.")
-    data: DataSpec = Field(default_factory=DataSpec, description="What to train on: a path, or a mapping.")
-    train: TrainSpec = Field(default_factory=TrainSpec, description="The recipe: what decides the result.")
-    strategy: StrategySpec = Field(default_factory=StrategySpec, description="Memory and time; all auto by default.")
-    run: RunSpec = Field(default_factory=RunSpec, description="Checkpoints and logs.")
+    data: DataSpec = section("What to train on: a path, or a mapping.")
+    train: TrainSpec = section("The recipe: what decides the result.")
+    strategy: StrategySpec = section("Memory and time; all auto by default.")
+    run: RunSpec = section("Checkpoints and logs.")
     objective: Literal["speed", "memory"] = Field(
         default="speed", description="What to make best among the plans that fit."
     )

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from mfc.spec.inputs import Section
+from mfc.spec.inputs import Section, section
 from mfc.spec.values import (
     BETAS,
     NAMES,
@@ -123,8 +123,8 @@ class TrainSpec(Section):
     method: Literal["auto", "full", "lora", "qlora", "freeze"] = Field(
         default="lora", description="Which weights train. auto: the most faithful method that fits."
     )
-    lora: LoraSpec = Field(default_factory=LoraSpec, description="Adapters, for methods lora and qlora.")
-    quantization: QuantizationSpec = Field(default_factory=QuantizationSpec, description="The base of method qlora.")
+    lora: LoraSpec = section("Adapters, for methods lora and qlora.")
+    quantization: QuantizationSpec = section("The base of method qlora.")
     trainable_layers: AutoCount = Field(default="auto", description="Method freeze: how many of the last layers train.")
     freeze_parts: Annotated[tuple[str, ...] | Auto, also(words("vision", "projector", "language"), "auto")] = Field(
         default="auto", description="Frozen parts of a vision-language model. auto: vision and projector."
@@ -144,9 +144,9 @@ class TrainSpec(Section):
         default=3.0, description="Passes over the data. Or give max_steps."
     )
     max_steps: Count | None = Field(default=None, description="Optimizer steps, instead of epochs.")
-    optim: OptimSpec = Field(default_factory=OptimSpec, description="Schedule, decay, clipping, seed.")
-    preference: PreferenceSpec = Field(default_factory=PreferenceSpec, description="Tasks dpo, kto, orpo and simpo.")
-    rollout: RolloutSpec = Field(default_factory=RolloutSpec, description="Tasks grpo and ppo.")
+    optim: OptimSpec = section("Schedule, decay, clipping, seed.")
+    preference: PreferenceSpec = section("Tasks dpo, kto, orpo and simpo.")
+    rollout: RolloutSpec = section("Tasks grpo and ppo.")
 
     @model_validator(mode="before")
     @classmethod
@@ -184,7 +184,7 @@ class StrategySpec(Section):
     sharding: Literal["auto", "ddp", "zero1", "zero2", "zero3", "fsdp2"] = Field(
         default="auto", description="What the GPUs split among them: nothing (ddp), ZeRO stage 1 to 3, or FSDP2."
     )
-    offload: OffloadSpec = Field(default_factory=OffloadSpec, description="What lives outside GPU memory.")
+    offload: OffloadSpec = section("What lives outside GPU memory.")
     micro_batch: CountOrRange = Field(default="auto", description="Samples per GPU and forward pass.")
     gradient_checkpointing: AutoFlag = Field(
         default="auto", description="Whether activations are computed again in the backward pass."

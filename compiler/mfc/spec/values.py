@@ -50,12 +50,15 @@ class Kind:
     allowed: str
     check: Check
     schema: Json
+    words: tuple[str, ...] = ()  # what else it may be
 
     def _validate(self, value: object) -> object:
         try:
             return self.check(value)
         except ValueError as error:
-            raise PydanticCustomError("mfc_kind", "{allowed}", {"allowed": str(error) or self.allowed}) from None
+            raise PydanticCustomError(
+                "mfc_kind", "{allowed}", {"allowed": str(error) or self.allowed, "words": self.words}
+            ) from None
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(self._validate)
@@ -70,7 +73,8 @@ def also(kind: Kind, *words: str) -> Kind:
     def check(value: object) -> object:
         return value if isinstance(value, str) and value in words else kind.check(value)
 
-    return Kind(f"{kind.allowed}, or {' or '.join(words)}", check, {"anyOf": [{"enum": list(words)}, kind.schema]})
+    allowed = f"{kind.allowed}, or {' or '.join(words)}"
+    return Kind(allowed, check, {"anyOf": [{"enum": list(words)}, kind.schema]}, words)
 
 
 def spanning(kind: Kind) -> Kind:
@@ -86,7 +90,7 @@ def spanning(kind: Kind) -> Kind:
             raise ValueError("")
         kind.check(low), kind.check(high)
         if low > high:
-            raise ValueError(f"a range whose min is at most its max, not {{min: {low}, max: {high}}}")
+            raise ValueError("a range whose min is at most its max")
         return Range(low, high)
 
     schema = {

@@ -1,0 +1,212 @@
+"""Short forms: what may be written more briefly, and what it stands for.
+
+They are expanded in each file before files are merged, so that a base's short form and a mapping on top of it agree.
+What was written as one value replaces a base's mapping; a mapping joins it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from mfc.spec import quantities
+from mfc.spec.marks import Problem, refusal, show
+from mfc.spec.yaml12 import Node
+
+_TEXT = {"type": "string", "minLength": 1}
+
+# Short forms as editors know them: definition -> what may stand for it.
+FORMS: dict[str, list[dict[str, Any]]] = {
+    "ModelSpec": [_TEXT],
+    "HardwareSpec": [{**_TEXT, "description": quantities.GPUS, "examples": ["4x RTX 4090", "8xA100-80G"]}],
+    "GpuSpec": [{"type": ["string", "integer"]}],
+    "InterconnectSpec": [{**_TEXT, "examples": ["pcie", "nvlink"]}],
+    "DataSpec": [_TEXT],
+    "DatasetSpec": [_TEXT],
+    "OffloadSpec": [{"enum": ["auto", "none"]}],
+    "TargetSpec": [{"type": "null"}],
+}
+
+# Other names of a field: definition -> name -> the field.
+NAMES: dict[str, dict[str, str]] = {
+    "DataSpec": {"path": "train", "hub": "train"},
+    "TrainSpec": {"freeze": "freeze_parts"},
+    "StrategySpec": {"zero": "sharding"},
+    "RolloutSpec": {
+        "generations": "num_generations",
+        "max_prompt": "max_prompt_length",
+        "max_completion": "max_completion_length",
+        "memory_utilization": "gpu_memory_utilization",
+    },
+}
+
+# Fields that hold text which YAML may take for a number: 4090, 0.10, 1e10. A star stands for any key.
+_TEXTS = (
+    ("model", "id"),
+    ("model", "revision"),
+    ("hardware", "gpu", "name"),
+    ("targets", "*", "version"),
+    ("targets", "*", "packages", "*"),
+)
+
+# Only one of each pair can hold: giving one drops the other from a base.
+RIVALS = {"epochs": "max_steps", "max_steps": "epochs", "devices": "count", "count": "devices"}
+
+_Change = Callable[[Node], Node]
+
+
+def expand(root: Node) -> Node:
+    """The tree with every short form written out. Raises SpecError where one is malformed."""
+    tree = _each(
+        root,
+        model=lambda node: _alone(node, "id"),
+        hardware=_hardware,
+        data=_data,
+        train=_train,
+        strategy=_strategy,
+        targets=_targets,
+    )
+    for path in _TEXTS:
+        tree = _as_text(tree, path)
+    return tree
+
+
+def _each(node: Node, **changes: _Change) -> Node:
+    """The mapping with some of its values changed; whatever else it is stays as it is, for validation to judge."""
+    if not isinstance(node.value, dict):
+        return node
+    items = {key: changes[key](item) if key in changes else item for key, item in node.value.items()}
+    return replace(node, value=items)
+
+
+def _renamed(node: Node, names: dict[str, str], section: str) -> Node:
+    if not isinstance(node.value, dict):
+        return node
+    items: dict[str, Node] = {}
+    for key, item in node.value.items():
+        name = names.get(key, key)
+        if name in items:
+            text = f"{section}.{key} and an earlier key both say {section}.{name}; keep one"
+            raise refusal([Problem(item.key or item.mark, text)])
+        items[name] = item
+    return replace(node, value=items)
+
+
+def _is_word(node: Node) -> bool:
+    """A scalar that was meant as text; a bare number may be a name (4090)."""
+    return isinstance(node.value, str) or type(node.value) is int
+
+
+def _alone(node: Node, field: str) -> Node:
+    return _wrap(node, {field: _text(node)}) if _is_word(node) else node
+
+
+def _text(node: Node) -> Node:
+    return replace(node, value=node.text, key=None) if type(node.value) in (int, float) else replace(node, key=None)
+
+
+def _wrap(node: Node, items: dict[str, Node]) -> Node:
+    return replace(node, value=items, replaces=True)
+
+
+def _as_text(node: Node, path: tuple[str, ...]) -> Node:
+    if not path:
+        return replace(node, value=node.text) if type(node.value) in (int, float) else node
+    if not isinstance(node.value, dict):
+        return node
+    head, rest = path[0], path[1:]
+    items = {key: _as_text(item, rest) if head in (key, "*") else item for key, item in node.value.items()}
+    return replace(node, value=items)
+
+
+def _hardware(node: Node) -> Node:
+    if not _is_word(node):
+        return _each(node, gpu=_gpu, interconnect=lambda link: _alone(link, "intra"))
+    gpus = _count(node, "hardware")
+    if gpus.nodes > 1:
+        text = "hardware with several nodes needs a mapping"
+        wanted = f"{{gpu: {gpus.name}, count: {gpus.count}, nodes: {gpus.nodes}, interconnect: {{inter: 25Gbps}}}}"
+        raise refusal([Problem(node.mark, text, wanted)])
+    gpu = Node({"name": Node(gpus.name, node.mark)}, node.mark, replaces=True)
+    return _wrap(node, {"gpu": gpu, "count": Node(gpus.count, node.mark)})
+
+
+def _gpu(node: Node) -> Node:
+    if _is_word(node) and node.text.strip() and (gpus := _count(node, "hardware.gpu")).name != node.text.strip():
+        text = f"hardware.gpu is the kind of GPU alone, not {show(node.text)}"
+        raise refusal([Problem(node.mark, text, f"gpu: {gpus.name} with count: {gpus.count}")])
+    return _alone(node, "name")
+
+
+def _count(node: Node, field: str) -> quantities.Gpus:
+    try:
+        return quantities.gpus(node.text)
+    except ValueError as error:
+        raise refusal([Problem(node.mark, f"{field} must be {error}, not {show(node.text)}")]) from None
+
+
+def _data(node: Node) -> Node:
+    if isinstance(node.value, str):
+        return _wrap(node, {"train": _sets(node)})
+    if isinstance(node.value, dict) and "hub" in node.value:
+        hub = node.value["hub"]
+        wrapped = replace(hub, value={"hub": replace(hub, key=None)})
+        node = replace(node, value={**node.value, "hub": wrapped})
+    return _each(_renamed(node, NAMES["DataSpec"], "data"), train=_sets)
+
+
+def _sets(node: Node) -> Node:
+    """One data set or several, as a list of mappings."""
+    many = node.value if isinstance(node.value, list) else [node]
+    items = [
+        Node({"path": replace(item, key=None)}, item.mark) if isinstance(item.value, str) else item for item in many
+    ]
+    return node if node.value is None else replace(node, value=items)
+
+
+def _train(node: Node) -> Node:
+    named = _renamed(node, NAMES["TrainSpec"], "train")
+    return _each(named, rollout=lambda rollout: _renamed(rollout, NAMES["RolloutSpec"], "train.rollout"))
+
+
+def _strategy(node: Node) -> Node:
+    if isinstance(node.value, dict) and "zero" in node.value:
+        node = _each(node, zero=_stage)
+    return _each(_renamed(node, NAMES["StrategySpec"], "strategy"), offload=_offload)
+
+
+def _stage(node: Node) -> Node:
+    if node.value == "auto":
+        return node
+    if type(node.value) is not int or not 0 <= node.value <= 3:
+        raise refusal([Problem(node.mark, f"strategy.zero cannot be {show(node.value)}", "auto, 0, 1, 2, 3")])
+    return replace(node, value=f"zero{node.value}" if node.value else "ddp")
+
+
+def _offload(node: Node) -> Node:
+    if node.value in ("auto", "none"):
+        part = replace(node, key=None)
+        return _wrap(node, {"optimizer": part, "parameters": part})
+    if isinstance(node.value, str):
+        text = f"strategy.offload cannot be {show(node.value)}: say what goes there"
+        raise refusal([Problem(node.mark, text, "auto, none, or a mapping such as {optimizer: cpu, parameters: none}")])
+    return node
+
+
+def _targets(node: Node) -> Node:
+    if isinstance(node.value, str):
+        return _wrap(node, {node.value: Node({}, node.mark)})
+    if isinstance(node.value, list):
+        items: dict[str, Node] = {}
+        for item in node.value:
+            if not isinstance(item.value, str):
+                raise refusal([Problem(item.mark, "targets lists names; settings need a mapping of names to settings")])
+            if item.value in items:
+                raise refusal([Problem(item.mark, f"target {item.value} is listed twice")])
+            items[item.value] = Node({}, item.mark)
+        return _wrap(node, items)
+    if isinstance(node.value, dict):  # `llamafactory:` with nothing after it
+        filled = {k: replace(v, value={}) if v.value is None else v for k, v in node.value.items()}
+        return replace(node, value=filled)
+    return node
