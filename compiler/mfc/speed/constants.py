@@ -1,0 +1,81 @@
+"""The physical constants of the speed model, each with what it stands for and where it comes from.
+
+`fit` = chosen as the round number that agrees best with the published throughputs that benchmarks/throughput.py scores,
+all sources together. No constant knows a source, a framework or a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+# The largest share of the dense peak that a long run of big matrix products reaches, per chip generation. Power limits,
+# tile tails and the gaps between kernels are in it; the loss on small batches is not: that is the weights' own traffic.
+# ampere, ada, hopper: fit. The others have no published row and take the nearest relative: assumption.
+MATMUL: Mapping[str, float] = {
+    "pascal": 0.75,
+    "volta": 0.55,
+    "turing": 0.55,
+    "ampere": 0.70,
+    "ada": 0.70,
+    "hopper": 0.60,
+    "blackwell": 0.60,
+    "cdna1": 0.40,
+    "cdna2": 0.45,
+    "cdna3": 0.40,
+    "cdna4": 0.40,
+}
+
+# Share of the dense peak that attention kernels reach, forward and backward together.
+FLASH = 0.45  # FlashAttention-2 paper: 50-73 % forward and 35-60 % backward on A100; about 35-40 % on H100
+NO_FLASH = 0.20  # memory-efficient kernels on chips that FlashAttention-2 leaves out: assumption
+CAUSAL = 0.5  # half of the score matrix is skipped
+FLASH_BACKWARD = 2.5  # backward takes five products where forward takes two (FlashAttention-2 paper)
+EAGER_SCORE_BYTES = 24  # traffic per score in forward: write, mask, fp32 softmax, cast, read; counted in the HF code
+
+# Share of the nominal memory bandwidth that streaming kernels reach.
+STREAM = 0.80  # general experience with copy kernels on GDDR and HBM
+
+# Traffic of everything in a block that is no matrix product, forward, per token, in bytes per feature, read off the
+# unfused HF code: a norm in fp32 moves 30 bytes per feature, a residual sum 6, rotary 16, the gated MLP's products 10.
+NORM_BYTES, RESIDUAL_BYTES, ROTARY_BYTES, MLP_BYTES = 30, 6, 16, 10
+FUSED = 0.35  # what is left of it with fused norm, rotary and MLP kernels: counted
+BACKWARD = 2.0  # backward moves each operand and its gradient
+
+# An adapted linear: its input is cast and read, its output scaled, cast and added (counted in PEFT's code), in bytes
+# per feature and token.
+ADAPTER_IN_BYTES, ADAPTER_OUT_BYTES = 10, 20
+
+# The loss: bytes per logit, forward and backward, with fp32 copies (counted), and with a fused kernel.
+LOGIT_BYTES, FUSED_LOGIT_BYTES = 36, 12
+
+DEQUANTISE_BYTES = 12  # time to unpack one 4-bit weight, as bytes of traffic; fit (runs with and without)
+
+# Time the CPU needs to launch what one block does in one pass (forward, recompute or backward), one adapted linear's
+# share, and one quantised linear's: eager PyTorch, about 40 kernels a block at 15-20 microseconds; fit.
+BLOCK_LAUNCH, ADAPTER_LAUNCH, QUANTISED_LAUNCH = 0.9e-3, 0.10e-3, 0.05e-3
+BLEND = 3  # CPU and GPU work side by side: the p-norm of both, between the sum (1) and the larger; assumption
+
+# Share of a link's nominal rate that collectives reach, and how much of them hides behind compute.
+LINK: Mapping[str, float] = {"pcie3": 0.5, "pcie4": 0.5, "pcie5": 0.5, "nvlink": 0.75, "xgmi": 0.65}
+OTHER_LINK = 0.8  # a figure the user gave, or a network
+OVERLAP_SHARDED = 0.7  # full sharding prefetches the next block: assumption
+OVERLAP_GRADIENTS = 0.5  # gradients travel during backward, the last bucket and the update do not: assumption
+
+# Optimizer step: bytes moved per trained number.
+OPTIMIZER_BYTES: Mapping[str, float] = {
+    "adamw": 30,  # fp32 weight, two moments read and written, gradient, 16-bit copy
+    "adamw_8bit": 14,
+    "paged_adamw": 30,
+    "paged_adamw_8bit": 14,
+    "adafactor": 20,
+    "sgd": 10,
+    "lion": 18,
+}
+OTHER_OPTIMIZER_BYTES = 30
+CPU_ADAM_BYTES = 28  # the same on the host: fp32 weight, moments, gradient
+HOST_BANDWIDTH = 100e9  # bytes per second of one node's memory that CPU Adam reaches: assumption
+NVME_BANDWIDTH = 3e9  # bytes per second of one NVMe disk, read and write: assumption
+
+# A padded batch is as long as its longest row. Between the mean (one row) and the limit (many): n ** -0.25 of the gap
+# is left at n rows; fit to one published batch-size series.
+PADDING_TAIL = 0.25
