@@ -29,3 +29,9 @@ class FileInTheWay(MfcError):
     """A file that mfc did not write, or that was edited by hand, stands where an output would go. It is kept."""
 
     exit_code = 1
+
+
+class Fault(MfcError):
+    """Something in mfc or in a target is wrong, not in the spec; the message says what to report."""
+
+    exit_code = 70

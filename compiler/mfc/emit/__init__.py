@@ -1,0 +1,68 @@
+"""From lowered data to files, and from files back to the question whether they are still true.
+
+    Lowered --produce--> {path: text} --(api)--> Compiled --write--> files and .mfc.json
+                                                     \\--compare--> verdicts: clean, stale, edited, missing, orphaned
+
+`produce` checks each file against its contract, then renders it; nothing is written before all of it has passed.
+`write` stages every file, renames them into place one by one, the manifest last. `compare` looks at what lies in the
+folder. What `mfc check` needs when nothing has changed (`discover`, `memo`, `manifest`) imports neither the spec
+language nor a template engine; the rest is imported by the function that needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from mfc.api import Compiled
+    from mfc.emit.drift import Finding
+    from mfc.emit.write import WriteReport
+    from mfc.planner.plan import Plan
+    from mfc.target import Lowered, Target
+
+
+def produce(lowered: Lowered, plan: Plan, target: Target | ModuleType, source: str) -> dict[str, str]:
+    """Check and render all files of one target. `source` is what the header calls the spec: its file name.
+
+    Raises SpecError when a key under `extra` is wrong, Fault when a contract or a template is broken by mfc's own doing.
+    """
+    from mfc.emit import contract, render
+
+    name = target.NAME
+    settings = plan.problem.spec.targets.get(name)
+    for file in lowered.files:
+        if settings is None:
+            contract.check(file, name)
+        else:
+            contract.check(file, name, settings.extra, settings.extra_unchecked)
+    folder = Path(str(target.__file__)).parent
+    return {file.path: render.render(file, plan, folder, source) for file in lowered.files}
+
+
+def write(compiled: Compiled, force: bool = False) -> WriteReport:
+    """Write one target's files; see `write_all`."""
+    (report,) = write_all([compiled], force)
+    return report
+
+
+def write_all(compiled: Sequence[Compiled], force: bool = False) -> list[WriteReport]:
+    """Write the files of several targets; all are checked before the first is written.
+
+    Raises FileInTheWay, with nothing written, when a file that mfc did not write or that was edited by hand stands in
+    the way and `force` is off.
+    """
+    from mfc.emit import write
+
+    staged = [write.prepare(one, force) for one in compiled]
+    return [write.commit(one) for one in staged]
+
+
+def compare(compiled: Compiled) -> list[Finding]:
+    """What differs between the files in the output folder and what the spec gives now; empty when all is clean."""
+    from mfc.emit import drift
+
+    return drift.compare(compiled)
