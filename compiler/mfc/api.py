@@ -26,11 +26,14 @@ class Compiled:
 
     target: str
     plan: Plan
+    spec: Path  # the file that was compiled
     out: Path
     files: Mapping[str, str]
     executable: frozenset[str]
     inputs: tuple[Path, ...]  # every file that was read to make them
     overrides: tuple[str, ...]
+    declared: bool = False  # the spec itself names this target and, by `out` or by default, this folder
+    probes: tuple[Path, ...] = ()  # files that were looked for and not there, whose coming would change the outputs
     launch: str  # the command that starts the run, from the folder `out`
 
 
