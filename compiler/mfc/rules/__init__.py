@@ -1,0 +1,54 @@
+"""The rules of physics, hardware and runtimes, in one ordered tuple. A target adds those of its own framework.
+
+Each module is one family and lists its rules in a RULES of its own; `mfc.rules.engine` says what a rule is. Order is
+only what a reader sees, and which of several reasons is given first: the engine finds out when each rule can run.
+"""
+
+from mfc.rules import (
+    attention,
+    batch,
+    bitsandbytes,
+    data,
+    deepspeed,
+    environment,
+    evaluation,
+    fsdp,
+    host,
+    length,
+    lora,
+    loss,
+    memory,
+    optimizers,
+    precision,
+    quantization,
+    recipe,
+    sharding,
+    support,
+    vision,
+)
+from mfc.rules.engine import Rule
+
+RULES: tuple[Rule, ...] = (
+    *precision.RULES,
+    *attention.RULES,
+    *quantization.RULES,
+    *bitsandbytes.RULES,
+    *lora.RULES,
+    *vision.RULES,
+    *sharding.RULES,
+    *fsdp.RULES,
+    *deepspeed.RULES,
+    *optimizers.RULES,
+    *loss.RULES,
+    *length.RULES,
+    *batch.RULES,
+    *recipe.RULES,
+    *data.RULES,
+    *environment.RULES,
+    *evaluation.RULES,
+    *support.RULES,
+    *memory.RULES,
+    *host.RULES,
+)
+
+__all__ = ["RULES"]

@@ -1,0 +1,47 @@
+"""Processes that read and prepare data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mfc.rules.engine import Value, advise, derive
+
+if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
+    from mfc.problem import Hardware
+
+_WORKERS = 4
+_PREPARING = 16
+
+
+@derive("dataloader_workers", "torch.utils.data docs: num_workers; one core is left to each training process")
+def dataloader_workers(hardware: Hardware, architecture: Architecture) -> Value:
+    """Each GPU gets four loader processes (eight with images), fewer where cores are few."""
+    most = 2 * _WORKERS if architecture.vision else _WORKERS
+    if hardware.cpu_cores is None:
+        return Value(_WORKERS, f"{_WORKERS} a GPU; hardware.cpu_cores is not given")
+    share = hardware.cpu_cores // hardware.gpus_per_node
+    workers = max(min(most, share - 1), 0)
+    return Value(workers, f"{share} of {hardware.cpu_cores} cores a GPU, one of them for training itself")
+
+
+@derive("preprocessing_workers", "datasets docs: map(num_proc)")
+def preprocessing_workers(hardware: Hardware) -> Value:
+    """Data is prepared by half of the cores, sixteen processes at most."""
+    if hardware.cpu_cores is None:
+        return Value(_WORKERS, f"{_WORKERS}; hardware.cpu_cores is not given")
+    workers = max(min(hardware.cpu_cores // 2, _PREPARING), 1)
+    return Value(workers, f"half of {hardware.cpu_cores} cores, at most {_PREPARING}")
+
+
+@advise("torch.utils.data docs: with no workers, loading waits in the training process")
+def cores_are_few(hardware: Hardware) -> str | None:
+    """With a core per GPU or less, GPUs wait for data."""
+    if hardware.cpu_cores is None or hardware.cpu_cores > hardware.gpus_per_node:
+        return None
+    return (
+        f"{hardware.cpu_cores} cores for {hardware.gpus_per_node} GPUs leave none to load data: GPUs will wait for it"
+    )
+
+
+RULES = (dataloader_workers, preprocessing_workers, cores_are_few)

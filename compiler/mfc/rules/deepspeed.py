@@ -1,0 +1,174 @@
+"""What DeepSpeed needs and allows, and the numbers its configuration takes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mfc.catalog.architecture import Moe
+from mfc.catalog.parameters import count
+from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.words import gib, short
+
+if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
+    from mfc.problem import Hardware, Model
+    from mfc.spec.models import Spec
+    from mfc.strategy import Strategy
+    from mfc.target import Profile
+
+_AUTO = "transformers integrations/deepspeed.py, trainer_config_finalize: what 'auto' becomes"
+_ZERO_CONFIG = "DeepSpeed runtime/zero/config.py"
+_LEAVES = ("mixtral", "qwen2_moe", "qwen3_moe")  # sparse blocks that DeepSpeed gathers as one by itself
+_REENTRANT_MENDED = (0, 19, 3)
+
+
+@require("the target's settings: packages says what is installed")
+def package_is_installed(sharding: str, profile: Profile) -> str | None:
+    """ZeRO is not chosen where DeepSpeed is declared absent."""
+    absent = profile.packages.get("deepspeed", "") is None
+    return "the spec says that deepspeed is not installed" if absent and sharding.startswith("zero") else None
+
+
+@derive("reduce_bucket_elements", _AUTO)
+def reduce_bucket(profile: Profile, architecture: Architecture) -> Value:
+    """The reduce bucket holds hidden^2 elements, unless the framework fixes it."""
+    fixed = profile.stack.reduce_bucket_elements
+    if fixed is not None:
+        return Value(fixed, f"{profile.target} {profile.version} fixes it: {gib(2 * fixed)} a bucket")
+    elements = architecture.hidden**2
+    why = f"{architecture.hidden}^2 elements, {gib(2 * elements)} a bucket (DeepSpeed's own default is {gib(1e9)})"
+    return Value(elements, why)
+
+
+@derive("prefetch_bucket_elements", _AUTO)
+def prefetch_bucket(profile: Profile, architecture: Architecture) -> Value:
+    """ZeRO-3 gathers 0.9 hidden^2 elements ahead, unless the framework fixes it."""
+    fixed = profile.stack.prefetch_bucket_elements
+    if fixed is not None:
+        return Value(fixed, f"{profile.target} {profile.version} fixes it: {gib(2 * fixed)} gathered ahead")
+    elements = int(0.9 * architecture.hidden**2)
+    return Value(elements, f"0.9 x {architecture.hidden}^2 elements, {gib(2 * elements)} gathered ahead")
+
+
+@derive("persistence_threshold_elements", _AUTO)
+def persistence_threshold(architecture: Architecture) -> Value:
+    """ZeRO-3 keeps parameters of up to 10 hidden elements whole: norms and biases."""
+    return Value(10 * architecture.hidden, f"10 x {architecture.hidden}: norms and biases stay whole on every GPU")
+
+
+@derive("sub_group_elements", _ZERO_CONFIG + ": sub_group_size; stage3.py steps one sub-group at a time")
+def sub_group(profile: Profile) -> Value:
+    """ZeRO-3 updates a billion elements at a time, as DeepSpeed does by default, unless the framework fixes it."""
+    elements = profile.stack.sub_group_elements
+    return Value(elements, f"the step holds the fp32 gradients of one sub-group: at most {gib(4 * elements)}")
+
+
+@derive("max_live_elements", _ZERO_CONFIG + ": stage3_max_live_parameters, stage3_max_reuse_distance")
+def max_live(profile: Profile) -> Value:
+    """ZeRO-3 keeps up to a billion gathered elements, as DeepSpeed does by default, unless the framework fixes it."""
+    elements = profile.stack.max_live_parameters
+    return Value(elements, f"at most {gib(2 * elements)} of gathered weights at a time")
+
+
+@derive("overlap_comm", "DeepSpeed stage_1_and_2.py: overlap_comm doubles the reduce bucket below stage 3")
+def overlap_comm(sharding: str, profile: Profile, reduce_bucket_elements: int) -> Value:
+    """Communication overlaps computation at stage 3, and below it where the framework says so."""
+    if sharding == "zero3":
+        return Value(True, "stage 3 overlaps gathering with computing at no cost in buckets")
+    if profile.stack.overlap_comm:
+        return Value(True, f"{profile.target} turns it on: a second bucket of {gib(2 * reduce_bucket_elements)}")
+    return Value(False, f"below stage 3 it would take a second bucket of {gib(2 * reduce_bucket_elements)}")
+
+
+@derive("pin_memory", "torch pinned host cache rounds to powers of two (pytorch issue 95823); " + _ZERO_CONFIG)
+def pin_memory(offload_optimizer: str, offload_parameters: str, profile: Profile) -> Value:
+    """What is offloaded to the host is pinned, which copies at full speed and rounds sizes up to powers of two."""
+    if (offload_optimizer, offload_parameters) == ("none", "none"):
+        return Value(False, "nothing is offloaded")
+    if not profile.stack.pin_memory:
+        return Value(False, f"{profile.target} {profile.version} does not pin: slower copies, no rounding")
+    return Value(True, "copies run at full speed; the host bytes count every pinned tensor as its next power of two")
+
+
+@advise("DeepSpeed runtime/zero/leaf_module_config.py; issues 4966, 5008 and 7461")
+def experts_are_gathered_together(architecture: Architecture, sharding: str) -> str | None:
+    """Under ZeRO-3 all experts of a block are gathered at once, or ranks that route differently wait for ever."""
+    if sharding != "zero3" or not architecture.moe:
+        return None
+    experts = max(block.experts for block in count(architecture).blocks)
+    number = max(block.ffn.experts for _, block in architecture.blocks if isinstance(block.ffn, Moe))
+    text = f"each sparse block gathers its {number} experts at once: {short(experts)} parameters, {gib(2 * experts)}"
+    if architecture.family in _LEAVES:
+        return text
+    return (
+        f"{text}; {architecture.family} is not in DeepSpeed's own list of leaf modules: a run that hangs needs it there"
+    )
+
+
+@advise("transformers issue 47254, mended by DeepSpeed pull request 8148 (v0.19.3)")
+def checkpointing_with_adapters(
+    sharding: str, method: str, gradient_checkpointing: bool, world_size: int, profile: Profile
+) -> str | None:
+    """DeepSpeed before 0.19.3 fails with ZeRO-3, adapters and non-reentrant checkpointing."""
+    version = profile.packages.get("deepspeed")
+    if sharding != "zero3" or method not in ("lora", "qlora") or not gradient_checkpointing or world_size == 1:
+        return None
+    if version is None or _numbers(version) >= _REENTRANT_MENDED:
+        return None
+    return f"DeepSpeed {version} may end in a CheckpointError (0 recomputed tensors); 0.19.3 and later do not"
+
+
+@advise("transformers trainer.py and DeepSpeed engine.py: stage3_gather_16bit_weights_on_model_save")
+def saving_gathers_weights(strategy: Strategy, hardware: Hardware, model: Model, host_bytes: float) -> str | None:
+    """Saving under ZeRO-3 gathers the 16-bit weights in the RAM of the first node."""
+    room = hardware.host_memory_bytes
+    if strategy.sharding != "zero3" or strategy.method not in ("full", "freeze") or room is None:
+        return None
+    gathered = 2 * model.total_parameters
+    if host_bytes + gathered <= room:
+        return None
+    return (
+        f"each checkpoint gathers {gib(gathered)} of weights in RAM beside the {gib(host_bytes)} in use; "
+        f"the node has {gib(room)}, so saving may end with exit code -9"
+    )
+
+
+@advise("DeepSpeed docs, universal checkpointing: checkpoints belong to a stage and a number of GPUs")
+def resuming_needs_the_same_layout(spec: Spec, strategy: Strategy) -> str | None:
+    """A ZeRO checkpoint resumes only on as many GPUs and at the same stage."""
+    if spec.run.existing != "resume" or not strategy.deepspeed:
+        return None
+    return (
+        f"checkpoints resume only with {strategy.world_size} GPUs at {strategy.sharding}, as this plan has; others "
+        "need ds_to_universal.py first"
+    )
+
+
+@advise("DeepSpeed ops/adam: DeepSpeedCPUAdam is compiled with the system's C++ compiler at first use")
+def cpu_adam_is_compiled(offload_optimizer: str) -> str | None:
+    """Optimizer offload compiles an extension when it first runs."""
+    if offload_optimizer == "none":
+        return None
+    also = ", and libaio for NVMe" if offload_optimizer == "nvme" else ""
+    return f"the first start compiles DeepSpeed's CPU Adam, one to three minutes: it needs g++ and ninja{also}"
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.partition("+")[0].split(".")[:3] if part.isdigit())
+
+
+RULES = (
+    package_is_installed,
+    reduce_bucket,
+    prefetch_bucket,
+    persistence_threshold,
+    sub_group,
+    max_live,
+    overlap_comm,
+    pin_memory,
+    experts_are_gathered_together,
+    checkpointing_with_adapters,
+    saving_gathers_weights,
+    resuming_needs_the_same_layout,
+    cpu_adam_is_compiled,
+)

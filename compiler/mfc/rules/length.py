@@ -1,0 +1,143 @@
+"""Length, packing and splitting of sequences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mfc.rules.engine import Value, advise, derive, require
+
+if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
+    from mfc.problem import Hardware, Problem
+    from mfc.spec.models import Spec
+    from mfc.strategy import Strategy
+
+_ULYSSES = "DeepSpeed runtime/sequence_parallel/ulysses_sp.py; Ulysses, arXiv:2309.14509"
+_PACKABLE = ("pretrain", "sft")
+_WASTE = 0.3  # share of padding from which packing is worth a word
+
+
+@require("the model's own config: max_position_embeddings")
+def length_within_positions(architecture: Architecture, max_length: int, problem: Problem) -> str | None:
+    """Sequences are no longer than the positions that the model was made for, unless the spec pins it."""
+    most = architecture.max_positions or architecture.learned_positions
+    if not most or max_length <= most or ("max_length" in problem.pins and not architecture.learned_positions):
+        return None
+    return f"{max_length} tokens are beyond the {most} positions of {architecture.family}"
+
+
+@advise("the model's own config: max_position_embeddings; YaRN arXiv:2309.00071")
+def length_beyond_training(architecture: Architecture, max_length: int) -> str | None:
+    """Past the positions a model has seen, rotary embeddings need scaling."""
+    most = architecture.max_positions
+    if not most or max_length <= most:
+        return None
+    return f"{max_length} tokens are {max_length / most:.1f} times the model's {most} positions: it needs RoPE scaling"
+
+
+@advise("NVIDIA, deep learning performance guide: tensor cores work on multiples of 8")
+def length_in_eights(max_length: int) -> str | None:
+    """Lengths that are multiples of 8 keep the tensor cores busy."""
+    if max_length % 8 == 0:
+        return None
+    return f"{max_length} is no multiple of 8, so kernels pad it to {-(-max_length // 8) * 8} or run slower"
+
+
+@derive("packing", "Raffel et al. 2020, arXiv:1910.10683: pretraining concatenates texts; it changes what a step sees")
+def packing(task: str) -> Value:
+    """Left open, texts are packed in pretraining and samples stay apart in all other tasks."""
+    if task == "pretrain":
+        return Value(True, "pretraining fills every row with texts, one after the other")
+    return Value(False, "packing changes what a step sees; data.packing: true asks for it")
+
+
+@require("preference pairs, rewards and rollouts are compared sample by sample")
+def packing_suits_the_task(task: str, packing: bool) -> str | None:
+    """Only pretraining and supervised fine-tuning can pack."""
+    return (
+        f"task {task} compares whole samples, which cannot share a row" if packing and task not in _PACKABLE else None
+    )
+
+
+@derive("overlong", "the spec language")
+def overlong(spec: Spec) -> Value:
+    """Samples longer than max_length are cut unless the spec drops them."""
+    what = spec.data.overlong
+    said = (
+        "left out, so no answer is cut short"
+        if what == "drop"
+        else "cut at the end; data.overlong: drop leaves them out"
+    )
+    return Value(what, f"samples longer than max_length are {said}")
+
+
+@advise("arithmetic on data.mean_length")
+def padding_is_wasted(spec: Spec, strategy: Strategy) -> str | None:
+    """Where samples are much shorter than the limit, packing saves time."""
+    mean = spec.data.mean_length
+    if strategy.packing or strategy.task not in _PACKABLE or mean == "auto" or strategy.sequences == 1:
+        return None
+    waste = 1 - mean / strategy.max_length
+    if waste < _WASTE:
+        return None
+    return (
+        f"samples have {mean} tokens on average and rows up to {strategy.max_length}: up to {waste:.0%} of a "
+        f"micro-batch of {strategy.sequences} is padding; data.packing: true fills it"
+    )
+
+
+@require(_ULYSSES)
+def split_divides_gpus(sequence_parallel: int, world_size: int) -> str | None:
+    """Sequence-parallel groups divide the GPUs."""
+    if world_size % sequence_parallel == 0:
+        return None
+    return f"{world_size} GPUs do not divide into groups of {sequence_parallel}"
+
+
+@require(_ULYSSES)
+def split_divides_heads(sequence_parallel: int, architecture: Architecture) -> str | None:
+    """Each GPU of a sequence-parallel group gets whole attention heads."""
+    if sequence_parallel == 1:
+        return None
+    for _, block in architecture.blocks:
+        heads, kv_heads = block.attention.heads, block.attention.kv_heads
+        if heads % sequence_parallel:
+            return f"{heads} attention heads do not divide over {sequence_parallel} GPUs"
+        if kv_heads and kv_heads % sequence_parallel and sequence_parallel % kv_heads:
+            return f"{kv_heads} key/value heads and {sequence_parallel} GPUs do not divide one another"
+    return None
+
+
+@require(_ULYSSES)
+def split_divides_length(sequence_parallel: int, max_length: int) -> str | None:
+    """A sequence divides over its sequence-parallel group."""
+    if max_length % sequence_parallel == 0:
+        return None
+    whole = -(-max_length // sequence_parallel) * sequence_parallel
+    return f"{max_length} tokens do not divide over {sequence_parallel} GPUs; {whole} do"
+
+
+@advise(_ULYSSES + ": four all-to-all exchanges a layer")
+def split_within_a_node(sequence_parallel: int, hardware: Hardware) -> str | None:
+    """Sequence parallelism across nodes sends every layer's activations over the network."""
+    if sequence_parallel <= hardware.gpus_per_node:
+        return None
+    return (
+        f"groups of {sequence_parallel} reach over nodes of {hardware.gpus_per_node} GPUs: every layer sends its "
+        "activations over the network four times"
+    )
+
+
+RULES = (
+    length_within_positions,
+    length_beyond_training,
+    length_in_eights,
+    packing,
+    packing_suits_the_task,
+    overlong,
+    padding_is_wasted,
+    split_divides_gpus,
+    split_divides_heads,
+    split_divides_length,
+    split_within_a_node,
+)

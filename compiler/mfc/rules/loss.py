@@ -1,0 +1,55 @@
+"""The loss kernel, and what the logits of a large vocabulary cost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mfc.rules.engine import advise, require
+from mfc.rules.words import capability, gib
+
+if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
+    from mfc.catalog.gpu import Gpu
+    from mfc.strategy import Strategy
+    from mfc.target import Profile
+
+_LIGER = "Liger Kernel, arXiv:2410.10989, and linkedin/Liger-Kernel README"
+_LARGE = 2 * 2**30  # bytes of logits that are worth a word
+
+
+@require("Triton, on which Liger is built, needs compute capability 7.0: triton-lang/triton README")
+def fused_needs_triton(gpu: Gpu, loss: str) -> str | None:
+    """Fused loss kernels are written in Triton, which needs Volta or newer."""
+    if loss != "fused" or gpu.vendor != "nvidia" or gpu.capability >= (7, 0):
+        return None
+    return f"Triton needs compute capability 7.0, {gpu.name} has {capability(gpu.capability)}"
+
+
+@require("the target's settings: packages says what is installed")
+def fused_needs_its_package(profile: Profile, loss: str) -> str | None:
+    """A fused loss is not chosen where liger-kernel is declared absent."""
+    absent = profile.packages.get("liger-kernel", "") is None
+    return "the spec says that liger-kernel is not installed" if absent and loss == "fused" else None
+
+
+@require(_LIGER + ": fused linear cross entropy replaces the language-model head")
+def fused_needs_a_vocabulary(task: str, loss: str) -> str | None:
+    """A fused loss is for models that predict tokens; a reward model has one output."""
+    return "a reward model has one output instead of a vocabulary" if (task, loss) == ("reward", "fused") else None
+
+
+@advise("transformers loss/loss_utils.py: log-softmax and its gradients in fp32, 12 bytes a token and word")
+def vocabulary_dominates(strategy: Strategy, architecture: Architecture, profile: Profile) -> str | None:
+    """The logits of a large vocabulary can be the largest tensors of a step."""
+    if strategy.loss == "fused" or strategy.task == "reward":
+        return None
+    tokens = strategy.sequences * strategy.max_length // strategy.sequence_parallel
+    size = 12 * architecture.vocab * tokens
+    if size < _LARGE:
+        return None
+    fused = "fused" in profile.supports.get("loss", ("fused",))
+    way = "strategy.loss: fused does without" if fused else f"{profile.target} has no fused loss for this"
+    return f"the loss holds 12 x {architecture.vocab} words x {tokens} tokens = {gib(size)} on each GPU; {way}"
+
+
+RULES = (fused_needs_triton, fused_needs_its_package, fused_needs_a_vocabulary, vocabulary_dominates)

@@ -1,0 +1,45 @@
+"""What fits: the bounds of the memory model against the machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mfc.rules.engine import require
+from mfc.rules.words import gib
+
+if TYPE_CHECKING:
+    from mfc.problem import Hardware
+
+_MODEL = "mfc's memory model: mfc.memory"
+
+
+@require(_MODEL)
+def fits_device(upper_bytes: float, budget_bytes: int) -> str | None:
+    """The upper bound of GPU memory stays within the budget."""
+    if upper_bytes <= budget_bytes:
+        return None
+    return f"needs up to {gib(upper_bytes)} on a GPU, {gib(upper_bytes - budget_bytes)} above {gib(budget_bytes)}"
+
+
+@require(_MODEL + "; exit code -9 is the kernel ending a process for want of host RAM")
+def fits_host(host_bytes: float, hardware: Hardware) -> str | None:
+    """What training keeps in a node's memory fits there."""
+    if hardware.host_memory_bytes is None or host_bytes <= hardware.host_memory_bytes:
+        return None
+    return f"keeps {gib(host_bytes)} in each node's RAM, which has {gib(hardware.host_memory_bytes)} (exit code -9)"
+
+
+@require(_MODEL + "; every process of a node may hold the checkpoint while it loads")
+def fits_loading(load_gpu_bytes: float, load_host_bytes: float, budget_bytes: int, hardware: Hardware) -> str | None:
+    """Loading the model fits too, on the GPU and in host memory."""
+    if load_gpu_bytes > budget_bytes:
+        return f"loading the model takes {gib(load_gpu_bytes)} on a GPU before training, above {gib(budget_bytes)}"
+    host = hardware.host_memory_bytes
+    if host is not None and load_host_bytes > host:
+        return (
+            f"loading the model takes {gib(load_host_bytes)} of each node's RAM, which has {gib(host)} (exit code -9)"
+        )
+    return None
+
+
+RULES = (fits_device, fits_host, fits_loading)
