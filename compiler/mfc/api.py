@@ -32,9 +32,9 @@ class Compiled:
     executable: frozenset[str]
     inputs: tuple[Path, ...]  # every file that was read to make them
     overrides: tuple[str, ...]
+    launch: str  # the command that starts the run, from the folder `out`
     declared: bool = False  # the spec itself names this target and, by `out` or by default, this folder
     probes: tuple[Path, ...] = ()  # files that were looked for and not there, whose coming would change the outputs
-    launch: str  # the command that starts the run, from the folder `out`
 
 
 def load(source: Any, overrides: Sequence[str] = ()) -> LoadedSpec:
@@ -134,7 +134,7 @@ def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
     from mfc.target import Profile, get
 
     if name is None:
-        profile, rules = Profile("", "", Stack()), RULES
+        profile, rules = Profile("", "", Stack(), supports={"sequence_parallel": (1,)}), RULES
     else:
         target, settings = get(name), _settings(problem, name)
         profile, rules = target.profile(_version(target, settings), settings.packages), (*RULES, *target.RULES)

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from mfc import memory, speed
-from mfc.planner.space import CANDIDATES, CHOICES, COSTS, Rejections, apply, domain, facts, micro_batches, stages, walk
+from mfc.planner.space import CANDIDATES, CHOICES, COSTS, Rejections, domain, facts, micro_batches, stages, walk
 from mfc.problem import Problem
 from mfc.rules.engine import Rule
 from mfc.strategy import Strategy
@@ -109,20 +109,20 @@ def evaluate(
     fit = [step for step in stages(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
     candidates = []
     for combination in walk(problem, start, rules, fixed, rejections):
-        timed = prepared = None
+        timed: speed.Model | None = None
+        held: dict[bool, tuple[memory.Prepared, tuple[int, int, int]]] = {}
         for env in micro_batches(problem, combination, rules, rejections):
-            strategy = strategy_of(env)
-            if timed is None:
-                timed = speed.prepare(strategy, problem)
-            if prepared is None or prepared[0] != (strategy.gradient_accumulation > 1):
-                prepared = (
-                    strategy.gradient_accumulation > 1,
-                    memory.prepare(run_of(strategy, problem, env["profile"])),
-                )
-            cost = prepared[1]
-            upper = cost.upper(strategy.micro_batch)
-            env.update(zip(COSTS, (upper, cost.host_bytes, cost.load_gpu_bytes, cost.load_host_bytes), strict=True))
-            seconds = timed.at(strategy.micro_batch, strategy.gradient_accumulation)
+            accumulates = env["gradient_accumulation"] > 1  # all of the two sizes that memory and time do not vary with
+            if accumulates not in held:
+                strategy = strategy_of(env)
+                timed = timed or speed.prepare(strategy, problem)
+                prepared = memory.prepare(run_of(strategy, problem, env["profile"]))
+                held[accumulates] = (prepared, (prepared.host_bytes, *prepared.loading))
+            prepared, fixed_costs = held[accumulates]
+            assert timed is not None
+            upper = prepared.upper(env["micro_batch"])
+            env.update(zip(COSTS, (upper, *fixed_costs), strict=True))
+            seconds = timed.at(env["micro_batch"], env["gradient_accumulation"])
             refused = next(((rule.id, why) for rule, read in fit if (why := rule.function(*read(env)))), None)
             candidates.append(Candidate(env, upper, seconds, refused))
     return candidates
@@ -189,5 +189,3 @@ def _index(name: str, value: Any) -> int:
     values = CANDIDATES[name]
     return values.index(value) if value in values else len(values)
 
-
-__all__ = ["Candidate", "Outcome", "apply", "replace", "search"]
