@@ -1,0 +1,9 @@
+"""The memory model: how many bytes a training run needs, per GPU and per node, at each moment of its step."""
+
+from __future__ import annotations
+
+from mfc.memory.model import Confidence, Memory, Run
+from mfc.memory.prediction import Prepared, predict, prepare
+from mfc.memory.stack import Stack
+
+__all__ = ["Confidence", "Memory", "Prepared", "Run", "Stack", "predict", "prepare"]

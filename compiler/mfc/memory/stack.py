@@ -6,21 +6,53 @@ A target's profile carries one Stack per version. The neutral stack is a current
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """Defaults describe transformers 5, PEFT 0.21, torch 2.13 and the plain Trainer; each field says what it changes."""
+    """Defaults describe transformers 5, PEFT 0.21, torch 2.13 and the plain Trainer; a field says what it changes."""
 
     name: str = "neutral"
-    trainable_fp32: bool = False  # trainable weights are upcast to fp32 when DeepSpeed is absent (mixed precision)
+    known: bool = False  # this stack was checked against published measurements; False widens the bound
+
+    # Number formats
+    trainable_fp32: bool = False  # trained base weights are upcast to fp32 when DeepSpeed is absent (mixed precision)
     adapter_fp32: bool = True  # adapters are fp32 when DeepSpeed does not cast them
     autocast: bool = True  # the trainer runs forward under autocast
     kbit_fp32: bool = True  # prepare_model_for_kbit_training upcasts what is not quantised to fp32
+    fsdp_fp32_shards: bool = True  # FSDP with precision bf16 keeps fp32 shards (accelerate upcasts what trains)
+
+    # Optimizer
     optimizer_foreach: bool = False  # torch's foreach step instead of the fused one: one more copy at the step
+
+    # Loss
     logits_fp32_copy: bool = True  # the loss upcasts 16-bit logits
+    logits_shift_copy: bool = False  # labels are shifted by slicing the logits (transformers before 4.45 or so)
     keeps_outputs: bool = False  # the training loop holds model outputs during backward
+    fused_loss: Literal["linear", "logits"] = (
+        "linear"  # what loss=fused cuts into chunks: head and loss, or the loss alone
+    )
+
+    # Model code
     fused_experts: bool = True  # experts are one 3-D parameter (transformers 5) instead of many linears
+    fused_blocks: Literal["never", "with_loss", "always"] = (
+        "with_loss"  # kernels that keep no fp32 copies in norms and MLP
+    )
+    sdpa_expands_kv: bool = False  # k and v are repeated to all heads before SDPA (transformers < 4.48, torch < 2.5)
+    padding_mask: bool = True  # padded batches give SDPA a mask, which rules out its flash kernel
+    fused_qkv: bool = False  # q, k and v come from one linear whatever the model's own code does, and are kept whole
+    kbit_keeps_inputs: bool = False  # bitsandbytes < 0.43.2 keeps the input of every 4-bit linear for backward
+    checkpoint: Literal["block", "selective"] = "block"  # what gradient_checkpointing recomputes
+    checkpoint_offload: bool = False  # the inputs that checkpointing keeps wait in host memory
+
+    # Allocator
     expandable_segments: bool = False  # the allocator does not fragment
-    reduce_bucket_elements: int | None = None  # DeepSpeed; None = hidden squared, as the Trainer's "auto" resolves
+
+    # DeepSpeed; None = what the Trainer's "auto" resolves to
+    reduce_bucket_elements: int | None = None  # hidden squared
+    prefetch_bucket_elements: int | None = None  # 0.9 hidden squared
     overlap_comm: bool = False
+    max_live_parameters: int = 1_000_000_000
+    sub_group_elements: int = 1_000_000_000
+    pin_memory: bool = True  # offloaded states lie in pinned memory, each tensor rounded up to a power of two

@@ -1,0 +1,218 @@
+"""What one decoder layer keeps for its backward pass, and its scratch at the busiest moment.
+
+Read off traces of the real model code, tensor by tensor (docs/memory-model.md, section "Activations"). Everything
+here is bytes of one sequence on one GPU; `tokens` are those of it that the GPU holds, `length` the keys each one sees.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mfc.catalog.architecture import Architecture, Attention, Mlp, Moe
+from mfc.catalog.parameters import Adapter
+from mfc.memory.recipe import Recipe
+from mfc.memory.shape import Layer, Shape
+from mfc.memory.stack import Stack
+from mfc.strategy import Lora
+
+PARTIAL_ROTARY = frozenset({"glm", "glm4"})  # rotated and plain halves are concatenated
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What decides the activations of a layer, besides the layer."""
+
+    architecture: Architecture
+    recipe: Recipe
+    stack: Stack
+    lora: Lora | None
+    tokens: float
+    length: int
+    kernel: str  # flash, sdpa (no mask), masked (sdpa with a mask), eager
+    checkpointing: bool
+    lean: bool  # norm and MLP kernels that keep no fp32 copies
+    kbit: bool  # linears are quantised by bitsandbytes
+    dequantised: bool  # linears are dequantised in plain torch (GPTQ), which keeps the 16-bit matrix
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Bytes kept by one layer: by its attention half and its feed-forward half, and what no token count changes."""
+
+    attention: float
+    ffn: float
+    fixed: float
+
+    @property
+    def sequence(self) -> float:
+        """Bytes that grow with the sequence."""
+        return self.attention + self.ffn
+
+
+def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs) -> Kept:
+    """What one layer keeps without checkpointing, or while its backward pass runs. `chosen` are its adapters."""
+    recipe, tokens = given.recipe, given.tokens
+    fixed = 0.0
+    # Which linears keep their own input: those that train, adapters that read it unconverted, old 4-bit kernels.
+    plain = recipe.adapter_matches and given.lora is not None and not given.lora.dropout
+    mine = (
+        [adapter.linear for adapter in chosen if adapter.linear.kind in ("attention", "mlp", "shared")] if plain else []
+    )
+    everything = recipe.full or (given.kbit and given.stack.kbit_keeps_inputs)
+    into_attention = everything or any(x.kind == "attention" and x.name not in shape.out for x in mine)
+    into_mlp = everything or any(x.kind != "attention" and x.name != shape.down for x in mine)
+    into_down = everything or any(x.kind != "attention" and x.name == shape.down for x in mine)
+    halves = _norm(given) * layer.block.norms / 2
+    attention = halves + _attention(layer.block.attention, given, into_attention)
+    ffn = halves + _ffn(layer, chosen, given, into_down)
+    if into_attention:
+        attention += _input(given, casts=1 if layer.block.attention.fused_qkv else 3)
+    if into_mlp and not layer.block.parallel:
+        mlp = layer.block.ffn
+        apart = isinstance(mlp, Moe) or (mlp.gated and not mlp.fused_gate_up)
+        ffn += _input(given, casts=2 if apart else 1)
+    if recipe.fp32_autocast:
+        fixed += 2 * (sum(x.in_features * x.out_features for x in layer.linears) + layer.experts)
+    if given.dequantised:
+        fixed += 2 * layer.linear_numbers
+    for adapter in chosen:
+        if adapter.linear.fused_expert or adapter.linear.kind == "router":
+            continue  # merged into the experts, below
+        extra, casts = _adapter(adapter, layer, given)
+        fixed += casts
+        if adapter.linear.kind == "attention":
+            attention += extra
+        else:
+            ffn += extra
+    merged = [adapter for adapter in chosen if adapter.linear.fused_expert]
+    if merged:  # fused experts are merged with their adapters, whole, until the backward pass
+        numbers = sum(adapter.linear.weights for adapter in merged) // layer.count
+        fixed += (
+            2 * numbers + 2 * sum(a.parameters for a in chosen if a.linear.kind in ("expert", "router")) // layer.count
+        )
+    return Kept(attention * tokens, ffn * tokens, fixed)
+
+
+def _norm(given: Inputs) -> float:
+    """One norm, per token, without the output that the next linear reads."""
+    recipe, hidden = given.recipe, given.architecture.hidden
+    if not given.architecture.norm_weight and given.architecture.norm == "rms":
+        return 4 * hidden + 4
+    if given.architecture.norm == "layer":
+        copied = recipe.autocast or recipe.stream == 4  # autocast runs layer_norm in fp32
+        return (4 if copied else 2) * hidden + 8
+    if given.lean:
+        return recipe.stream * hidden + 4
+    wide = recipe.fp32_autocast or given.architecture.family.startswith("gemma")
+    normalised = (4 if wide else recipe.element) * hidden if recipe.full else 0
+    return 4 * hidden + 4 + normalised
+
+
+def _input(given: Inputs, casts: int) -> float:
+    """The normalised input of a group of linears: kept once, or one 16-bit copy per linear under fp32 autocast."""
+    hidden = given.architecture.hidden
+    if given.recipe.fp32_autocast:
+        return casts * 2 * hidden
+    return given.recipe.element * hidden
+
+
+def _attention(attention: Attention, given: Inputs, into: bool) -> float:
+    """q, k, v, the output and what the kernel keeps, per token."""
+    element, heads = given.recipe.element, attention.heads
+    full, length = given.recipe.full, given.length
+    if attention.kind == "mla":
+        rank, nope = attention.kv_lora_rank, attention.head_dim - attention.rope_dim
+        norm = 4 + (4 + (2 if full else 0)) * rank + (2 * rank if into else 0)
+        wide = 2 * attention.head_dim + nope + attention.value_dim
+        return norm + element * heads * (wide + attention.value_dim) + 4 * heads
+    if attention.kind == "linear":
+        keys, values = attention.key_heads * attention.head_dim, attention.out_width
+        # projections, convolution output, normalised q and k, decay and beta in fp32, output, gated norm
+        return element * ((2 * keys + 2 * values) + (2 * keys + values) + 2 * keys + 3 * values) + 12 * heads
+    q, kv = attention.q_width, attention.kv_width
+    grouped = attention.heads != attention.kv_heads
+    eager, masked = given.kernel == "eager" or attention.softcap, given.kernel == "masked"
+    math = element == 4 and grouped and not eager and not masked  # fp32 with grouped heads: no fused kernel
+    expanded = grouped and (eager or masked or math or (given.kernel == "sdpa" and given.stack.sdpa_expands_kv))
+    whole = (attention.fused_qkv or given.stack.fused_qkv) and not expanded  # v is a view of the fused projection
+    key = element * (q if expanded else kv)
+    value = element * (q + 2 * kv) if whole else key
+    kept = element * 2 * q + key + value
+    if attention.output_gate:
+        kept += element * 2 * q
+    if eager:
+        scores = 4 + (2 if element == 2 else 0) + ((2 if element == 2 else 4) if attention.softcap else 0)
+        kept += scores * heads * length
+    elif math:
+        kept += 4 * heads * length
+    else:
+        kept += 4 * heads + (element * length if masked else 0)
+        if into and (attention.fused_qkv or given.architecture.family in PARTIAL_ROTARY):
+            kept += element * q  # the output needs a contiguous copy
+    if given.architecture.family in PARTIAL_ROTARY:
+        kept += 256
+    if attention.qk_norm != "none":
+        wide = 4 if given.recipe.fp32_autocast else element
+        normalised = wide if full else 0
+        if given.lean:
+            kept += element * (q + kv)
+        else:
+            kept += (4 + normalised) * (q + kv) + 4 * (attention.heads + attention.kv_heads)
+    return kept
+
+
+def _ffn(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, into_down: bool) -> float:
+    """Gate, up, activation and product, or the experts' share, per token."""
+    ffn, element, hidden = layer.block.ffn, given.recipe.element, given.architecture.hidden
+    if isinstance(ffn, Mlp):
+        return _dense(ffn.width, ffn.gated, given, into_down)
+    frozen = not given.recipe.full and not any(adapter.linear.kind == "expert" for adapter in chosen)
+    lean = given.lean and not given.stack.fused_experts
+    widths = (2 if frozen else 3) if lean else (3 if frozen else 4)
+    total = float(ffn.per_token) * ((1 if frozen else 2) * element * hidden + widths * element * ffn.width + 40)
+    total += 4 * ffn.experts + 4
+    if ffn.shared_width:
+        total += _dense(ffn.shared_width, True, given, into_down)
+    if ffn.shared_gate:
+        total += element * hidden + 2
+    if ffn.router_fp32 and given.recipe.full:
+        total += 4 * hidden
+    return total
+
+
+def _dense(width: int, gated: bool, given: Inputs, into_down: bool) -> float:
+    if gated:
+        return given.recipe.element * width * ((2 if given.lean else 3) + (1 if into_down else 0))
+    return given.recipe.element * width * (1 + (1 if into_down else 0))
+
+
+def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, float]:
+    """(bytes per token, fixed bytes) that one adapted linear adds; an expert's linear sees its share of the tokens."""
+    recipe, lora, linear, rank = given.recipe, given.lora, adapter.linear, adapter.rank
+    assert lora is not None
+    share = 1.0
+    if linear.kind == "expert" and isinstance(layer.block.ffn, Moe):
+        share = layer.block.ffn.per_token
+    dropout = bool(lora.dropout)
+    dora = 0.0
+    if lora.variant == "dora":  # the base output and the adapter's output are both kept for the magnitude's gradient
+        dora = (recipe.element + recipe.trained) * linear.out_features
+    cast = 0.0
+    if recipe.adapter_matches:
+        own = ((recipe.element + 1) * linear.in_features if dropout else 0) + recipe.element * rank
+    elif recipe.autocast:
+        own = (3 if dropout else 2) * linear.in_features + 2 * rank
+        cast = 2.0 * adapter.parameters / layer.count if recipe.trained == 4 else 0.0
+    else:
+        own = (5 if dropout else 4) * linear.in_features + 4 * rank
+    return share * (own + dora), cast
+
+
+def scratch(layer: Layer, given: Inputs) -> float:
+    """Bytes of one sequence at the busiest moment of one layer's backward pass, beside what it keeps."""
+    recipe, hidden = given.recipe, given.architecture.hidden
+    ffn = layer.block.ffn
+    if recipe.adapters and recipe.trained == 4 and isinstance(ffn, Mlp):
+        wide = 10 if ffn.fused_gate_up and given.checkpointing else 4
+        return (wide * ffn.width + 12 * hidden) * given.tokens
+    return (2 * recipe.element * layer.active_width + 2 * recipe.element * hidden) * given.tokens

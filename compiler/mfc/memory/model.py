@@ -1,0 +1,48 @@
+"""What goes into a memory prediction and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mfc.catalog.architecture import Architecture
+from mfc.catalog.gpu import Gpu
+from mfc.memory.stack import Stack
+from mfc.strategy import Strategy
+
+Confidence = Literal["calibrated", "extrapolated", "unmodelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training run, as far as memory depends on it. `gpu` None = unknown, a usual context is assumed."""
+
+    architecture: Architecture
+    strategy: Strategy
+    gpu: Gpu | None
+    gpus_per_node: int
+    stack: Stack
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """A prediction. Bytes per GPU, unless the name says node.
+
+    `allocated_bytes` is what torch.cuda.max_memory_allocated would return, `process_bytes` what nvidia-smi shows,
+    `upper_bytes` the bound on the latter. `components` are those of the peak and sum to `process_bytes`; `moments` are
+    process bytes at each moment of the step. `load_gpu_bytes` and `load_host_bytes` are peaks before the first step.
+    """
+
+    allocated_bytes: int
+    process_bytes: int
+    upper_bytes: int
+    moment: str
+    components: Mapping[str, int]
+    moments: Mapping[str, int]
+    host_bytes_per_node: int
+    load_gpu_bytes: int
+    load_host_bytes: int
+    uncertainty: tuple[str, ...]
+    confidence: Confidence
+    reasons: tuple[str, ...]

@@ -1,0 +1,368 @@
+"""The prediction itself: phases joined with where states lie, each moment affine in the micro-batch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from mfc.catalog.architecture import Architecture
+from mfc.catalog.names import names
+from mfc.catalog.parameters import trainable
+from mfc.memory import bounds, host, overhead
+from mfc.memory.activations import Inputs
+from mfc.memory.model import Confidence, Memory, Run
+from mfc.memory.phases import Head, Profile, profile
+from mfc.memory.recipe import Recipe, recipe
+from mfc.memory.shape import Shape, adapted, shape
+from mfc.memory.stack import Stack
+from mfc.runtimes import bitsandbytes, deepspeed, fsdp
+from mfc.runtimes.placement import Placement, States, replicated
+from mfc.strategy import Strategy
+
+UNBOUNDED = 1e9  # a micro-batch that no memory limits
+SMALL_MODEL = 3_500_000_000  # numbers; below it a few logits-sized blocks make most of the memory
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """What neither the micro-batch nor the place of states changes."""
+
+    profile: Profile
+    states: States
+    quantised: bool
+    adapter_share: float  # of all weight bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run with its micro-batch left open. All bytes are per GPU."""
+
+    run: Run
+    static: Static
+    placement: Placement
+    fixed: tuple[float, ...]  # allocated at each phase, the optimizer step last
+    slopes: tuple[float, ...]  # and what one more sequence in the micro-batch adds
+    outside: float  # process bytes outside the allocator
+    share: float  # fragmentation, share of what passes
+    resident: float  # bytes that stay through the step, which do not fragment
+    factor: float  # bound over prediction
+
+    def allocated(self, micro_batch: int) -> float:
+        """Peak bytes in tensors."""
+        return max([fixed + slope * micro_batch for fixed, slope in zip(self.fixed, self.slopes, strict=True)])
+
+    def process(self, micro_batch: int) -> float:
+        """Peak bytes of the process."""
+        peak = self.allocated(micro_batch)
+        return peak + self._fragmentation(peak) + self.outside
+
+    def upper(self, micro_batch: int) -> float:
+        """The bound on the peak bytes of the process."""
+        return self.process(micro_batch) * self.factor
+
+    def at(self, micro_batch: int) -> tuple[float, float]:
+        """(process bytes, upper bytes)."""
+        process = self.process(micro_batch)
+        return process, process * self.factor
+
+    def largest_micro_batch(self, budget_bytes: float) -> int:
+        """The largest micro-batch whose bound stays within the budget; 0 if not even one does."""
+        room = budget_bytes / self.factor - self.outside - overhead.FRAGMENTATION_FLOOR + self.share * self.resident
+        room /= 1 + self.share
+        least = UNBOUNDED
+        for fixed, slope in zip(self.fixed, self.slopes, strict=True):
+            if slope:
+                least = min(least, (room - fixed) / slope)
+            elif fixed > room:
+                return 0
+        return max(0, int(least + 1e-9))
+
+    def _fragmentation(self, peak: float) -> float:
+        return self.share * (peak - self.resident) + overhead.FRAGMENTATION_FLOOR
+
+
+def prepare(run: Run) -> Prepared:
+    """Everything about a run that its micro-batch does not change."""
+    strategy, stack = run.strategy, run.stack
+    static = _static(run.architecture, _open(strategy), stack)
+    states = static.states
+    placement = _place(run, states)
+    world = strategy.world_size
+    outside = overhead.context_bytes(run.gpu) + overhead.nccl_bytes(world, run.gpus_per_node) + placement.managed
+    workspace = overhead.workspace_bytes(run.gpu)
+    sequences = strategy.sequences / strategy.micro_batch
+    resident = placement.weights + placement.optimizer + placement.buffers + placement.gradients + workspace
+    fixed, slopes = [], []
+    for phase in static.profile.phases:
+        whole = placement.layer_gradient if phase.where == "layers" else 0.0
+        gradients = placement.done * phase.done + placement.live * phase.live
+        fixed.append(resident + placement.gathered + whole + gradients + phase.scratch)
+        slopes.append(sequences * (phase.activations + phase.logits))
+    fixed.append(resident - placement.gradients + max(placement.gradients, placement.step_gradients) + placement.step)
+    slopes.append(0.0)
+    share = overhead.fragmentation_share(stack.expandable_segments)
+    factor = _factor(run, static)
+    return Prepared(run, static, placement, tuple(fixed), tuple(slopes), outside, share, resident, factor)
+
+
+def predict(run: Run) -> Memory:
+    """Memory of a run at its own micro-batch."""
+    prepared = prepare(run)
+    batch = run.strategy.micro_batch
+    names_of = [phase.name for phase in prepared.static.profile.phases] + ["optimizer step"]
+    at = [fixed + slope * batch for fixed, slope in zip(prepared.fixed, prepared.slopes, strict=True)]
+    allocated = max(at)
+    index = at.index(allocated)
+    fragmentation = prepared._fragmentation(allocated)
+    outside = fragmentation + prepared.outside
+    components = _components(prepared, index)
+    components["fragmentation"] = int(fragmentation)
+    components["context"] = int(prepared.outside)
+    process = sum(components.values())
+    load_gpu, load_host = _loading(run, prepared)
+    confidence, reasons = _confidence(run)
+    return Memory(
+        allocated_bytes=int(allocated),
+        process_bytes=process,
+        upper_bytes=int(process * prepared.factor),
+        moment=names_of[index],
+        components=components,
+        moments={name: int(bytes_ + outside) for name, bytes_ in zip(names_of, at, strict=True)},
+        host_bytes_per_node=host.host_bytes(prepared.placement.host, run.gpus_per_node),
+        load_gpu_bytes=load_gpu,
+        load_host_bytes=load_host,
+        uncertainty=_uncertainty(run, prepared.static),
+        confidence=confidence,
+        reasons=reasons,
+    )
+
+
+def _components(prepared: Prepared, index: int) -> dict[str, int]:
+    """Bytes inside the allocator at one moment, by what they are; empty ones left out."""
+    run, placement, static = prepared.run, prepared.placement, prepared.static
+    phases = static.profile.phases
+    parts = {
+        "optimizer": placement.optimizer,
+        "buffers": placement.buffers,
+        "workspace": overhead.workspace_bytes(run.gpu),
+    }
+    adapters = placement.weights * static.adapter_share
+    parts |= {"weights": placement.weights - adapters, "adapters": adapters}
+    if index == len(phases):
+        parts["gradients"] = max(placement.gradients, placement.step_gradients)
+        parts["optimizer step"] = placement.step
+    else:
+        phase = phases[index]
+        sequences = run.strategy.sequences
+        parts["gradients"] = placement.gradients + placement.done * phase.done + placement.live * phase.live
+        parts["gathered"] = placement.gathered + (placement.layer_gradient if phase.where == "layers" else 0.0)
+        parts["scratch"] = phase.scratch
+        parts["activations"] = sequences * phase.activations
+        parts["logits"] = sequences * phase.logits
+    return {name: int(value) for name, value in parts.items() if value >= 1}
+
+
+def _open(strategy: Strategy) -> Strategy:
+    """The strategy without what only places states: a key that many strategies share."""
+    return replace(
+        strategy,
+        micro_batch=1,
+        gradient_accumulation=2 if strategy.gradient_accumulation > 1 else 1,
+        world_size=1,
+        offload_optimizer="none",
+        offload_parameters="none",
+    )
+
+
+@lru_cache(maxsize=8192)
+def _static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Static:
+    form = recipe(strategy, stack)
+    figure = shape(architecture, stack.fused_experts)
+    lora = strategy.lora if form.adapters else None
+    quantization = strategy.quantization
+    adapters = (
+        adapted(architecture, lora, stack.fused_experts, strategy.freeze_parts)
+        if lora
+        else tuple(() for _ in figure.layers)
+    )
+    fused = strategy.loss == "fused"
+    kernel: str = strategy.attention
+    if kernel == "sdpa" and stack.padding_mask and not strategy.packing:
+        kernel = "masked"
+    given = Inputs(
+        architecture=architecture,
+        recipe=form,
+        stack=stack,
+        lora=lora,
+        tokens=strategy.max_length / strategy.sequence_parallel,
+        length=strategy.max_length,
+        kernel=kernel,
+        checkpointing=strategy.gradient_checkpointing,
+        lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and fused),
+        kbit=quantization is not None and quantization.kind in ("nf4", "fp4"),
+        dequantised=quantization is not None and quantization.kind in ("gptq", "awq"),
+    )
+    found = names(architecture.family)
+    saved = lora.modules_to_save if lora else ()
+    head = Head(
+        vocab=0 if strategy.task == "reward" else architecture.vocab,
+        trains=(form.full and "language" not in strategy.freeze_parts) or found.head in saved,
+        fused=fused and stack.fused_loss == "linear",
+        chunked_logits=fused and stack.fused_loss == "logits",
+    )
+    trained = trainable(architecture, strategy, fused_experts=stack.fused_experts)
+    accumulates = strategy.gradient_accumulation > 1
+    layers = strategy.trainable_layers if strategy.method == "freeze" else figure.depth
+    made = profile(figure, adapters, given, head, trained, layers, accumulates)
+    states = _states(figure, form, stack, strategy, made, trained)
+    own = states.trained * states.weight
+    return Static(made, states, quantization is not None, own / (states.base + own) if form.adapters else 0.0)
+
+
+# Bytes of one moment over bytes of its number, moments, both by optimizer name. What is not listed counts as adamw.
+_MOMENTS = {"sgd": 0, "lion": 1, "lion_8bit": 1, "paged_lion_8bit": 1}
+
+
+def _optimizer(name: str, form: Recipe) -> float:
+    """Optimizer bytes per trained number, the fp32 master copy included."""
+    if name.startswith("adafactor"):
+        return form.master + 0.01 * form.state  # one row and one column per matrix
+    moments = _MOMENTS.get(name, 2)
+    if "8bit" in name:
+        return form.master + moments * bitsandbytes.OPTIMIZER_8BIT
+    return form.master + moments * form.state
+
+
+def _states(figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made: Profile, trained: int) -> States:
+    total = figure.parameters
+    if form.full:
+        base = (total - trained) * 2.0 if form.element == 2 else (total - trained) * 4.0
+        layer = max(x.parameters for x in figure.layers) * min(form.weights, 2)
+    else:
+        per = form.weights
+        quantised = figure.quantised if strategy.quantization else 0
+        each = bitsandbytes.quantised_bytes(strategy.quantization) if strategy.quantization else 0.0
+        base = quantised * each + (total - quantised) * per
+        largest = max(figure.layers, key=lambda x: x.parameters)
+        in_layer = largest.linear_numbers if strategy.quantization else 0
+        layer = in_layer * each + (largest.parameters - in_layer) * per
+    if strategy.reference_model:
+        base += total * 2.0
+    head = figure.head_rows if form.full else 0
+    return States(
+        base=base,
+        trained=trained,
+        weight=form.trained,
+        gradient=form.gradient,
+        optimizer=_optimizer(strategy.optimizer, form),
+        master=form.master,
+        managed=strategy.optimizer.startswith("paged"),
+        foreach=stack.optimizer_foreach,
+        layer=layer,
+        edges=2.0 * (figure.embedding + figure.head),
+        layer_trained=made.layer_trained,
+        largest=max(head, max((x.largest_linear for x in figure.layers), default=0)) if form.full else 0,
+        total=total,
+        accumulates=strategy.gradient_accumulation > 1,
+    )
+
+
+def _place(run: Run, states: States) -> Placement:
+    strategy, stack = run.strategy, run.stack
+    world = strategy.world_size
+    if strategy.sharding == "ddp":
+        return replicated(states, world)
+    if strategy.sharding == "fsdp2":
+        return fsdp.fully_sharded(states, world, strategy.offload_parameters != "none")
+    hidden = run.architecture.hidden
+    auto = hidden * hidden
+    return deepspeed.partitioned(
+        states,
+        deepspeed.Zero(
+            stage=strategy.zero_stage,
+            world_size=world,
+            reduce_bucket=stack.reduce_bucket_elements or auto,
+            prefetch_bucket=stack.prefetch_bucket_elements or int(0.9 * auto),
+            overlap_comm=stack.overlap_comm,
+            max_live=stack.max_live_parameters,
+            sub_group=stack.sub_group_elements,
+            pin_memory=stack.pin_memory,
+            offload_optimizer=strategy.offload_optimizer != "none",
+            offload_parameters=strategy.offload_parameters != "none",
+            nvme=strategy.offload_optimizer == "nvme" or strategy.offload_parameters == "nvme",
+        ),
+    )
+
+
+def _loading(run: Run, prepared: Prepared) -> tuple[int, int]:
+    """(GPU bytes, host bytes per node) at the peak before the first step."""
+    strategy, states = run.strategy, prepared.static.states
+    full = states.base + states.trained * states.weight
+    sharded = strategy.zero_stage == 3
+    world = strategy.world_size
+    zero3 = strategy.sharding == "zero3"
+    if sharded and not (zero3 and prepared.static.quantised):
+        device = full / world + states.layer + states.edges  # sharded while it is read
+    else:
+        device = full
+    if strategy.deepspeed and not sharded and run.stack.trainable_fp32 and strategy.method == "full":
+        device = states.base + 4.0 * states.trained  # upcast before the engine casts it back
+    total = states.total * 2
+    if sharded:
+        host_bytes = host.loading_bytes(states.total, run.gpus_per_node, one_copy=True, bytes_each=2)
+    else:  # safetensors are mapped, tensor by tensor, to the GPU: one file's pages at a time
+        host_bytes = host.loading_bytes(0, run.gpus_per_node, one_copy=True, bytes_each=0) + int(min(total, host.SHARD))
+    return int(device + prepared.outside), host_bytes
+
+
+def _factor(run: Run, static: Static) -> float:
+    factor = bounds.BASE
+    if static.quantised:
+        factor += bounds.QUANTISED
+    if run.strategy.world_size > 1:
+        factor += bounds.SHARDED
+    if static.states.total < SMALL_MODEL:
+        factor += bounds.SMALL
+    if not run.stack.known:
+        factor += bounds.UNKNOWN_STACK
+    if not run.strategy.packing:
+        factor += bounds.VARIABLE_LENGTH
+    return factor
+
+
+def _uncertainty(run: Run, static: Static) -> tuple[str, ...]:
+    made = ["allocator, libraries and CUDA context"]
+    if static.quantised:
+        made.append("quantised weights: kernels and scratch differ by library version")
+    if run.strategy.world_size > 1:
+        made.append("several GPUs: communication buffers and gathered weights")
+    if static.states.total < SMALL_MODEL:
+        made.append("small model: a few large blocks decide, and they fragment")
+    if not run.stack.known:
+        made.append("this framework was never checked against measurements")
+    if not run.strategy.packing:
+        made.append("batches vary in length")
+    return tuple(made)
+
+
+def _confidence(run: Run) -> tuple[Confidence, tuple[str, ...]]:
+    architecture, strategy = run.architecture, run.strategy
+    unmodelled = []
+    if strategy.task in ("ppo", "grpo"):
+        unmodelled.append(f"{strategy.task}: memory of rollouts is not counted")
+    if strategy.optimizer in ("galore", "apollo", "badam", "muon"):
+        unmodelled.append(f"{strategy.optimizer} is counted as adamw")
+    if unmodelled:
+        return "unmodelled", tuple(unmodelled)
+    reasons = []
+    if not run.stack.known:
+        reasons.append("the framework's own use of memory was not measured")
+    if architecture.vision is not None:
+        reasons.append("vision towers were not measured")
+    if any(block.attention.kind == "linear" for _, block in architecture.blocks):
+        reasons.append("linear attention was not measured")
+    if strategy.sequence_parallel > 1:
+        reasons.append("sequence parallelism was not measured")
+    if strategy.offload_optimizer != "none" or strategy.offload_parameters != "none":
+        reasons.append("offload was measured on small models only")
+    return ("extrapolated", tuple(reasons)) if reasons else ("calibrated", ())

@@ -1,0 +1,34 @@
+"""What FSDP keeps on the device: shards, the layers it gathers, and whole gradients of the layer in flight."""
+
+from __future__ import annotations
+
+from mfc.runtimes.placement import Placement, States
+
+
+def fully_sharded(states: States, world_size: int, offload: bool) -> Placement:
+    """Every unit is sharded; the current layer, the prefetched one and the root unit are whole while layers run.
+
+    The root unit holds the embedding and the head (transformer wrap policy). With offload, shards wait on the host and
+    the optimizer steps there.
+    """
+    base = states.base / world_size
+    trained = states.trained / world_size
+    shards = base + trained * states.weight
+    optimizer = trained * states.optimizer
+    gradients = trained * states.gradient
+    device = 0.0 if offload else 1.0
+    return Placement(
+        weights=shards * device,
+        optimizer=0.0 if states.managed else optimizer * device,
+        buffers=0.0,
+        gathered=2 * states.layer + states.edges,
+        gradients=gradients * device if states.accumulates else 0.0,
+        done=states.gradient / world_size * device,
+        live=2.0,
+        # 16-bit gradients of the layer, and their copy in the dtype in which they are reduced
+        layer_gradient=states.layer_trained * (2 + states.gradient),
+        step=trained * states.weight * device if states.foreach else 0.0,
+        step_gradients=gradients * device,
+        host=(shards + optimizer + gradients) if offload else 0.0,
+        managed=optimizer if states.managed and not offload else 0.0,
+    )

@@ -1,0 +1,62 @@
+"""Where the states of a run lie: the common language of the runtimes that replicate, shard or offload them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """What one run keeps, as if one GPU held it all. Bytes unless it says numbers."""
+
+    base: float  # weights that do not train, as stored
+    trained: float  # numbers that train
+    weight: int  # per trained number
+    gradient: int  # per trained number
+    optimizer: float  # per trained number, master copy included
+    master: int  # per trained number, of which fp32 master copy
+    managed: bool  # optimizer states lie in CUDA managed memory, outside the caching allocator
+    foreach: bool  # the step makes one more copy of what trains
+    layer: float  # weights of the largest layer, as the runtime gathers them
+    edges: float  # embedding and head, 16 bit
+    layer_trained: float  # trained numbers of the largest layer
+    largest: float  # numbers of the largest single parameter
+    total: float  # numbers of the whole model
+    accumulates: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Bytes on one GPU and on the host."""
+
+    weights: float
+    optimizer: float
+    buffers: float  # communication buffers, for the whole run
+    gathered: float  # whole weights present while layers and loss run
+    gradients: float  # gradients that exist through the whole step
+    done: float  # bytes per trained number whose gradient is finished
+    live: float  # bytes per trained number whose gradient is in the making
+    layer_gradient: float  # whole gradients of one layer, while layers run backward
+    step: float  # extra at the optimizer step; gradients that exist then are in `step_gradients`
+    step_gradients: float
+    host: float = 0.0  # bytes of host memory per GPU
+    managed: float = 0.0  # optimizer bytes in managed memory
+
+
+def replicated(states: States, world_size: int) -> Placement:
+    """One GPU, or plain data parallel: buckets of DDP hold a second copy of all gradients."""
+    gradients = states.trained * states.gradient
+    optimizer = states.trained * states.optimizer
+    return Placement(
+        weights=states.base + states.trained * states.weight,
+        optimizer=0.0 if states.managed else optimizer,
+        buffers=gradients if world_size > 1 else 0.0,
+        gathered=0.0,
+        gradients=gradients if states.accumulates else 0.0,
+        done=states.gradient,
+        live=states.gradient,
+        layer_gradient=0.0,
+        step=states.trained * states.weight if states.foreach else 0.0,
+        step_gradients=gradients,
+        managed=optimizer if states.managed else 0.0,
+    )
