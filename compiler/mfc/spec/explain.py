@@ -51,16 +51,16 @@ def _problem(item: Any, root: Node) -> Problem:
     if kind == "extra_forbidden":
         return _unknown(path, node)
     if kind == "missing":
-        return Problem(node.mark, f"{field} is missing", _SECTIONS.get(field, ""))
+        return Problem(node.place, f"{field} is missing", _SECTIONS.get(field, ""))
     if kind == "literal_error":
         allowed = _choices(path)
         near = nearest(value, allowed) if isinstance(value, str) else ""
-        return Problem(node.mark, f"{field} {_not(value)}", ", ".join(allowed), near)
+        return Problem(node.place, f"{field} {_not(value)}", ", ".join(allowed), near)
     wanted: str = context.get("allowed") or _SECTIONS.get(field, "a list" if kind == "tuple_type" else "a mapping")
     if value is None:
-        return Problem(node.mark, f"{field} has no value", wanted)
+        return Problem(node.place, f"{field} has no value", wanted)
     near = nearest(value, context.get("words", ())) if isinstance(value, str) else ""
-    return Problem(node.mark, f"{field} must be {wanted}, not {show(value)}", near=near)
+    return Problem(node.place, f"{field} must be {wanted}, not {show(value)}", near=near)
 
 
 def _not(value: object) -> str:
@@ -86,7 +86,7 @@ def _unknown(path: Sequence[int | str], node: Node) -> Problem:
     fields = sorted(section.model_fields) if section else []
     near = nearest(key, [*fields, *NAMES.get(section.__name__ if section else "", ())])
     if not near:  # a field of another section, perhaps
-        near = next((name for name in _all_fields(Spec) if name.rpartition(".")[2] == key), "")
+        near = next((name for name in all_fields(Spec) if name.rpartition(".")[2] == key), "")
     where = f" in {dotted(parent)}" if parent else ""
     return Problem(node.key or node.mark, f"unknown key {show(key)}{where}", ", ".join(fields), near)
 
@@ -115,8 +115,9 @@ def _choices(path: Sequence[int | str]) -> list[str]:
     return [str(choice) for choice in get_args(annotation)]
 
 
-def _all_fields(section: type[Section], prefix: str = "") -> Iterator[str]:
+def all_fields(section: type[Section], prefix: str = "") -> Iterator[str]:
+    """Every field of the language by its dotted name, sections included."""
     for name, field in section.model_fields.items():
         yield prefix + name
         if (inner := _model_in(field.annotation)) and inner is not section:
-            yield from _all_fields(inner, f"{prefix}{name}.")
+            yield from all_fields(inner, f"{prefix}{name}.")

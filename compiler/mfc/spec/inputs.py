@@ -102,8 +102,9 @@ class HardwareSpec(Section):
     @model_validator(mode="before")
     @classmethod
     def _count_devices(cls, value: Any) -> Any:
-        if isinstance(value, dict) and value.get("devices") and "count" not in value:
-            return {**value, "count": len(value["devices"])}
+        devices = value.get("devices") if isinstance(value, dict) else None
+        if isinstance(devices, (list, tuple)) and devices and "count" not in value:
+            return {**value, "count": len(devices)}
         return value
 
     @model_validator(mode="after")

@@ -36,9 +36,8 @@ class LoadedSpec:
 
     @property
     def raw(self) -> dict[str, Any]:
-        """The merged spec as plain data, as `load` takes it."""
-        raw: dict[str, Any] = self.root.plain()
-        return raw
+        """The merged spec as plain data, as `load` takes it; its bases are in it."""
+        return {key: value for key, value in self.root.plain().items() if key != "extends"}
 
     @property
     def sha256(self) -> str:
@@ -55,7 +54,7 @@ class LoadedSpec:
 
     def where(self, name: str) -> Mark:
         """Where a field was set, or the nearest section above it; `str()` of it is file:line:column."""
-        return explain.find(self.root, [int(part) if part.isdigit() else part for part in name.split(".")]).mark
+        return explain.find(self.root, [int(part) if part.isdigit() else part for part in name.split(".")]).place
 
     def folder(self, name: str) -> Path:
         """The folder that a path in this field is relative to: that of the file which set it."""
@@ -122,7 +121,7 @@ def _pinned(section: BaseModel, prefix: str) -> Iterator[str]:
 
 
 def _positions(node: Node, name: str) -> Iterator[tuple[str, str]]:
-    yield name, str(node.mark)
+    yield name, str(node.place)
     if isinstance(node.value, (dict, list)):
         items = node.value.items() if isinstance(node.value, dict) else enumerate(node.value)
         for key, item in items:

@@ -80,9 +80,11 @@ def show(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, dict):
-        return "a mapping"
+        text = "{" + ", ".join(f"{key}: {show(item)}" for key, item in value.items()) + "}"
+        return text if len(text) <= 60 else "a mapping"
     if isinstance(value, (list, tuple)):
-        return "a list"
+        text = "[" + ", ".join(map(show, value)) + "]"
+        return text if len(text) <= 60 else "a list"
     text = f'"{value}"' if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:50]}… ({len(text)} characters)"
 

@@ -29,7 +29,7 @@ from mfc.spec.training import (
     StrategySpec,
     TrainSpec,
 )
-from mfc.spec.values import FILES, NATIVE, PACKAGES, Count, Range, Text, also, refuse, whole
+from mfc.spec.values import FILES, NATIVE, PACKAGES, VERSION, Count, Range, Text, also, refuse, whole
 
 __all__ = [
     "DataSpec",
@@ -97,7 +97,7 @@ class TargetSpec(Section):
 class Spec(Section):
     """A fine-tuning run, said once for every framework. Only model and hardware are required."""
 
-    mfc: Annotated[Literal[1], whole(1, 1)] = Field(default=1, description="Version of this language.")
+    mfc: Annotated[Literal[1], VERSION] = Field(default=1, description="Version of this language.")
     extends: Annotated[tuple[str, ...], FILES] = Field(
         default=(), description="Specs to build on, relative to this file; this one's keys win. Merged when loaded."
     )

@@ -9,7 +9,7 @@ from mfc.spec.models import Spec
 from mfc.spec.short import FORMS, NAMES
 
 # What another name of a field takes, where that is not what the field itself takes.
-_OTHER = {
+_OTHER: dict[str, dict[str, Any]] = {
     "path": {"description": "Path of the one data set to train on.", "type": "string", "minLength": 1},
     "hub": {"description": "Hub id of the one data set to train on.", "type": "string", "minLength": 1},
     "zero": {"description": "ZeRO stage, as a short form of sharding.", "enum": ["auto", 0, 1, 2, 3]},
@@ -28,13 +28,13 @@ def json_schema() -> dict[str, Any]:
     train = definitions["DataSpec"]["properties"]["train"]
     train["anyOf"] = [one, {"type": train.pop("type"), "items": train.pop("items")}]
     for section, forms in FORMS.items():
-        whole = definitions[section]
+        whole: Any = definitions[section]
         described = {"title": whole.pop("title"), "description": whole.pop("description")}
         definitions[section] = {**described, "anyOf": [*forms, whole]}
     targets = schema["properties"]["targets"]
     mapping = {"type": targets.pop("type"), "additionalProperties": targets.pop("additionalProperties")}
-    name = {"type": "string", "minLength": 1}
-    targets["anyOf"] = [name, {"type": "array", "items": name, "uniqueItems": True}, mapping]
+    word = {"type": "string", "minLength": 1}
+    targets["anyOf"] = [word, {"type": "array", "items": word, "uniqueItems": True}, mapping]
     # A base, and a spec that builds on one, need not be whole.
     del schema["required"]
     title = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "mfc spec"}

@@ -84,12 +84,14 @@ def _renamed(node: Node, names: dict[str, str], section: str) -> Node:
     if not isinstance(node.value, dict):
         return node
     items: dict[str, Node] = {}
+    given: dict[str, str] = {}  # field -> the name it was given by
     for key, item in node.value.items():
         name = names.get(key, key)
         if name in items:
-            text = f"{section}.{key} and an earlier key both say {section}.{name}; keep one"
+            text = f"{section}.{name} is given twice: as {given[name]} and as {key}"
             raise refusal([Problem(item.key or item.mark, text)])
         items[name] = item
+        given[name] = key
     return replace(node, value=items)
 
 

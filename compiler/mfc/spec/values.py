@@ -56,9 +56,8 @@ class Kind:
         try:
             return self.check(value)
         except ValueError as error:
-            raise PydanticCustomError(
-                "mfc_kind", "{allowed}", {"allowed": str(error) or self.allowed, "words": self.words}
-            ) from None
+            context = {"allowed": str(error) or self.allowed, "words": self.words}
+            raise PydanticCustomError("mfc_kind", "{allowed}", context) from None
 
     def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
         return core_schema.no_info_plain_validator_function(self._validate)
@@ -71,7 +70,13 @@ def also(kind: Kind, *words: str) -> Kind:
     """The same kind, which may also be one of a few words, `auto` for instance."""
 
     def check(value: object) -> object:
-        return value if isinstance(value, str) and value in words else kind.check(value)
+        if isinstance(value, str) and value in words:
+            return value
+        try:
+            return kind.check(value)
+        except ValueError as error:
+            # The kind alone does not know of the words.
+            raise ValueError("" if str(error) == kind.allowed else str(error)) from None
 
     allowed = f"{kind.allowed}, or {' or '.join(words)}"
     return Kind(allowed, check, {"anyOf": [{"enum": list(words)}, kind.schema]}, words)
@@ -108,7 +113,7 @@ def whole(minimum: int = 0, maximum: int = 2**31 - 1) -> Kind:
 
     def check(value: object) -> object:
         if type(value) is not int or value < minimum:
-            raise ValueError(allowed)
+            raise ValueError("")
         if value > maximum:
             raise ValueError(f"a whole number from {minimum} to {maximum}")
         return value
@@ -122,12 +127,18 @@ def number(*, positive: bool) -> Kind:
 
     def check(value: object) -> object:
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or value < 0:
-            raise ValueError(allowed)
+            raise ValueError("")
         if positive and not value:
-            raise ValueError(allowed)
+            raise ValueError("")
         return float(value)
 
     return Kind(allowed, check, {"type": "number", "exclusiveMinimum" if positive else "minimum": 0})
+
+
+def _version(value: object) -> object:
+    if type(value) is not int or value != 1:
+        raise ValueError("")
+    return value
 
 
 def _flag(value: object) -> object:
@@ -230,6 +241,7 @@ SIZE = Kind(quantities.SIZE, quantities.size, {"type": "string", "pattern": quan
 BANDWIDTH = Kind(
     quantities.BANDWIDTH, quantities.bandwidth, {"type": "string", "pattern": quantities.BANDWIDTH_PATTERN}
 )
+VERSION = Kind("1, the version of the language that this mfc reads", _version, {"const": 1})
 FILES = Kind("a path or a list of paths", _files, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]})
 PACKAGES = Kind(
     "a mapping of package names to versions",

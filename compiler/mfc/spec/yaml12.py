@@ -55,6 +55,11 @@ class Node:
     size: int = 1
     replaces: bool = False  # written as one value, so it replaces a base's mapping instead of joining it
 
+    @property
+    def place(self) -> Mark:
+        """Where to point: at a scalar itself, at the key of anything larger."""
+        return self.key if self.key and isinstance(self.value, (dict, list)) else self.mark
+
     def plain(self) -> Any:
         """The value without places."""
         if isinstance(self.value, dict):
@@ -126,7 +131,7 @@ class _Reader:
     def node(self, event: Any, depth: int) -> Node:
         mark = self.mark(event)
         if isinstance(event, yaml.AliasEvent):
-            name: str = event.anchor
+            name = str(event.anchor)
             target = self.anchors.get(name)
             if target is None:
                 said = "refers to the value it stands in" if name in self.anchors else "is not defined above"
