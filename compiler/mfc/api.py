@@ -26,7 +26,7 @@ class Compiled:
 
     target: str
     plan: Plan
-    spec: Path  # the file that was compiled
+    spec: Path | None  # the file that was compiled; None for a mapping given by a program
     out: Path
     files: Mapping[str, str]
     executable: frozenset[str]
@@ -82,6 +82,7 @@ def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> C
     """Compile a loaded spec for one target into the folder `out`."""
     from mfc import emit
     from mfc import target as registry
+    from mfc.emit import place
 
     target = registry.get(name)
     if not problem.spec.data.train:
@@ -104,12 +105,14 @@ def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> C
     return Compiled(
         target=name,
         plan=made,
+        spec=loaded.path,
         out=out,
-        files=emit.produce(lowered, made, target, loaded.name),
+        files=emit.produce(lowered, made, target, loaded.path.name if loaded.path else "a mapping"),
         executable=frozenset(file.path for file in lowered.files if file.executable),
         inputs=(*loaded.sources, *((folder / config,) if config else ())),
         overrides=loaded.overrides,
         launch=lowered.launch,
+        declared=place.is_declared(loaded, name, out),
     )
 
 
@@ -188,7 +191,6 @@ def _who_can(name: str | None, problem: Problem) -> str:
 def _folder(loaded: LoadedSpec, name: str, names: Sequence[str], out: str | os.PathLike[str] | None) -> Path:
     if out is not None:
         return Path(out) / name if len(names) > 1 else Path(out)
-    folder = loaded.path.parent if loaded.path else Path()
-    stem = loaded.path.stem if loaded.path else "mfc"
-    settings = loaded.spec.targets.get(name)
-    return folder / (settings.out if settings and settings.out else Path(stem) / name)
+    from mfc.emit import place
+
+    return place.declared(loaded, name)

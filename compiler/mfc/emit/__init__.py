@@ -1,7 +1,7 @@
-"""From lowered data to files, and from files back to the question whether they are still true.
+r"""From lowered data to files, and from files back to the question whether they are still true.
 
     Lowered --produce--> {path: text} --(api)--> Compiled --write--> files and .mfc.json
-                                                     \\--compare--> verdicts: clean, stale, edited, missing, orphaned
+                                                     \--compare--> verdicts: clean, stale, edited, missing, orphaned
 
 `produce` checks each file against its contract, then renders it; nothing is written before all of it has passed.
 `write` stages every file, renames them into place one by one, the manifest last. `compare` looks at what lies in the
@@ -11,24 +11,33 @@ language nor a template engine; the rest is imported by the function that needs 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from types import ModuleType
-
     from mfc.api import Compiled
     from mfc.emit.drift import Finding
     from mfc.emit.write import WriteReport
     from mfc.planner.plan import Plan
-    from mfc.target import Lowered, Target
+    from mfc.spec.load import LoadedSpec
+    from mfc.spec.models import TargetSpec
+    from mfc.target import Lowered, Profile, Target
 
 
-def produce(lowered: Lowered, plan: Plan, target: Target | ModuleType, source: str) -> dict[str, str]:
+def check_extra(
+    target: Target, profile: Profile, settings: TargetSpec, loaded: LoadedSpec
+) -> tuple[Mapping[str, Any], bool]:
+    """The user's native keys for a target, and whether the memory bound still counts everything; see `emit.extra`."""
+    from mfc.emit import extra
+
+    return extra.check(target, profile, settings, loaded)
+
+
+def produce(lowered: Lowered, plan: Plan, target: Target, source: str) -> dict[str, str]:
     """Check and render all files of one target. `source` is what the header calls the spec: its file name.
 
-    Raises SpecError when a key under `extra` is wrong, Fault when a contract or a template is broken by mfc's own doing.
+    Raises SpecError when a key under `extra` is wrong, Fault when what mfc itself gave is.
     """
     from mfc.emit import contract, render
 
@@ -39,7 +48,7 @@ def produce(lowered: Lowered, plan: Plan, target: Target | ModuleType, source: s
             contract.check(file, name)
         else:
             contract.check(file, name, settings.extra, settings.extra_unchecked)
-    folder = Path(str(target.__file__)).parent
+    folder = Path(vars(target)["__file__"]).parent
     return {file.path: render.render(file, plan, folder, source) for file in lowered.files}
 
 

@@ -17,7 +17,7 @@ from mfc.errors import Fault, SpecError
 WIDTH = 110  # columns of a comment, its marks included
 
 # Words that some YAML reader, old or new, takes for something other than a string.
-_YAML_WORDS = frozenset("y n yes no on off true false null none nan inf".split())
+_YAML_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"])
 # What every YAML reader takes for a string without quotes: no digit, sign or dot in front, no space, colon or mark.
 _YAML_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+-]*\Z", re.ASCII)
 
@@ -49,7 +49,7 @@ def _dumper() -> Any:
     class Dumper(library.SafeDumper):
         """Quotes every string that `_YAML_PLAIN` does not allow bare, and shares no anchors."""
 
-        def ignore_aliases(self, data: Any) -> bool:
+        def ignore_aliases(self, _: Any) -> bool:
             return True
 
     def string(dumper: Any, value: str) -> Any:
@@ -99,7 +99,7 @@ def _json_line(value: Any) -> str:
 
 
 def document(value: Any) -> str:
-    """A whole JSON file: two-space indent, keys in the order given, lists of scalars on one line, newline at the end."""
+    """A whole JSON file: two-space indent, keys in the order given, lists of scalars on one line."""
     return _json_lines(plain(value), "") + "\n"
 
 
@@ -129,7 +129,7 @@ def sh(value: Any) -> str:
         case _:
             raise Fault(f"{value!r} cannot be a shell word")
     if bad := next((char for char in word if char == "\0" or "\ud800" <= char <= "\udfff"), ""):
-        raise SpecError(f"{ascii(word)} holds {ascii(bad)}, which no shell can pass on; take it out")
+        raise SpecError(f"{word!a} holds {bad!a}, which no shell can pass on; take it out")
     return shlex.quote(word)
 
 

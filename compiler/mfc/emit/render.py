@@ -42,13 +42,17 @@ def render(file: File, plan: Plan, folder: Path, source: str) -> str:
         return plan.because(*file.cites.get(key, ()))
 
     try:
-        text = _environment(folder).get_template(file.template).render(
-            data=file.data,
-            plan=plan,
-            cites=file.cites,
-            sections=file.sections,
-            header=header(source),
-            why=why,
+        text = (
+            _environment(folder)
+            .get_template(file.template)
+            .render(
+                data=file.data,
+                plan=plan,
+                cites=file.cites,
+                sections=file.sections,
+                header=header(source),
+                why=why,
+            )
         )
     except jinja2.TemplateError as error:
         raise Fault(f"{folder.name}/{file.template}: {error}") from error

@@ -1,0 +1,99 @@
+"""The user's own native keys (`targets.<name>.extra`): which may pass, and whether the memory bound still holds.
+
+Three classes: keys that mfc writes itself (an error that names the spec field to use), keys that may change memory
+and are not modelled (marked `"x-memory": true` in the contract: passed, the plan is no longer verified), and the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mfc.emit import contract
+
+if TYPE_CHECKING:
+    from mfc.spec.load import LoadedSpec
+    from mfc.spec.models import TargetSpec
+    from mfc.target import Profile, Target
+
+
+def check(target: Target, profile: Profile, settings: TargetSpec, loaded: LoadedSpec) -> tuple[Mapping[str, Any], bool]:
+    """The native keys to pass to `Target.lower`, and whether the plan is still verified with them.
+
+    Raises SpecError, with the line of the spec, for a key that mfc owns.
+    """
+    for section in ("extra", "extra_unchecked"):
+        for path in leaves(getattr(settings, section)):
+            if fields := _owner(target, path):
+                raise loaded.error(
+                    f"targets.{target.NAME}.{section}.{path}",
+                    f"{path} is written by mfc",
+                    allowed=_instead(fields),
+                )
+    schema = _contract(target, profile.version)
+    risky = any(_touches_memory(schema, path) for path in leaves(settings.extra))
+    return merge(settings.extra, settings.extra_unchecked), not (risky or settings.extra_unchecked)
+
+
+def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted path of every value in nested mappings."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested mappings joined; where both hold a value, that of `over`."""
+    joined = dict(base)
+    for key, value in over.items():
+        below = joined.get(key)
+        joined[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return joined
+
+
+def _owner(target: Target, path: str) -> tuple[str, ...]:
+    """The plan fields carried by the key of mfc's that this path would write over, or write into."""
+    for key in target.KEYS:
+        if key.name == path or path.startswith(key.name + ".") or key.name.startswith(path + "."):
+            return key.fields or ("",)
+    return ()
+
+
+def _instead(fields: tuple[str, ...]) -> str:
+    """Where in the spec to say it."""
+    from mfc.problem import SPEC_PATHS
+    from mfc.spec.models import Spec
+
+    known = {**{path.rpartition(".")[2]: path for path in _paths(Spec)}, **SPEC_PATHS}
+    named = list(dict.fromkeys(known[field] for field in fields if field in known))
+    return f"set {' or '.join(named)} in the spec" if named else "it follows from the rest of the spec"
+
+
+def _paths(model: Any, prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        if hasattr(field.annotation, "model_fields"):
+            yield from _paths(field.annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _contract(target: Target, version: str) -> Mapping[str, Any]:
+    import mfc.schemas
+
+    folder = Path(mfc.schemas.__path__[0], "contracts")
+    for candidate in (version, *target.VERSIONS):
+        if (folder / f"{target.NAME}-{candidate}.json").is_file():
+            return contract.load(f"{target.NAME}-{candidate}")
+    return {}
+
+
+def _touches_memory(schema: Mapping[str, Any], path: str) -> bool:
+    here: Any = schema
+    for part in path.split("."):
+        here = here.get("properties", {}).get(part, {}) if isinstance(here, Mapping) else {}
+        if isinstance(here, Mapping) and here.get("x-memory"):
+            return True
+    return False
