@@ -60,7 +60,6 @@ class Attention:
     conv_kernel: int = 0  # linear: width of the short convolution
     key_heads: int = 0  # linear: heads of q and k (heads = heads of v)
     cross: bool = False  # keys and values come from the image (Llama 3.2 Vision)
-    window: int = 0  # sliding window in tokens; 0 = the whole sequence
 
     @property
     def q_width(self) -> int:
@@ -98,7 +97,9 @@ class Moe:
     shared_width: int = 0  # all shared experts together; 0 = none
     shared_gate: bool = False  # a linear of width 1 gates the shared expert (Qwen2-MoE)
     router_bias: bool = False  # a bias in the router's linear
-    correction_bias: bool = False  # one number per expert outside the linear (DeepSeek-V3); a buffer, or frozen
+    correction_bias: bool = (
+        False  # one parameter per expert beside the linear (ERNIE 4.5); DeepSeek's is a buffer, so False
+    )
     expert_bias: bool = False  # gpt-oss
     router_fp32: bool = False
 
@@ -138,7 +139,7 @@ class Architecture:
     family: str  # transformers' model_type
     hidden: int
     vocab: int  # rows of the embedding and of lm_head, not the tokenizer's size
-    blocks: tuple[tuple[int, Block], ...]  # (count, block), in order
+    blocks: tuple[tuple[int, Block], ...]  # (count, block), in order of first appearance
     tied: bool
     norm: Literal["rms", "layer"] = "rms"
     norm_bias: bool = False
@@ -150,12 +151,18 @@ class Architecture:
     logit_softcap: bool = False
     max_positions: int = 0  # 0 = unknown
     vision: Vision | None = None
-    extra_parameters: int = 0  # parameters that no other field tells of; models.yaml says what they are
+    extra_parameters: int = 0  # parameters of the language model that no other field tells of
+    order: tuple[int, ...] = ()  # index into `blocks` for each layer, where kinds alternate; () = one after the other
 
     @property
     def layers(self) -> int:
         """How many decoder blocks the model has."""
         return sum(count for count, _ in self.blocks)
+
+    @property
+    def groups(self) -> tuple[int, ...]:
+        """For each layer from first to last, its index into `blocks`."""
+        return self.order or tuple(index for index, (count, _) in enumerate(self.blocks) for _ in range(count))
 
     @property
     def moe(self) -> bool:

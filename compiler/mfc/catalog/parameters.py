@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from mfc.catalog.architecture import Architecture, Attention, Block, Linear, LinearKind, Mlp, Moe
 from mfc.catalog.names import Names, names
-from mfc.strategy import Lora, Method
+from mfc.strategy import Lora, Method, Strategy
 
 _ATTENTION: tuple[LinearKind, ...] = ("attention",)
 _MLP: tuple[LinearKind, ...] = ("mlp", "shared", "expert")
@@ -303,11 +303,19 @@ def trainable_count(
     if lora is not None and method in ("lora", "qlora"):
         return lora_count(arch, lora, fused_experts=fused_experts, freeze_parts=freeze_parts) + saved_count(arch, lora)
     if method == "freeze":
-        left, trained = trainable_layers, 0
-        for (repeat, _), each in zip(reversed(arch.blocks), reversed(counted.blocks), strict=True):
-            here = min(repeat, left)
-            trained += here * each.total
-            left -= here
-        return trained
+        last = arch.groups[max(0, arch.layers - trainable_layers) :]
+        return sum(counted.blocks[group].total for group in last)
     parts = {"vision": counted.vision, "projector": counted.projector, "language": counted.language}
     return counted.total - sum(parts.get(part, 0) for part in set(freeze_parts))
+
+
+def trainable(arch: Architecture, strategy: Strategy, *, fused_experts: bool = True) -> int:
+    """`trainable_count` for what a strategy trains."""
+    return trainable_count(
+        arch,
+        strategy.method,
+        lora=strategy.lora,
+        freeze_parts=strategy.freeze_parts,
+        trainable_layers=strategy.trainable_layers,
+        fused_experts=fused_experts,
+    )

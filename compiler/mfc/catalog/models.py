@@ -1,0 +1,122 @@
+"""The model catalogue: facts about published models, one line of models.yaml each.
+
+A lookup scans the text and parses only the line it needs, so that knowing many models costs nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from mfc.catalog import hf_config
+from mfc.catalog.architecture import Architecture
+from mfc.errors import SpecError
+from mfc.strategy import Quantization
+
+_FILE = Path(__file__).with_name("models.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A published model. `published` is the number of parameters that `source` states for the checkpoint."""
+
+    id: str
+    architecture: Architecture
+    published: int
+    source: str  # hub: the parameter total that the Hub shows for the safetensors; card: the model card; paper
+    instruct: bool  # tuned to follow a chat template
+    stored: tuple[str, ...] = ()  # what the checkpoint holds beyond the model: head, mtp, mtp_embeddings
+    quantization: Quantization | None = None  # the checkpoint is stored quantised
+    dtype: str | None = None
+
+    @property
+    def vision(self) -> bool:
+        """Whether it takes images."""
+        return self.architecture.vision is not None
+
+
+def find(model_id: str, *, local: bool = False) -> Model:
+    """The model with this Hub id, in any case, with or without its organisation.
+
+    With `local`, a path counts as the model that its last folder is named after. Raises SpecError for a model that the
+    catalogue does not have, with the nearest ones.
+    """
+    wanted = model_id.strip().strip("/")
+    if local:
+        wanted = wanted.replace("\\", "/").rsplit("/", 1)[-1]
+    prefix = "" if "/" in wanted else r"[\w.-]+/"
+    match = re.search(rf"(?:^|[\[ ])({prefix}{re.escape(wanted)})(?=[:,\]])", _text(), re.IGNORECASE | re.MULTILINE)
+    if not wanted or match is None:
+        raise SpecError(_unknown(model_id))
+    return _model(match[1], _line(match.start(1)))
+
+
+def all_models() -> tuple[Model, ...]:
+    """Every model of the catalogue, in its order: each row's own id, then its other ids."""
+    return tuple(_model(each, row) for row in rows() for each in ids(row))
+
+
+def rows() -> tuple[Mapping[str, Any], ...]:
+    """Every row as it is written, with its key under `id`."""
+    return tuple(_parse(line) for line in _text().splitlines() if line and not line.startswith("#"))
+
+
+def ids(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """All ids that share the dimensions of a row."""
+    return (row["id"], *row.get("chat", ()), *row.get("base", ()))
+
+
+@lru_cache(maxsize=1)
+def _text() -> str:
+    return _FILE.read_text(encoding="utf-8")
+
+
+def _line(position: int) -> Mapping[str, Any]:
+    text = _text()
+    start = text.rfind("\n", 0, position) + 1
+    return _parse(text[start : text.index("\n", position)])
+
+
+def _parse(line: str) -> Mapping[str, Any]:
+    import yaml
+
+    parsed = yaml.load(line, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    ((key, row),) = parsed.items()
+    return {"id": key, **row}
+
+
+def _model(model_id: str, row: Mapping[str, Any]) -> Model:
+    config = hf_config.read(row["config"], where=f"models.yaml: {row['id']}")
+    chat, base = row.get("chat", ()), row.get("base", ())
+    return Model(
+        id=model_id,
+        architecture=config.architecture,
+        published=row["parameters"],
+        source=row["source"],
+        instruct=model_id in chat or (model_id not in base and row["instruct"]),
+        stored=tuple(row.get("stored", ())),
+        quantization=config.quantization,
+        dtype=config.dtype,
+    )
+
+
+def _unknown(model_id: str) -> str:
+    import difflib
+
+    known = [name for row in rows() for name in ids(row)]
+    by_name = {name.lower(): name for name in known}
+    by_name.update({name.rsplit("/", 1)[-1].lower(): name for name in known})
+    wanted = model_id.strip().lower()
+    near = difflib.get_close_matches(wanted, by_name, n=6) or difflib.get_close_matches(
+        wanted.rsplit("/", 1)[-1], by_name, n=6
+    )
+    nearest = list(dict.fromkeys(by_name[name] for name in near))[:3]
+    hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
+    return (
+        f"model {model_id!r} is not in the catalogue ({len(known)} models, see `mfc models`).{hint} "
+        f"For any other model give its config: model: {{id: {model_id}, config: path/to/config.json}}"
+    )
