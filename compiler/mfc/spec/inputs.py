@@ -17,6 +17,7 @@ from mfc.spec.values import (
     Count,
     CountOrRange,
     Indices,
+    Label,
     Positive,
     Range,
     Size,
@@ -42,11 +43,11 @@ def section(description: str) -> Any:
 class ModelSpec(Section):
     """The model to train. Short form: the id alone."""
 
-    id: Text = Field(description="Hub id such as Qwen/Qwen2.5-7B-Instruct, or the path of a local model.")
+    id: Label = Field(description="Hub id such as Qwen/Qwen2.5-7B-Instruct, or the path of a local model.")
     config: Text | None = Field(
         default=None, description="Path of a Hugging Face config.json with the dimensions of a model mfc does not know."
     )
-    revision: Text | None = Field(default=None, description="Branch, tag or commit on the hub.")
+    revision: Label | None = Field(default=None, description="Branch, tag or commit on the hub.")
     adapter: Text | None = Field(default=None, description="Path or hub id of an adapter to start from.")
     adapter_mode: Literal["continue", "merge"] = Field(
         default="continue", description="continue: train the adapter on; merge: add it to the weights first."
@@ -59,7 +60,7 @@ class ModelSpec(Section):
 class GpuSpec(Section):
     """A GPU by its catalogue name, with facts that replace the catalogue's. Short form: the name alone."""
 
-    name: Text = Field(description="Catalogue name in any usual spelling: RTX 4090, A100-80G, H100 SXM. See mfc gpus.")
+    name: Label = Field(description="Catalogue name in any usual spelling: RTX 4090, A100-80G, H100 SXM. See mfc gpus.")
     memory: AutoSize = Field(default="auto", description="Memory as the driver reports it, with a unit: 24GiB.")
     capability: Annotated[tuple[int, int] | Auto, also(CAPABILITY, "auto")] = Field(
         default="auto", description="CUDA compute capability: 8.6."

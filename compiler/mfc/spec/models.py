@@ -29,7 +29,7 @@ from mfc.spec.training import (
     StrategySpec,
     TrainSpec,
 )
-from mfc.spec.values import FILES, NATIVE, PACKAGES, VERSION, Count, Range, Text, also, refuse, whole
+from mfc.spec.values import FILES, NATIVE, PACKAGES, VERSION, Count, Label, Range, Text, also, refuse, whole
 
 __all__ = [
     "DataSpec",
@@ -75,7 +75,7 @@ class RunSpec(Section):
 class TargetSpec(Section):
     """One framework to compile for."""
 
-    version: Text = Field(default="auto", description="Version of the framework. auto: the newest that mfc knows.")
+    version: Label = Field(default="auto", description="Version of the framework. auto: the newest that mfc knows.")
     packages: Annotated[dict[str, str | None], PACKAGES] = Field(
         default={}, description="Installed packages and their versions, when known; null: not installed."
     )

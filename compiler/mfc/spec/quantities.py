@@ -84,6 +84,6 @@ def gpus(value: object) -> Gpus:
         raise ValueError(GPUS)
     first, second, name, last = match.groups()
     nodes, count = (int(first), int(second)) if second else (1, int(first or last or 1))
-    if not nodes or not count:
+    if not nodes or not count or re.fullmatch(r"\d+\s*[xX×]", name):
         raise ValueError(GPUS)
     return Gpus(nodes, count, name)

@@ -19,7 +19,7 @@ _TEXT = {"type": "string", "minLength": 1}
 # Short forms as editors know them: definition -> what may stand for it.
 FORMS: dict[str, list[dict[str, Any]]] = {
     "ModelSpec": [_TEXT],
-    "HardwareSpec": [{**_TEXT, "description": quantities.GPUS, "examples": ["4x RTX 4090", "8xA100-80G"]}],
+    "HardwareSpec": [{"type": ["string", "integer"], "minLength": 1, "examples": ["4x RTX 4090", "8xA100-80G"]}],
     "GpuSpec": [{"type": ["string", "integer"]}],
     "InterconnectSpec": [{**_TEXT, "examples": ["pcie", "nvlink"]}],
     "DataSpec": [_TEXT],

@@ -140,9 +140,7 @@ class TrainSpec(Section):
         default="sample", description="What batch_size counts when samples are packed: samples, or packed rows."
     )
     learning_rate: AutoPositive = Field(default="auto", description="Peak learning rate: 1e-4.")
-    epochs: Annotated[float | None, Positive.__metadata__[0]] = Field(
-        default=3.0, description="Passes over the data. Or give max_steps."
-    )
+    epochs: Positive | None = Field(default=3.0, description="Passes over the data. Or give max_steps.")
     max_steps: Count | None = Field(default=None, description="Optimizer steps, instead of epochs.")
     optim: OptimSpec = section("Schedule, decay, clipping, seed.")
     preference: PreferenceSpec = section("Tasks dpo, kto, orpo and simpo.")
@@ -157,8 +155,8 @@ class TrainSpec(Section):
 
     @model_validator(mode="after")
     def _agree(self) -> "TrainSpec":
-        if self.max_steps is not None and self.epochs is not None:
-            raise refuse("give either epochs or max_steps, not both", at="max_steps")
+        if (self.max_steps is None) == (self.epochs is None):
+            raise refuse("give either epochs or max_steps", at="max_steps")
         if self.rollout.model_fields_set and self.task not in ROLLOUT_TASKS:
             raise refuse(f"rollout is for tasks grpo and ppo; task is {self.task}", at="rollout")
         preference = self.preference

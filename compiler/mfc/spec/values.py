@@ -230,6 +230,8 @@ def _evaluation(value: object) -> object:
 
 _TEXT = {"type": "string", "minLength": 1}
 TEXT = Kind("text", _text, _TEXT)
+# Text that YAML may take for a number: 4090, 0.10, 1e10. The loader gives it as it was written.
+LABEL = Kind("text", _text, {"type": ["string", "number"], "minLength": 1})
 NAMES = Kind("a list of names", _names, {"type": "array", "items": _TEXT})
 INDICES = Kind(
     "a list of device indices such as [0, 1]",
@@ -267,6 +269,7 @@ CAPABILITY = Kind("a CUDA compute capability such as 8.6", _capability, {"type":
 
 # The types that fields are declared with. `Auto…` may be "auto": mfc decides.
 Text = Annotated[str, TEXT]
+Label = Annotated[str, LABEL]
 Names = Annotated[tuple[str, ...], NAMES]
 Indices = Annotated[tuple[int, ...], INDICES]
 Flag = Annotated[bool, FLAG]
