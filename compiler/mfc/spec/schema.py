@@ -52,6 +52,9 @@ def _tidy(node: Any, *, names: bool = False) -> Any:
         return [_tidy(item) for item in node]
     if not isinstance(node, dict):
         return node
+    if "allOf" in node and not names:  # how older pydantic writes a reference with a description
+        node = {**node, **node["allOf"][0]}
+        del node["allOf"]
     return {
         key: _tidy(value, names=not names and key in ("properties", "$defs"))
         for key, value in node.items()

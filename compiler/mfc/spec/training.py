@@ -77,7 +77,7 @@ class OptimSpec(Section):
 
 
 class PreferenceSpec(Section):
-    """Tasks dpo, kto, orpo and simpo."""
+    """How preferences are learnt, for tasks dpo, kto, orpo and simpo."""
 
     beta: AutoPositive = Field(default="auto", description="Strength of the pull to the reference.")
     gamma: AutoNumber = Field(default="auto", description="Target margin of simpo.")
@@ -115,7 +115,7 @@ class RolloutSpec(Section):
 
 
 class TrainSpec(Section):
-    """The recipe: what decides the result."""
+    """The recipe. A change here changes the trained model."""
 
     task: Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo"] = Field(
         default="sft", description="The training objective."
