@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from mfc.catalog.parameters import adapters, count, linears, saved_count
 from mfc.rules.engine import Value, advise, derive, require
@@ -70,14 +70,13 @@ def lora(
     lora_alpha: float,
     lora_dropout: float,
     lora_targets: str,
-    lora_variant: str,
+    lora_variant: Literal["lora", "rslora", "dora"],
     modules_to_save: tuple[str, ...],
 ) -> Value:
     """Methods lora and qlora train adapters, the others none."""
     if method not in _ADAPTED:
         return Value(None, f"method {method} has no adapters")
-    variant = "dora" if lora_variant == "dora" else "rslora" if lora_variant == "rslora" else "lora"
-    made = Lora(lora_rank, lora_alpha, lora_dropout, lora_targets, variant, modules_to_save)
+    made = Lora(lora_rank, lora_alpha, lora_dropout, lora_targets, lora_variant, modules_to_save)
     return Value(made, f"rank {lora_rank}, alpha {lora_alpha:g}, on {lora_targets}")
 
 

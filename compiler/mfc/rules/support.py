@@ -38,7 +38,8 @@ def supported(field: str) -> Rule:
         if known is None or said is None or said in known:
             return None
         note = profile.notes.get(field, "")
-        return f"has no {field} {said}; it knows {listed(known, 'and')}" + (f" ({note})" if note else "")
+        value = str(said).lower() if isinstance(said, bool) else said  # as the spec would have it
+        return f"has no {field} {value}; it knows {listed(known, 'and')}" + (f" ({note})" if note else "")
 
     return Rule(
         id=f"support/{field.replace('_', '-')}",

@@ -1,0 +1,90 @@
+"""Small problems for rules: a mapping of a few fields becomes everything that a rule may read."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from mfc.catalog.architecture import Architecture
+from mfc.memory.stack import Stack
+from mfc.planner.space import facts
+from mfc.resolve import resolve
+from mfc.spec.load import load
+from mfc.strategy import Lora, Quantization, Strategy
+from mfc.target import Profile
+
+STRATEGY = Strategy(
+    task="sft",
+    method="lora",
+    precision="bf16",
+    sharding="ddp",
+    world_size=1,
+    max_length=2048,
+    micro_batch=1,
+    gradient_accumulation=64,
+    gradient_checkpointing=True,
+    attention="sdpa",
+    loss="plain",
+    optimizer="adamw",
+)
+GIB = 2**30
+
+
+def environment(given: Mapping[str, Any]) -> dict[str, Any]:
+    """All facts of a problem, and over them the fields that `given` names.
+
+    `model`, `gpu`, `hardware` (further fields of the spec's hardware) and `spec` (its other sections) state the problem;
+    `profile` and `strategy` are partial; `lora` and `quantization` are built from mappings, `architecture` changes the
+    model's; sizes end in GiB.
+    """
+    given = dict(given)
+    hardware = {"gpu": given.pop("gpu", "RTX 4090"), **given.pop("hardware", {})}
+    spec = {"model": given.pop("model", "Qwen/Qwen2.5-7B"), "hardware": hardware, **given.pop("spec", {})}
+    env = facts(_problem(yaml.safe_dump(spec)), _profile(given.pop("profile", {})))
+    if "architecture" in given:
+        env["architecture"] = _changed(env["architecture"], given.pop("architecture"))
+    for name, value in given.items():
+        env[name] = _field(name, value)
+    return env
+
+
+def _changed(architecture: Architecture, changes: Mapping[str, Any]) -> Architecture:
+    """An architecture that no model has (yet): `attention` changes every block's."""
+    blocks = tuple(
+        (count, replace(block, attention=replace(block.attention, **changes.get("attention", {}))))
+        for count, block in architecture.blocks
+    )
+    return replace(architecture, blocks=blocks)
+
+
+@lru_cache(maxsize=256)
+def _problem(text: str) -> Any:
+    loaded = load(yaml.safe_load(text))
+    return resolve(loaded.spec, {}, Path(), hub_cache=False)
+
+
+def _profile(given: Mapping[str, Any]) -> Profile:
+    supports = {name: tuple(values) for name, values in given.get("supports", {}).items()}
+    return Profile(
+        target="example",
+        version="1.0",
+        stack=Stack(**given.get("stack", {})),
+        supports=supports,
+        packages=given.get("packages", {}),
+        notes=given.get("notes", {}),
+    )
+
+
+def _field(name: str, value: Any) -> Any:
+    if name == "strategy":
+        fields = {key: _field(key, each) for key, each in value.items()}
+        return replace(STRATEGY, **fields)
+    if name == "lora" and value is not None:
+        return Lora(**{"rank": 16, "alpha": 32, **{key: _field(key, each) for key, each in value.items()}})
+    if name == "quantization" and value is not None:
+        return Quantization(**value)
+    if isinstance(value, str) and value.endswith("GiB"):
+        return int(float(value.removesuffix("GiB")) * GIB)
+    return tuple(value) if isinstance(value, list) else value
