@@ -1,0 +1,165 @@
+"""Score the memory model against published measurements: python benchmarks/accuracy.py [TRUTH.jsonl] [--json] [--rows]
+
+Rows of grade A and B count. Allocated figures are scored against the allocated prediction, reserved and nvidia-smi
+figures against the process prediction. Per source, and as the mean over sources ("macro").
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from truth_rows import GIB, TRUTH, Row, Unsupported, gpu_of, rows, run_of
+
+from mfc.memory import Memory, predict
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One scored row: GiB measured, predicted for the same metric, and the verdicts against the card."""
+
+    id: str
+    source: str
+    measured: float | None  # None: only known to fit, or to run out of memory
+    predicted: float | None  # None: uncovered
+    process: float | None
+    upper: float | None
+    bounded: float | None  # the largest figure measured, that the bound must cover
+    capacity: float | None
+    oom: bool
+    why: str = ""
+    memory: Memory | None = None
+
+    @property
+    def error(self) -> float:
+        """Signed, in percent."""
+        assert self.measured is not None and self.predicted is not None
+        return 100 * (self.predicted / self.measured - 1)
+
+
+def case(row: Row) -> Case | None:
+    """The scored form of a row; None for rows that do not count."""
+    kind = row.get("kind", "memory")
+    if kind not in ("memory", "fits") or row.get("grade") not in ("A", "B") or row.get("exclude_from_scoring"):
+        return None
+    oom = bool(row.get("oom"))
+    peak = row.get("peak_gib_per_gpu")
+    allocated = row.get("peak_alloc_gib")
+    metric = str(row.get("metric") or "").lower()
+    by_metric = "allocated" in metric and "reserved" not in metric.split("allocated")[0]
+    measured = None if oom or kind == "fits" else (allocated if allocated is not None else peak)
+    if measured is None and not oom and kind != "fits":
+        return None
+    capacity = row.get("gpu_mem_gib")
+    identity = (str(row.get("id")), str(row.get("source_id")))
+    try:
+        run = run_of(row)
+    except Unsupported as why:
+        return Case(*identity, measured, None, None, None, None, capacity, oom, str(why))
+    memory = predict(run)
+    as_allocated = allocated is not None or by_metric
+    predicted = (memory.allocated_bytes if as_allocated else memory.process_bytes) / GIB
+    gpu = gpu_of(row)
+    if gpu is not None and capacity is not None:
+        capacity = min(capacity, gpu.memory_bytes / GIB)
+    return Case(
+        *identity,
+        measured,
+        predicted if measured is not None else None,
+        memory.process_bytes / GIB,
+        memory.upper_bytes / GIB,
+        peak if measured is not None else None,
+        capacity,
+        oom,
+        memory=memory,
+    )
+
+
+def _share(flags: Sequence[bool]) -> float | None:
+    return 100 * sum(flags) / len(flags) if flags else None
+
+
+def score(cases: Iterable[Case]) -> dict[str, float | int | None]:
+    """All figures of one source."""
+    every = list(cases)
+    measured = [c for c in every if c.measured is not None]
+    covered = [c for c in measured if c.predicted is not None]
+    errors = [c.error for c in covered]
+    small = [abs(error) for error in errors]
+    verdicts = [c for c in every if c.upper is not None and c.capacity is not None]
+    return {
+        "rows": len(measured),
+        "covered": len(covered),
+        "median_abs_error_pct": statistics.median(small) if small else None,
+        "mean_abs_error_pct": statistics.fmean(small) if small else None,
+        "within10_pct": _share([error <= 10 for error in small]),
+        "useful_pct": 100 * sum(error <= 10 for error in small) / len(measured) if measured else None,
+        "under10_pct": _share([error < -10 for error in errors]),
+        "bias_pct": statistics.fmean(errors) if errors else None,
+        "oom_missed_pct": _share([c.upper <= c.capacity for c in verdicts if c.oom]),  # type: ignore[operator]
+        "good_refused_pct": _share([c.upper > c.capacity for c in verdicts if not c.oom]),  # type: ignore[operator]
+        "bound_coverage_pct": _share([c.bounded <= c.upper for c in covered]),  # type: ignore[operator]
+    }
+
+
+def report(path: Path) -> tuple[dict[str, Any], list[Case]]:
+    """Macro figures and figures by source."""
+    cases = [made for row in rows(path) if (made := case(row)) is not None]
+    sources = sorted({c.source for c in cases})
+    by_source = {source: score(c for c in cases if c.source == source) for source in sources}
+    macro: dict[str, float | int | None] = {}
+    for key in next(iter(by_source.values()), {}):
+        values = [figures[key] for figures in by_source.values() if figures[key] is not None]
+        if key in ("rows", "covered"):
+            macro[key] = sum(values)  # type: ignore[arg-type]
+        else:
+            macro[key] = statistics.fmean(values) if values else None  # type: ignore[arg-type]
+    return {"macro": macro, "sources": by_source}, cases
+
+
+COLUMNS = (
+    ("rows", "rows"), ("covered", "cov"), ("median_abs_error_pct", "median"), ("mean_abs_error_pct", "mean"),
+    ("within10_pct", "in10"), ("useful_pct", "useful"), ("under10_pct", "under10"), ("bias_pct", "bias"),
+    ("oom_missed_pct", "oom miss"), ("good_refused_pct", "refused"), ("bound_coverage_pct", "bound"),
+)  # fmt: skip
+
+
+def _line(name: str, figures: dict[str, Any]) -> str:
+    cells = ["-" if figures[key] is None else f"{figures[key]:.0f}" if key in ("rows", "covered") else f"{figures[key]:.1f}" for key, _ in COLUMNS]
+    return f"{name:20s}" + "".join(f"{cell:>9s}" for cell in cells)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Score the memory model against published measurements.")
+    parser.add_argument("truth", nargs="?", type=Path, default=TRUTH)
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
+    parser.add_argument("--rows", action="store_true", help="print every row as well")
+    options = parser.parse_args()
+    figures, cases = report(options.truth)
+    if options.json:
+        print(json.dumps(figures, indent=1))
+        return 0
+    if options.rows:
+        for c in cases:
+            if c.measured is not None and c.predicted is not None and c.memory is not None:
+                print(f"{c.error:+7.1f}% {c.measured:7.2f} {c.predicted:7.2f} <{c.upper:6.1f}  {c.memory.moment:26s} {c.id}")
+            elif c.upper is None:
+                print(f"uncovered ({c.why}) {c.id}")
+            else:
+                verdict = "ran out" if c.oom else "fits"
+                print(f"{verdict:8s} process {c.process:7.2f} <{c.upper:6.1f} of {c.capacity}  {c.id}")
+    print(f"{'':20s}" + "".join(f"{title:>9s}" for _, title in COLUMNS))
+    for source, found in figures["sources"].items():
+        print(_line(source, found))
+    print(_line("macro", figures["macro"]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

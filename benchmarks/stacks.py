@@ -1,0 +1,107 @@
+"""Software stacks of published runs: which facts of mfc.memory.Stack hold for a framework at its versions.
+
+Everything here is a property of library code at a version, stated with its source; nothing is fitted to a source's rows.
+Versions are read from the row's own text; where only torch's is given, libraries of the same months are assumed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from mfc.memory import Stack
+
+Version = tuple[int, ...]
+
+# First day of each torch release's term, as (torch version, transformers version of those months, bitsandbytes, PEFT).
+ERAS: tuple[tuple[Version, Version, Version], ...] = (
+    ((2, 0), (4, 28), (0, 38)),
+    ((2, 1), (4, 34), (0, 41)),
+    ((2, 2), (4, 38), (0, 42)),
+    ((2, 3), (4, 40), (0, 43)),
+    ((2, 4), (4, 44), (0, 43, 3)),
+    ((2, 5), (4, 46), (0, 44)),
+    ((2, 6), (4, 48), (0, 45)),
+    ((2, 7), (4, 51), (0, 45)),
+    ((2, 8), (4, 55), (0, 47)),
+    ((2, 9), (4, 57), (0, 48)),
+    ((2, 10), (5, 0), (0, 49)),
+)
+YEARS = {"2023": (2, 1), "2024": (2, 3), "2025": (2, 7), "2026": (2, 10)}
+
+
+def version_of(library: str, text: str) -> Version | None:
+    """The version that stands after a library's name."""
+    found = re.search(rf"\b{library}[ =v]*(\d+(?:\.\d+)+)", text)
+    return tuple(int(part) for part in found[1].split(".")[:3]) if found else None
+
+
+def hugging_face(text: str) -> Stack:
+    """A Hugging Face Trainer of the versions that `text` names, or of its year; current ones when it names none."""
+    text = text.lower()
+    torch = version_of("torch", text)
+    if torch is None:
+        year = re.search(r"\b20(2[3-6])\b", text)
+        torch = YEARS["20" + year[1]] if year else (2, 10)
+    era = max((row for row in ERAS if row[0] <= torch), default=ERAS[0])
+    transformers = version_of("transformers", text) or era[1]
+    bits = version_of("bitsandbytes", text) or version_of("bnb", text) or era[2]
+    return Stack(
+        name="hf",
+        # torch.optim.AdamW picks foreach by itself; Trainer's default became the fused one in transformers 4.57/torch 2.8
+        optimizer_foreach=transformers < (4, 57) or torch < (2, 8),
+        logits_shift_copy=transformers < (4, 45),  # modeling code: logits.float(), then logits[..., :-1, :].contiguous()
+        fused_experts=transformers >= (5,),
+        sdpa_expands_kv=transformers < (4, 48) or torch < (2, 5),  # repeat_kv before SDPA; enable_gqa came with torch 2.5
+        kbit_keeps_inputs=bits < (0, 43, 2),  # release notes of bitsandbytes 0.43.2
+    )
+
+
+def _plain_loop(text: str) -> Stack:
+    """A training script without the Trainer: no autocast, `outputs` stay alive during backward."""
+    return replace(hugging_face(text), autocast=False, keeps_outputs=True)
+
+
+def _litgpt(text: str) -> Stack:
+    """Its own model code: fused qkv kept whole, k and v expanded to all heads, losses in chunks of 128 tokens."""
+    return replace(
+        hugging_face(text),
+        autocast=False,
+        adapter_fp32=False,
+        kbit_fp32=False,
+        fused_qkv=True,
+        sdpa_expands_kv=True,
+        padding_mask=False,
+        fused_loss="logits",
+        fused_blocks="never",
+        logits_fp32_copy=False,
+        logits_shift_copy=False,
+    )
+
+
+def _torchtitan(text: str) -> Stack:
+    return replace(
+        hugging_face(text), autocast=False, optimizer_foreach=False, padding_mask=False, logits_shift_copy=False, fused_blocks="always"
+    )
+
+
+def _fsdp_qlora(text: str) -> Stack:
+    """answerdotai/fsdp_qlora train.py: bf16 throughout, no k-bit preparation, HF models."""
+    return replace(hugging_face(text + " torch 2.2"), autocast=False, adapter_fp32=False, kbit_fp32=False, keeps_outputs=True)
+
+
+FRAMEWORKS = (
+    (r"lit-?gpt|lightning", _litgpt),
+    (r"torchtitan", _torchtitan),
+    (r"fsdp_qlora", _fsdp_qlora),
+    (r"canifinetune|metamath|\bbench\b|script|plain loop", _plain_loop),
+    (r"swift|trl|trainer|xtuner|llama-?factory|axolotl|peft|transformers", hugging_face),
+)
+
+
+def stack(framework: str) -> Stack:
+    """The stack of a framework by its description; the neutral one for frameworks never seen."""
+    for pattern, make in FRAMEWORKS:
+        if re.search(pattern, framework.lower()):
+            return replace(make(framework), known=True)
+    return hugging_face(framework) if framework else Stack()

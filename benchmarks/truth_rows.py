@@ -1,0 +1,303 @@
+"""Turns a row of the truth file into what mfc predicts: one place, used by every benchmark.
+
+A row that mfc has no strategy for raises Unsupported; nothing else escapes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from stacks import stack
+
+from mfc.catalog import gpus
+from mfc.catalog.architecture import Architecture, Attention, Block, Mlp, Moe
+from mfc.catalog.gpu import Gpu
+from mfc.catalog.names import names
+from mfc.errors import MfcError
+from mfc.memory import Run, Stack
+from mfc.strategy import Lora, Quantization, Strategy
+
+Row = Mapping[str, Any]
+FOLDER = Path(__file__).parent / "truth"
+TRUTH = FOLDER / "memory-truth.jsonl"
+GIB = 1 << 30
+
+
+class Unsupported(Exception):
+    """mfc has no strategy for the row, or the row leaves out what memory depends on."""
+
+
+def rows(path: Path = TRUTH) -> list[dict[str, Any]]:
+    """All rows of a truth file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+@lru_cache(maxsize=1)
+def dimensions() -> Mapping[str, Any]:
+    """Model dimensions by dims_key."""
+    found: Mapping[str, Any] = json.loads((FOLDER / "model-dims.json").read_text(encoding="utf-8"))
+    return found
+
+
+# Which model code a dims_key runs; the first match counts. Others are read as Llama.
+FAMILIES = (
+    ("qwen3-next", "qwen3_next"), ("qwen3-.*a\\d", "qwen3_moe"), ("qwen3", "qwen3"), ("qwen1.5-moe|qwen2.*a14b", "qwen2_moe"),
+    ("qwen-\\d", "qwen"), ("qwen", "qwen2"), ("mixtral", "mixtral"), ("mistral", "mistral"), ("gemma-2-", "gemma2"),
+    ("gemma-3", "gemma3_text"), ("gemma", "gemma"), ("phi-3|phi-4", "phi3"), ("phi", "phi"), ("falcon", "falcon"),
+    ("stablelm-base-alpha|pythia|neox|redpajama", "gpt_neox"), ("chatglm", "chatglm"), ("glm-4.5", "glm4_moe"), ("glm", "glm"),
+    ("baichuan", "baichuan"), ("internlm2", "internlm2"), ("bloom", "bloom"), ("gpt-oss", "gpt_oss"),
+    ("granite.*a\\d", "granitemoe"), ("granite", "granite"), ("santacoder|starcoder(?!2)", "gpt_bigcode"), ("olmo", "olmo2"),
+    ("deepseek-v[23]", "deepseek_v3"),
+)  # fmt: skip
+FUSED_QKV = frozenset({"qwen", "baichuan", "chatglm", "internlm2", "falcon", "gpt_neox", "bloom", "phi3", "gpt_bigcode"})
+FUSED_GATE_UP = frozenset({"chatglm", "phi3", "glm"})
+
+
+def architecture_of(row: Row) -> Architecture:
+    """The model of a row. Raises Unsupported when its dimensions are not known."""
+    key = row.get("dims_key")
+    if key is None or key not in dimensions():
+        raise Unsupported(f"no dimensions for {key or row.get('model')}")
+    return _architecture(key)
+
+
+@lru_cache(maxsize=256)
+def _architecture(key: str) -> Architecture:
+    dims = dimensions()[key]
+    family = next((family for pattern, family in FAMILIES if re.match(pattern, key.lower())), "llama")
+    bias = bool(dims["linear_bias"])
+    layer = dims["norm"] == "LayerNorm"
+    gemma2 = family == "gemma2"
+    attention = Attention(
+        kind="gqa",
+        heads=dims["heads"],
+        kv_heads=dims["kv_heads"],
+        head_dim=dims["head_dim"],
+        value_dim=dims["head_dim"],
+        qkv_bias=dims["qkv_bias"] or bias,
+        out_bias=bias,
+        qk_norm="head" if dims["qk_norm"] else "none",
+        fused_qkv=family in FUSED_QKV,
+        softcap=gemma2,
+    )
+    parallel = bool(dims.get("shared_attention_norm")) or key.startswith("stablelm-base-alpha")
+    ffn: Mlp | Moe
+    if dims["experts"]:
+        ffn = Moe(
+            experts=dims["experts"],
+            per_token=dims["experts_per_token"],
+            width=dims["moe_intermediate"],
+            shared_width=dims.get("shared_expert_intermediate", 0),
+            shared_gate=bool(dims.get("shared_expert_intermediate", 0)) and family == "qwen2_moe",
+        )
+    else:
+        ffn = Mlp(dims["intermediate"], gated=dims["mlp_gated"], bias=bias, fused_gate_up=family in FUSED_GATE_UP)
+    norms = 4 if dims["post_norms"] else 1 if dims.get("shared_attention_norm") else 2
+    built = Architecture(
+        family=family,
+        hidden=dims["hidden"],
+        vocab=dims["vocab"],
+        blocks=((dims["layers"], Block(attention, ffn, norms=norms, parallel=parallel)),),
+        tied=dims["tie_embeddings"],
+        norm="layer" if layer else "rms",
+        norm_bias=layer,
+        head_bias=family == "phi",
+        logit_softcap=gemma2,
+    )
+    return built
+
+
+# A target as a paper or a script spells it -> what it means in any family.
+ROLES = {
+    "q": "q", "query": "q", "q_proj": "q", "wq": "q", "k": "k", "key": "k", "k_proj": "k", "wk": "k",
+    "v": "v", "value": "v", "v_proj": "v", "wv": "v", "o": "o", "proj": "o", "o_proj": "o", "wo": "o", "dense": "o",
+    "gate": "gate", "gate_proj": "gate", "w1": "gate", "up": "up", "up_proj": "up", "w3": "up", "fc1": "up",
+    "down": "down", "down_proj": "down", "w2": "down", "fc2": "down", "mlp": "mlp",
+    "c_attn": "qkv", "w_pack": "qkv", "query_key_value": "qkv", "qkv_proj": "qkv", "wqkv": "qkv", "qkv": "qkv",
+}  # fmt: skip
+
+
+def targets_of(row: Row, architecture: Architecture) -> str:
+    """LoRA targets in the words of mfc: all-linear, attention, mlp, or this family's module names."""
+    text = str(row.get("lora_targets") or "all-linear").lower()
+    if text.startswith("all"):
+        return "all-linear"
+    roles = {ROLES[word] for word in re.findall(r"[a-z_0-9]+", text.replace("attention scope", "")) if word in ROLES}
+    if {"q", "k", "v", "o", "mlp"} <= roles or {"q", "k", "v", "o", "up", "down"} <= roles:
+        return "all-linear"
+    n = names(architecture.family)
+    fused_qkv = architecture.blocks[0][1].attention.fused_qkv
+    fused_mlp = getattr(architecture.blocks[0][1].ffn, "fused_gate_up", False)
+    qkv = [n.qkv] if fused_qkv else [n.q, n.k, n.v]
+    gate_up = [n.gate_up] if fused_mlp else [n.gate, n.up]
+    spelled = {
+        "q": qkv[:1], "k": qkv[:1] if fused_qkv else [n.k], "v": qkv[:1] if fused_qkv else [n.v], "o": [n.o], "qkv": qkv,
+        "gate": gate_up[:1], "up": gate_up[-1:], "down": [n.down], "mlp": [*gate_up, n.down],
+    }  # fmt: skip
+    found = sorted({name for role in roles for name in spelled[role]})
+    return ",".join(found) if found else "all-linear"
+
+
+def quantization_of(row: Row) -> Quantization | None:
+    """How the base is stored; None = in its own dtype."""
+    text = str(row.get("quant") or "none").lower()
+    if text in ("none", "no", "false", "bf16", "fp16"):
+        return None
+    bits = int(found[1]) if (found := re.search(r"(\d)\s*-?bit|int-?(\d)", text)) and found[1] else 0
+    if not bits:
+        bits = 8 if "8" in text and "4" not in text else 4
+    for kind in ("gptq", "awq", "aqlm", "hqq", "eetq"):
+        if kind in text:
+            return Quantization(bits, kind, double=False, pre=kind in ("gptq", "awq", "aqlm"))
+    if bits == 8:
+        return Quantization(8, "int8", double=False)
+    double = bool(re.search(r"dq|double|nested", text))
+    return Quantization(4, "fp4" if "fp4" in text else "nf4", double=double)
+
+
+def strategy_of(row: Row) -> Strategy:
+    """The strategy of a row. Raises Unsupported for what mfc cannot plan."""
+    architecture = architecture_of(row)
+    method = str(row.get("method") or "").lower()
+    variant = "dora" if "dora" in method else "lora"
+    method = {"dora": "lora", "qdora": "qlora", "rslora": "lora", "lora+": "lora"}.get(method, method)
+    if method not in ("full", "lora", "qlora"):
+        raise Unsupported(f"method {row.get('method')}")
+    if (row.get("tp") or 1) > 1 or (row.get("pp") or 1) > 1:
+        raise Unsupported("tensor or pipeline parallel")
+    if row.get("seq_len") is None or row.get("micro_batch") is None:
+        raise Unsupported("no length or micro-batch")
+    quantization = quantization_of(row)
+    if quantization is not None and method == "lora":
+        method = "qlora"
+    world = int(row.get("num_gpus") or 1)
+    sharding = _sharding(row)
+    offload = str(row.get("offload") or "none").lower()
+    parameters = offload != "none" and ("param" in offload or sharding == "zero3")
+    checkpointing = row.get("grad_ckpt")
+    if checkpointing is None:
+        raise Unsupported("gradient checkpointing not stated")
+    lora = None
+    if method in ("lora", "qlora"):
+        rank = int(row.get("lora_rank") or 8)
+        dropout = 0.05 if "dropout" in str(row.get("notes")).lower() else 0.0
+        lora = Lora(rank, 2.0 * rank, dropout, targets_of(row, architecture), variant=variant)
+    fixed = "fixed" in str(row.get("seq_kind") or "").lower()
+    task = str(row.get("task") or "sft").lower()
+    return Strategy(
+        task={"pt": "pretrain", "rm": "reward"}.get(task, task),  # type: ignore[arg-type]
+        method=method,  # type: ignore[arg-type]
+        precision=_precision(row),  # type: ignore[arg-type]
+        sharding=sharding,  # type: ignore[arg-type]
+        world_size=world,
+        max_length=int(row["seq_len"]),
+        micro_batch=int(row["micro_batch"]),
+        gradient_accumulation=int(row.get("grad_accum") or 1),
+        gradient_checkpointing=bool(checkpointing),
+        attention=_attention(row),  # type: ignore[arg-type]
+        loss=_loss(row),  # type: ignore[arg-type]
+        optimizer=_optimizer(row, quantization),
+        offload_optimizer="cpu" if offload != "none" else "none",
+        offload_parameters="cpu" if parameters else "none",
+        sequence_parallel=int(row.get("cp") or 1),
+        packing=bool(row.get("packing")) or fixed,
+        lora=lora,
+        quantization=quantization,
+        reference_model=task in ("dpo", "kto") and method == "full",
+    )
+
+
+def _sharding(row: Row) -> str:
+    text = str(row.get("sharding") or "").lower()
+    if "no_shard" in text or "ddp" in text:
+        return "ddp"
+    if "fsdp" in text:
+        return "fsdp2"
+    if "megatron" in text or "device_map" in text or "pipeline" in text:
+        raise Unsupported(text)
+    stage = int(row.get("zero_stage") or 0)
+    if found := re.search(r"zero-?(\d)", text):
+        stage = int(found[1])
+    return ("ddp", "zero1", "zero2", "zero3")[stage]
+
+
+def _precision(row: Row) -> str:
+    text = f"{row.get('precision_recipe') or ''} ".lower()
+    base = str(row.get("base_dtype") or "bf16").lower()
+    if re.search(r"pure bf16|bf16-true|everything bf16|bf16 throughout|no mixed", text):
+        return "pure_bf16"
+    if re.search(r"fp16 (autocast|mixed)|16-mixed|fp16 amp", text) and "bf16" not in text:
+        return "fp16"
+    if re.search(r"autocast|mixed|amp|master|main params", text):
+        return "bf16"
+    if base.startswith("fp32") and "bf16" not in text:
+        return "fp32"
+    return "bf16"
+
+
+def _attention(row: Row) -> str:
+    text = str(row.get("attn_impl") or "sdpa").lower()
+    if "eager" in text or "math" in text:
+        return "eager"
+    return "flash" if re.search(r"flash|fa\d|xformers|memory-efficient", text) else "sdpa"
+
+
+def _loss(row: Row) -> str:
+    text = str(row.get("loss_kernel") or "none").lower()
+    if re.search(r"unknown", text):
+        return "plain"
+    return "fused" if re.search(r"liger|fused|cut|chunk|unsloth", text) else "plain"
+
+
+def _optimizer(row: Row, quantization: Quantization | None) -> str:
+    text = str(row.get("optimizer") or "adamw").lower()
+    if "galore" in text or "apollo" in text or "badam" in text:
+        raise Unsupported(text)
+    eight = "8bit" if "8bit" in text or "8-bit" in text else ""
+    paged = "paged" in text and (quantization is not None or "when quantized" not in text)
+    if "adafactor" in text or re.match(r"sgd", text):
+        return "adafactor" if "adafactor" in text else "sgd"
+    kind = "lion" if "lion" in text else "adamw"
+    return "_".join(part for part in ("paged" if paged else "", kind, eight) if part)
+
+
+def stack_of(row: Row) -> Stack:
+    """The software facts of a row: its framework's, then what the row itself states."""
+    found = stack(str(row.get("framework") or ""))
+    text = f"{row.get('precision_recipe') or ''}".lower()
+    if re.search(r"fp32 weights|fp32 params|mixed \(fp32|fp32 master weights", text):
+        found = replace(found, trainable_fp32=True)
+    if "lora fp32" in text or "adapter weights fp32" in text:
+        found = replace(found, adapter_fp32=True)
+    if "selective" in str(row.get("grad_ckpt")):
+        found = replace(found, checkpoint="selective")
+    if "offload" in str(row.get("grad_ckpt")) or "activations" in str(row.get("offload")):
+        found = replace(found, checkpoint_offload=True)
+    if "fused" in str(row.get("optimizer")) and "(_fused)" not in str(row.get("optimizer")):
+        found = replace(found, optimizer_foreach=False)
+    if "foreach" in str(row.get("optimizer")):
+        found = replace(found, optimizer_foreach=True)
+    return found
+
+
+def gpu_of(row: Row) -> Gpu | None:
+    """The card of a row; None when the catalogue has no such name."""
+    name = re.sub(r"\(.*?\)|\bcard\b|unknown|class", "", str(row.get("gpu") or "")).strip()
+    memory = row.get("gpu_mem_gib")
+    try:
+        return gpus.find(name, int(memory * GIB) if memory else None) if name else None
+    except MfcError:
+        return None
+
+
+def run_of(row: Row) -> Run:
+    """Everything together. Raises Unsupported."""
+    nodes = int(row.get("nodes") or 1)
+    per_node = max(1, int(row.get("num_gpus") or 1) // nodes)
+    return Run(architecture_of(row), strategy_of(row), gpu_of(row), min(per_node, 8), stack_of(row))
