@@ -77,6 +77,16 @@ class Prepared:
                 return 0
         return max(0, int(least + 1e-9))
 
+    @property
+    def host_bytes(self) -> int:
+        """Host bytes per node during training; the search reads it of every candidate."""
+        return host.host_bytes(self.placement.host, self.run.gpus_per_node)
+
+    @property
+    def loading(self) -> tuple[int, int]:
+        """(GPU bytes, host bytes per node) at the peak before the first step; the search reads it too."""
+        return _loading(self.run, self)
+
     def _fragmentation(self, peak: float) -> float:
         return self.share * (peak - self.resident) + overhead.FRAGMENTATION_FLOOR
 
