@@ -87,6 +87,8 @@ def test_a_shared_name_is_refused_with_its_variants(name: str, variants: tuple[s
         ("NVIDIA GeForce RTX 3060", 8192, "RTX 3060 8GB"),
         ("NVIDIA GeForce RTX 4090", 49140, "RTX 4090 48GB"),
         ("A100", 81920, "A100 SXM 80GB"),
+        ("A10G", 24576, "A10G"),  # the marketed size
+        ("RTX 4090", 12288, "RTX 4090"),  # nothing near: the name decides
         ("T4", 15109, "T4"),  # an older driver's figure
     ],
 )

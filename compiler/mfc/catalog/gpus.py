@@ -41,10 +41,7 @@ def find(name: str, memory_bytes: int | None = None) -> Gpu:
     `memory_bytes` is the total that the driver reports, where known: it tells variants of one name apart.
     Raises SpecError for an unknown name (with the nearest ones) and for a name that several variants share.
     """
-    rows = _rows()
-    if memory_bytes is not None:
-        rows = tuple(row for row in rows if abs(row.memory_mib * MIB / memory_bytes - 1) < 0.03) or rows
-    found = _matches(_key(name), rows)
+    found = _matches(_key(name), memory_bytes)
     if not found:
         raise SpecError(_unknown(name))
     if len(found) > 1:
@@ -84,15 +81,27 @@ def _key(text: str) -> _Key:
     return _Key(words, int(size[1]) if size else None)
 
 
-def _matches(asked: _Key, rows: tuple[_Row, ...]) -> list[_Row]:
+def _matches(asked: _Key, memory_bytes: int | None) -> list[_Row]:
     """The rows so spelled; else those that differ by a size that agrees; else those of whose name it is a part."""
     if not asked.words:
         return []
-    exact = [row for row in rows if asked in row.keys]
+    rows = _rows()
     near = [(row, key) for row in rows for key in row.keys if _size_agrees(asked, key, row.memory_mib)]
-    same = [row for row, key in near if key.words == asked.words]
-    part = [row for row, key in near if key.words > asked.words]
-    return exact or list(dict.fromkeys(same)) or list(dict.fromkeys(part))
+    tiers = (
+        [row for row in rows if asked in row.keys],
+        list(dict.fromkeys(row for row, key in near if key.words == asked.words)),
+        list(dict.fromkeys(row for row, key in near if key.words > asked.words)),
+    )
+    if memory_bytes is not None:
+
+        def off(row: _Row) -> float:
+            return abs(row.memory_mib * MIB / memory_bytes - 1)
+
+        for tier in tiers:
+            if close := [row for row in tier if off(row) < 0.08]:
+                least = min(map(off, close))
+                return [row for row in close if off(row) == least]
+    return next((tier for tier in tiers if tier), [])
 
 
 def _size_agrees(asked: _Key, key: _Key, memory_mib: int) -> bool:

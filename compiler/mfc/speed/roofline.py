@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu, Link
-from mfc.catalog.parameters import count, lora_count, trainable_count
+from mfc.catalog.parameters import count, trainable_count
 from mfc.speed import constants as c
 from mfc.speed.work import AdapterWork, Work, adapter_work, work
 from mfc.strategy import Strategy
@@ -49,6 +50,7 @@ _BOUND = {
     "launch": "launch",
     "communication": "communication",
     "gradients": "communication",
+    "paging": "offload",
     "offload": "offload",
 }
 
@@ -63,6 +65,7 @@ class Model:
     context: float  # per token and per token of its sequence: attention
     micro: Mapping[str, float]  # per micro-batch, whatever its size
     communication: float  # per micro-batch
+    paging: float  # per micro-batch: offloaded weights on their way from the host
     launch: float  # per micro-batch
     step: Mapping[str, float]  # per optimizer step
     overlap: float
@@ -76,7 +79,7 @@ class Model:
         tokens, length = self._tokens(micro_batch)
         chip = self._micro + tokens * (self._token + self.context * length)
         busy: float = (chip**c.BLEND + self.launch**c.BLEND) ** (1 / c.BLEND)
-        links = self.communication
+        links = self.communication + self.paging
         micro: float = busy + links - self.overlap * min(busy, links)
         return gradient_accumulation * micro + self._step
 
@@ -88,7 +91,11 @@ class Model:
         parts = {name: accumulation * tokens * value for name, value in self.token.items()}
         parts["attention"] = accumulation * tokens * length * self.context
         parts |= {name: accumulation * value for name, value in self.micro.items()}
-        parts |= {"communication": accumulation * self.communication, "launch": accumulation * self.launch}
+        parts |= {
+            "communication": accumulation * self.communication,
+            "paging": accumulation * self.paging,
+            "launch": accumulation * self.launch,
+        }
         parts |= self.step
         bounds = dict.fromkeys(_BOUND.values(), 0.0)
         for name, value in parts.items():
@@ -125,23 +132,30 @@ def prepare(
     fused = strategy.loss == "fused" if fused_blocks is None else fused_blocks
     token = _token_seconds(once, adapted, strategy, gpu, passes, stream, c.FUSED if fused else 1.0)
     micro = _micro_seconds(once, strategy, passes, stream)
-    trained = _trained(architecture, strategy)
+    trained = trainable_count(
+        architecture,
+        strategy.method,
+        lora=strategy.lora,
+        freeze_parts=strategy.freeze_parts,
+        trainable_layers=strategy.trainable_layers,
+    )
     links = _links(architecture, strategy, machines, trained)
-    step = _step_seconds(strategy, machines, trained, stream) | {"gradients": links[1]}
+    step = _step_seconds(strategy, machines, trained, stream) | {"gradients": links.gradients}
     modules = adapted.modules if adapted else 0.0
+    sharded = strategy.zero_stage == 3
     launch = passes.launches * (
-        once.layers * c.BLOCK_LAUNCH
+        once.layers * (c.BLOCK_LAUNCH + sharded * c.SHARDED_LAUNCH)
         + modules * c.ADAPTER_LAUNCH
         + (once.modules * c.QUANTISED_LAUNCH if _quantised(strategy) else 0.0)
     )
-    sharded = strategy.zero_stage == 3
     return Model(
         strategy=strategy,
         mean_tokens=min(mean_tokens or strategy.max_length, strategy.max_length),
         token=token,
         context=_attention(once, strategy, gpu, passes, stream),
         micro=micro,
-        communication=links[0],
+        communication=links.communication,
+        paging=links.paging,
         launch=launch,
         step=step,
         overlap=c.OVERLAP_SHARDED if sharded else c.OVERLAP_GRADIENTS,
@@ -164,10 +178,11 @@ class _Passes:
     def of(cls, strategy: Strategy, layers: int) -> _Passes:
         reached = min(strategy.trainable_layers / layers, 1.0) if strategy.method == "freeze" else 1.0
         reference = strategy.task in ("dpo", "kto")
+        frozen = "language" in strategy.freeze_parts
         return cls(
             forward=1.0 + reference + reached * strategy.gradient_checkpointing,
             inputs=reached,
-            weights=reached if strategy.method in ("full", "freeze") else 0.0,
+            weights=reached if strategy.method in ("full", "freeze") and not frozen else 0.0,
         )
 
     @property
@@ -191,7 +206,8 @@ def _peak(strategy: Strategy, gpu: Gpu) -> float:
 
 def _rate(strategy: Strategy, gpu: Gpu) -> float:
     """FLOPs per second that large matrix products reach."""
-    return _peak(strategy, gpu) * c.MATMUL.get(gpu.generation, min(c.MATMUL.values()))
+    peak = _peak(strategy, gpu)
+    return peak * c.MATMUL[gpu.generation] / (1 + c.BALANCE * peak / gpu.memory_bandwidth)
 
 
 def _quantised(strategy: Strategy) -> bool:
@@ -218,6 +234,8 @@ def _token_seconds(
         seconds["loss"] = 2 * once.head * products / rate + once.vocab * logit * (1 + 0.5 * once_more) / stream
     if adapted:
         moved = c.ADAPTER_IN_BYTES * adapted.in_features + c.ADAPTER_OUT_BYTES * adapted.out_features
+        if strategy.precision == "pure_bf16" or strategy.deepspeed:
+            moved /= 2  # adapters in 16 bit: no fp32 copies
         flops = 2 * adapted.numbers * (passes.forward + 2 * passes.inputs)
         seconds["adapters"] = moved * passes.moves / stream + flops / rate
     return seconds
@@ -241,14 +259,6 @@ def _micro_seconds(once: Work, strategy: Strategy, passes: _Passes, stream: floa
     return seconds
 
 
-def _trained(architecture: Architecture, strategy: Strategy) -> int:
-    if strategy.lora and strategy.method in ("lora", "qlora"):
-        return lora_count(architecture, strategy.lora, freeze_parts=strategy.freeze_parts)
-    return trainable_count(
-        architecture, strategy.method, freeze_parts=strategy.freeze_parts, trainable_layers=strategy.trainable_layers
-    )
-
-
 def _collective(machines: Machines, ranks: int, size: float) -> float:
     """Seconds of one all-gather or reduce-scatter of `size` bytes: a ring, its slowest link decides."""
     if ranks <= 1:
@@ -263,22 +273,29 @@ def _link_rate(link: Link) -> float:
     return link.bytes_per_second * c.LINK.get(link.kind, c.OTHER_LINK)
 
 
-def _links(architecture: Architecture, strategy: Strategy, machines: Machines, trained: int) -> tuple[float, float]:
-    """Seconds that collectives take per micro-batch and per step."""
+class _Links(NamedTuple):
+    communication: float  # seconds per micro-batch
+    paging: float  # seconds per micro-batch
+    gradients: float  # seconds per step that backward does not hide
+
+
+def _links(architecture: Architecture, strategy: Strategy, machines: Machines, trained: int) -> _Links:
+    """What the collectives of the sharding stage take."""
     ranks, stage = strategy.world_size, strategy.zero_stage
     gradients = _collective(machines, ranks, trained * _weight_bytes(strategy))
-    if stage == 0:
-        return 0.0, (1 - c.OVERLAP_GRADIENTS) * 2 * gradients
-    if stage == 1:
-        return 0.0, (2 - c.OVERLAP_GRADIENTS) * gradients
-    if stage == 2:
-        return gradients, gradients
-    bits = strategy.quantization.bits if strategy.quantization else 8 * _weight_bytes(strategy)
-    weights = count(architecture).total * bits / 8
-    seconds = 2 * _collective(machines, ranks, weights) + gradients
+    if stage == 0:  # all-reduce = reduce-scatter and all-gather, in the last micro-batch only
+        return _Links(0.0, 0.0, 2 * gradients * (1 - c.OVERLAP_GRADIENTS))
+    if stage == 1:  # reduce-scatter in the last micro-batch, all-gather of the updated weights after it
+        return _Links(0.0, 0.0, gradients * (2 - c.OVERLAP_GRADIENTS))
+    if stage == 2:  # reduce-scatter in every micro-batch
+        return _Links(gradients, 0.0, gradients)
+    weights = count(architecture).total * (
+        strategy.quantization.bits / 8 if strategy.quantization else _weight_bytes(strategy)
+    )
+    paging = 0.0
     if strategy.offload_parameters != "none":
-        seconds += 2 * weights / ranks / _host_rate(machines, strategy.offload_parameters)
-    return seconds, 0.0
+        paging = 2 * weights / ranks / _host_rate(machines, strategy.offload_parameters)
+    return _Links(2 * _collective(machines, ranks, weights) + gradients, paging, 0.0)
 
 
 def _host_rate(machines: Machines, where: str) -> float:

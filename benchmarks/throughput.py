@@ -1,0 +1,208 @@
+"""Score the speed model against published throughput: python benchmarks/throughput.py [TRUTH.jsonl] [--json] [--rows]
+
+Takes every row of kind "throughput" and grade A or B whose strategy mfc can express. Two scores, per source and as the
+mean over sources:
+- Kendall's tau (b) between measured and predicted time, over pairs of rows that can be compared: the same data and the
+  same unit of work, so that a mean length that nobody stated cancels out.
+- Median absolute error of the time, over rows whose token count is stated. Rows on data of estimated length (below) are
+  shown apart, as "est".
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import statistics
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from mfc.catalog.gpu import Link
+from mfc.speed import roofline
+from truth_rows import TRUTH, Row, Unsupported, architecture_of, gpu_of, rows, strategy_of
+
+# Mean tokens per row where the source names the data set but no length: our estimates, outside the model.
+ALPACA_MEAN = 210  # instruction, template and answer
+METAMATH_MEAN = 300  # question and worked answer
+FUDAN_MEAN, FUDAN_SIGMA = 3234, 1.1  # the mean is published; a lognormal of that spread is assumed, cut at max_length
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One row, as measured and as predicted: seconds for the same amount of work."""
+
+    id: str
+    source: str
+    group: str  # rows of one group can be ranked against each other
+    measured: float
+    predicted: float
+    stated: bool  # the token count is stated, not estimated
+
+    @property
+    def error(self) -> float:
+        return abs(self.predicted / self.measured - 1)
+
+
+def case(row: Row) -> Case:
+    """The row with its prediction. Raises Unsupported."""
+    if row["grade"] not in ("A", "B") or row.get("exclude_from_scoring"):
+        raise Unsupported("grade C, or excluded by the data")
+    if "float8" in row["notes"]:
+        raise Unsupported("float8")
+    strategy, machines = strategy_of(row), _machines(row)
+    measured, unit = _measured(row)
+    mean, stated = _length(row)
+    fused = "compile" in row["notes"] or strategy.loss == "fused"
+    model = roofline.prepare(architecture_of(row), strategy, machines, mean_tokens=mean, fused_blocks=fused)
+    speed = model.speed()
+    predicted = {
+        "token": 1 / speed.tokens_per_second,
+        "sample": mean / speed.tokens_per_second,
+        "micro-batch": speed.seconds_per_step / strategy.gradient_accumulation,
+        "step": speed.seconds_per_step,
+    }[unit]
+    return Case(
+        row["id"], row["source_id"], f"{unit}, {row['packing']}, {row['seq_kind']}", measured, predicted, stated
+    )
+
+
+def _measured(row: Row) -> tuple[float, str]:
+    """Seconds per unit of work, and the unit."""
+    found = row["throughput"]
+    match found:
+        case {"tokens_per_s": rate} | {"tokens_per_s_total": rate}:
+            return 1 / rate, "token"
+        case {"tokens_per_s_per_gpu": rate}:
+            return 1 / rate / row["num_gpus"], "token"
+        case {"samples_per_s": rate}:
+            return 1 / rate, "sample"
+        case {"minutes_total": minutes, "epochs": epochs}:
+            return minutes * 60 / epochs / 2000, "sample"  # Alpaca2k has 2000 rows
+        case {"min_per_1k_iters": minutes}:
+            return minutes * 60 / 1000, "micro-batch"
+        case {"s_per_iter_microbatch": seconds}:
+            return seconds, "micro-batch"
+        case {"s_per_iter": seconds} if row["grad_accum"]:
+            return seconds, "step"
+    raise Unsupported("no figure that its conditions explain")
+
+
+def _length(row: Row) -> tuple[float, bool]:
+    """Mean tokens of a sequence, and whether the row says it."""
+    kind, limit = row["seq_kind"], row["seq_len"]
+    if "fudan" in kind:
+        return _cut_lognormal(FUDAN_MEAN, FUDAN_SIGMA, limit), False
+    if "Alpaca" in kind:
+        return ALPACA_MEAN, False
+    if "1304 chars" in kind:
+        return METAMATH_MEAN, False
+    if "upper bound" in kind or "max_length 2048" in kind:
+        return limit, False
+    return limit, True
+
+
+def _cut_lognormal(mean: float, sigma: float, limit: float) -> float:
+    """Mean of the values below `limit`."""
+    normal = statistics.NormalDist()
+    cut = (math.log(limit) - math.log(mean) + sigma**2 / 2) / sigma
+    return mean * normal.cdf(cut - sigma) / normal.cdf(cut)
+
+
+def _machines(row: Row) -> roofline.Machines:
+    gpu = gpu_of(row)
+    if gpu is None or "assumed" in row["gpu"] or "unknown" in row["gpu"]:
+        raise Unsupported("GPU not stated")
+    nodes = max(row["nodes"], math.ceil(row["num_gpus"] / 8))
+    inter = Link("network", 400e9) if nodes > 1 else None  # eight 400 Gbit/s ports a node: assumption
+    return roofline.Machines(gpu, row["num_gpus"] // nodes, nodes, inter=inter)
+
+
+def kendall(pairs: Iterable[tuple[Case, Case]]) -> float | None:
+    """Tau-b: concordant less discordant pairs, ties in either order discounted."""
+    score = measured = predicted = 0
+    for a, b in pairs:
+        x, y = _order(a.measured, b.measured), _order(a.predicted, b.predicted)
+        score += x * y
+        measured += x != 0
+        predicted += y != 0
+    return score / math.sqrt(measured * predicted) if measured and predicted else None
+
+
+def _order(a: float, b: float) -> int:
+    if abs(a / b - 1) < 1e-9:
+        return 0
+    return 1 if a > b else -1
+
+
+def comparable(cases: Iterable[Case]) -> Iterator[tuple[Case, Case]]:
+    """Pairs of rows of one group."""
+    return ((a, b) for a, b in combinations(cases, 2) if a.group == b.group)
+
+
+def report(cases: list[Case]) -> dict[str, Any]:
+    """The scores per source, and their mean over sources under `macro`."""
+    sources: dict[str, Any] = {}
+    for source in sorted({each.source for each in cases}):
+        own = [each for each in cases if each.source == source]
+        stated = [each.error for each in own if each.stated]
+        estimated = [each.error for each in own if not each.stated]
+        sources[source] = {
+            "rows": len(own),
+            "kendall_tau": kendall(comparable(own)),
+            "median_abs_error_pct": 100 * statistics.median(stated) if stated else None,
+            "estimated_length_error_pct": 100 * statistics.median(estimated) if estimated else None,
+        }
+    macro = {}
+    for name in ("kendall_tau", "median_abs_error_pct", "estimated_length_error_pct"):
+        found = [each[name] for each in sources.values() if each[name] is not None]
+        macro[name] = statistics.mean(found) if found else None
+    return {"macro": macro, "sources": sources}
+
+
+def read(path: Path) -> tuple[list[Case], dict[str, int]]:
+    """The cases of a truth file, and how many rows were left out for which reason."""
+    cases, skipped = [], dict[str, int]()
+    for row in rows(path):
+        if row["kind"] == "throughput":
+            try:
+                cases.append(case(row))
+            except Unsupported as why:
+                skipped[str(why)] = skipped.get(str(why), 0) + 1
+    return cases, skipped
+
+
+def main(arguments: list[str]) -> None:
+    """Print the scores."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("truth", nargs="?", type=Path, default=TRUTH)
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--rows", action="store_true", help="also print every row")
+    options = parser.parse_args(arguments)
+    cases, skipped = read(options.truth)
+    scores = report(cases)
+    if options.json:
+        print(json.dumps(scores | {"skipped": skipped}, indent=2))
+        return
+    if options.rows:
+        for each in cases:
+            print(f"{each.predicted / each.measured:6.2f}  {each.id}")
+    print(f"{'source':20} {'rows':>5} {'tau':>6} {'median':>8} {'est':>8}")
+    for name, each in (*scores["sources"].items(), ("macro", scores["macro"])):
+        tau, error, estimated = (
+            each[key] for key in ("kendall_tau", "median_abs_error_pct", "estimated_length_error_pct")
+        )
+        print(
+            f"{name:20} {each.get('rows', len(cases)):5}"
+            f" {'-' if tau is None else f'{tau:.2f}':>6}"
+            f" {'-' if error is None else f'{error:.1f}%':>8}"
+            f" {'-' if estimated is None else f'{estimated:.1f}%':>8}"
+        )
+    print("left out:", ", ".join(f"{why} ({number})" for why, number in sorted(skipped.items())))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
