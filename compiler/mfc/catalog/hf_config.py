@@ -47,7 +47,7 @@ def read(config: Mapping[str, Any], *, where: str = "config.json") -> Config:
     if vision is not None:
         from mfc.catalog import vision as towers
 
-        architecture, more = towers.add(architecture, family, keys, vision, text)
+        architecture, more = towers.add(architecture, family, keys, vision)
         assumed += more
     return Config(architecture, tuple(assumed), _quantization(keys), keys.dtype() or text.dtype())
 
