@@ -30,14 +30,15 @@ STRATEGY = Strategy(
     optimizer="adamw",
 )
 GIB = 2**30
+CASES = Path(__file__).parent.parent / "cases" / "rules"
 
 
 def environment(given: Mapping[str, Any]) -> dict[str, Any]:
     """All facts of a problem, and over them the fields that `given` names.
 
-    `model`, `gpu`, `hardware` (further fields of the spec's hardware) and `spec` (its other sections) state the problem;
-    `profile` and `strategy` are partial; `lora` and `quantization` are built from mappings, `architecture` changes the
-    model's; sizes end in GiB.
+    `model`, `gpu`, `hardware` (further fields of the spec's hardware) and `spec` (its other sections) state the
+    problem; `profile` and `strategy` are partial; `lora` and `quantization` are built from mappings,
+    `architecture` changes the model's; sizes end in GiB.
     """
     given = dict(given)
     hardware = {"gpu": given.pop("gpu", "RTX 4090"), **given.pop("hardware", {})}
@@ -62,7 +63,7 @@ def _changed(architecture: Architecture, changes: Mapping[str, Any]) -> Architec
 @lru_cache(maxsize=256)
 def _problem(text: str) -> Any:
     loaded = load(yaml.safe_load(text))
-    return resolve(loaded.spec, {}, Path(), hub_cache=False)
+    return resolve(loaded.spec, {}, CASES, hub_cache=False)
 
 
 def _profile(given: Mapping[str, Any]) -> Profile:

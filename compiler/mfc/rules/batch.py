@@ -112,9 +112,9 @@ def packed_rows_hold_many_samples(spec: Spec, strategy: Strategy, batch_size: in
 @derive(
     "learning_rate",
     "full: common recipes per task; adapters: QLoRA arXiv:2305.14314 table 9, LoRA Without Regret (2025); square-root "
-    "scaling of Adam: arXiv:2205.10287",
+    "scaling of Adam: arXiv:2205.10287; Lion arXiv:2302.06675: a third to a tenth of Adam's",
 )
-def learning_rate(task: str, method: str, batch_size: int, model: Model) -> Value:
+def learning_rate(task: str, method: str, batch_size: int, model: Model, optimizer: str) -> Value:
     """The learning rate follows task and method; below 16 sequences a step it falls with the root of the batch."""
     rate, which = _RATES[task]
     why = f"{rate:g} for {which}"
@@ -127,6 +127,9 @@ def learning_rate(task: str, method: str, batch_size: int, model: Model) -> Valu
     if batch_size < _FULL_RATE_BATCH:
         rate *= math.sqrt(batch_size / _FULL_RATE_BATCH)
         why += f"; times sqrt({batch_size} / {_FULL_RATE_BATCH}) at {batch_size} sequences a step"
+    if optimizer == "lion":
+        rate /= 5
+        why += "; a fifth of it for Lion"
     return Value(float(f"{rate:.1e}"), why)
 
 

@@ -153,6 +153,17 @@ def cpu_adam_is_compiled(offload_optimizer: str) -> str | None:
     return f"the first start compiles DeepSpeed's CPU Adam, one to three minutes: it needs g++ and ninja{also}"
 
 
+@advise("torch.distributed.run sets OMP_NUM_THREADS=1 for several processes; DeepSpeed's CPU Adam is OpenMP code")
+def cpu_adam_wants_threads(offload_optimizer: str, hardware: Hardware) -> str | None:
+    """Launched by torchrun, each process has one thread for an offloaded optimizer step unless told otherwise."""
+    if offload_optimizer == "none" or hardware.gpus_per_node == 1:
+        return None
+    if hardware.cpu_cores is None:
+        return "the offloaded step runs on CPU threads: set OMP_NUM_THREADS to the cores per GPU, torchrun sets it to 1"
+    share = max(hardware.cpu_cores // hardware.gpus_per_node, 1)
+    return f"the offloaded step runs on CPU threads: set OMP_NUM_THREADS={share}, where torchrun would set it to 1"
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.partition("+")[0].split(".")[:3] if part.isdigit())
 
@@ -171,4 +182,5 @@ RULES = (
     saving_gathers_weights,
     resuming_needs_the_same_layout,
     cpu_adam_is_compiled,
+    cpu_adam_wants_threads,
 )

@@ -150,7 +150,7 @@ def fused_experts_are_merged(architecture: Architecture, profile: Profile, lora:
 @advise("peft 0.21 utils/transformers_weight_conversion.py: which families' experts are found")
 def experts_are_not_reached(architecture: Architecture, profile: Profile, lora: Lora | None) -> str | None:
     """Where experts are fused and PEFT does not know the family, `all-linear` leaves them out."""
-    if lora is None or not architecture.moe or lora.targets == "attention":
+    if lora is None or not architecture.moe or lora.targets not in ("all-linear", "mlp"):
         return None
     fused = profile.stack.fused_experts
     if any(adapter.linear.kind == "expert" for adapter in adapters(architecture, lora, fused_experts=fused)):

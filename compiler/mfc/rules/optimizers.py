@@ -58,10 +58,19 @@ def full_only_optimizers(optimizer: str, method: str) -> str | None:
     return f"{optimizer} is a way to train all weights in little memory; with {method} the adapters are small already"
 
 
+@require("SGD and Muon (Jordan et al. 2024) take rates that have nothing to do with Adam's")
+def foreign_rates_are_given(optimizer: str, problem: Problem) -> str | None:
+    """Optimizers that are no kin of Adam need a learning rate from the user."""
+    if optimizer not in ("sgd", "muon") or "learning_rate" in problem.pins:
+        return None
+    return f"no learning rate is known for {optimizer}: set train.learning_rate"
+
+
 RULES = (
     left_open_optimizer,
     low_bit_needs_hardware,
     offload_has_its_own_optimizer,
     flat_shares_have_no_matrices,
     full_only_optimizers,
+    foreign_rates_are_given,
 )

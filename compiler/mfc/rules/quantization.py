@@ -54,7 +54,9 @@ def quantization_belongs_to_qlora(method: str, spec: Spec) -> str | None:
 @require("LLaMA-Factory model/model_utils/quantization.py and its issues 6898 and 2974; bitsandbytes issue 1249")
 def packed_weights_are_not_split(quantization: Quantization | None, sharding: str) -> str | None:
     """Packed formats other than 4-bit bitsandbytes cannot be split over GPUs."""
-    if quantization is None or quantization.kind in ("nf4", "fp4") or sharding not in ("zero3", "fsdp2"):
+    if quantization is None or sharding not in ("zero3", "fsdp2"):
+        return None
+    if quantization.kind in ("nf4", "fp4", "bnb") and quantization.bits == 4:
         return None
     return f"{sharding} splits weights, and {quantization.kind} weights cannot be split; zero2 keeps them whole"
 

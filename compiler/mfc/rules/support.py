@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfc.rules.engine import Rule
 from mfc.rules.words import listed
-from mfc.target import Profile
+
+if TYPE_CHECKING:
+    from mfc.target import Profile
 
 FIELDS = (
     "task",
@@ -26,6 +28,8 @@ FIELDS = (
     "gradient_checkpointing",
     "packing",
     "overlong",
+    "report_to",
+    "existing",
 )
 
 
