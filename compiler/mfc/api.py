@@ -66,7 +66,7 @@ def compile(  # noqa: A001
     CannotFit or CannotExpress.
     """
     loaded = load(source, overrides)
-    names = list(targets or loaded.spec.targets)
+    names = list(dict.fromkeys(targets or loaded.spec.targets))
     if not names:
         from mfc import target as registry
 
@@ -80,6 +80,8 @@ def compile(  # noqa: A001
 
 def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> Compiled:
     """Compile a loaded spec for one target into the folder `out`."""
+    from dataclasses import replace
+
     from mfc import emit
     from mfc import target as registry
     from mfc.emit import place
@@ -94,22 +96,20 @@ def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> C
         raise CannotFit(cannot_fit(made, loaded.name))
     settings = _settings(problem, name)
     extra, verified = emit.check_extra(target, made.profile, settings, loaded)
-    folder = loaded.path.parent if loaded.path else Path()
-    back = Path(os.path.relpath(folder.resolve(), out.resolve())).as_posix()
-    lowered = target.lower(made, extra, back)
     if not verified:
-        from dataclasses import replace
-
         made = replace(made, verified=False)
+    home = loaded.path.parent if loaded.path else Path()
+    back = Path(os.path.relpath(os.path.realpath(home), os.path.realpath(out))).as_posix()
+    lowered = target.lower(made, extra, back)
     config = problem.spec.model.config
     return Compiled(
         target=name,
         plan=made,
-        spec=loaded.path,
+        spec=loaded.path or Path(),
         out=out,
-        files=emit.produce(lowered, made, target, loaded.path.name if loaded.path else "a mapping"),
+        files=emit.produce(lowered, made, target, loaded.path.name if loaded.path else "a spec"),
         executable=frozenset(file.path for file in lowered.files if file.executable),
-        inputs=(*loaded.sources, *((folder / config,) if config else ())),
+        inputs=(*loaded.sources, *((loaded.folder("model.config") / config,) if config else ())),
         overrides=loaded.overrides,
         launch=lowered.launch,
         declared=place.is_declared(loaded, name, out),
@@ -126,13 +126,13 @@ def cannot_fit(plan: Plan, name: str) -> str:
 def _problem(loaded: LoadedSpec, hub_cache: bool) -> Problem:
     from mfc.resolve import resolve
 
-    folder = loaded.path.parent if loaded.path else Path()
-    return resolve(loaded.spec, loaded.positions, folder, hub_cache=hub_cache)
+    return resolve(loaded, hub_cache=hub_cache)
 
 
 def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
     from mfc.memory.stack import Stack
     from mfc.planner import plan
+    from mfc.planner.refusal import Refused
     from mfc.rules import RULES
     from mfc.target import Profile, get
 
@@ -143,6 +143,8 @@ def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
         profile, rules = target.profile(_version(target, settings), settings.packages), (*RULES, *target.RULES)
     try:
         return plan(problem, profile, rules, _editor(loaded))
+    except Refused as error:
+        raise loaded.error(error.path, error.text, allowed=error.allowed) from None
     except CannotExpress as error:
         raise CannotExpress(f"{loaded.name}: error: {error}{_who_can(name, problem)}") from None
 
@@ -189,8 +191,8 @@ def _who_can(name: str | None, problem: Problem) -> str:
 
 
 def _folder(loaded: LoadedSpec, name: str, names: Sequence[str], out: str | os.PathLike[str] | None) -> Path:
-    if out is not None:
-        return Path(out) / name if len(names) > 1 else Path(out)
     from mfc.emit import place
 
-    return place.declared(loaded, name)
+    if out is None:
+        return place.declared(loaded, name)
+    return Path(out) / name if len(names) > 1 else Path(out)

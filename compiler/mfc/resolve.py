@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mfc.catalog.gpu import Gpu, Link
 from mfc.errors import SpecError
@@ -13,17 +13,21 @@ from mfc.problem import SPEC_PATHS, Hardware, Model, Problem
 from mfc.strategy import Quantization
 
 if TYPE_CHECKING:
+    from mfc.spec.load import LoadedSpec
     from mfc.spec.models import HardwareSpec, ModelSpec, Spec
+
+T = TypeVar("T")
 
 _LINKS = {"pcie3": 12.0e9, "pcie4": 24.0e9, "pcie5": 48.0e9}  # x16, per direction, as transfers reach
 
 
-def resolve(spec: Spec, origin: Mapping[str, str], folder: Path, *, hub_cache: bool) -> Problem:
+def resolve(loaded: LoadedSpec, *, hub_cache: bool) -> Problem:
     """The problem that a spec states.
 
-    `origin` maps dotted spec paths to where they were set; `folder` is where relative paths start. With `hub_cache`, a
-    model that the catalogue lacks may come from the local Hugging Face cache. Raises SpecError for unknown names.
+    With `hub_cache`, a model that the catalogue lacks may come from the local Hugging Face cache. Raises SpecError,
+    with the line of the spec, for unknown names and unreadable configs.
     """
+    spec = loaded.spec
     pins: dict[str, Any] = {}
     ranges: dict[str, tuple[int, int]] = {}
     for name, path in SPEC_PATHS.items():
@@ -32,14 +36,14 @@ def resolve(spec: Spec, origin: Mapping[str, str], folder: Path, *, hub_cache: b
             ranges[name] = (value.min, value.max)
         elif value != "auto":
             pins[name] = value
-    where = {name: origin[path] for name, path in SPEC_PATHS.items() if path in origin and (name in pins)}
+    positions = loaded.positions
     return Problem(
         spec=spec,
-        hardware=_at_fault(lambda: hardware(spec.hardware), origin, "hardware.gpu.name", "hardware.gpu", "hardware"),
-        model=_at_fault(lambda: model(spec.model, folder, hub_cache), origin, "model.config", "model.id", "model"),
+        hardware=_blaming(loaded, "hardware.gpu", lambda: hardware(spec.hardware)),
+        model=_blaming(loaded, "model", lambda: model(spec.model, loaded.folder("model.config"), hub_cache)),
         pins=pins,
         ranges=ranges,
-        origin=where,
+        origin={name: positions[path] for name, path in SPEC_PATHS.items() if name in pins and path in positions},
     )
 
 
@@ -135,12 +139,9 @@ def _at(spec: Spec, path: str) -> Any:
     return value
 
 
-def _at_fault(make: Any, origin: Mapping[str, str], *paths: str) -> Any:
-    """Run `make`; an error in it points at the first of `paths` that the spec sets."""
+def _blaming(loaded: LoadedSpec, field: str, make: Callable[[], T]) -> T:
+    """Run `make`; an error in it points at the place in the spec that sets `field`."""
     try:
         return make()
     except SpecError as error:
-        place = next((origin[path] for path in paths if path in origin), "")
-        if not place:
-            raise
-        raise SpecError(f"{place}: error: {error}") from None
+        raise loaded.error(field, str(error)) from None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 import click
 
-from mfc import api
+from mfc import api, emit
 from mfc.cli import options
-from mfc.errors import MfcError
+from mfc.errors import MfcError, SpecError
 
 
 @click.command()
@@ -35,7 +37,6 @@ def command(
     strict: bool,
 ) -> int:
     """Write each target's native configs for a spec (default: for every spec here that names its targets)."""
-    from mfc import emit
     from mfc.emit import discover
 
     codes: list[int] = []
@@ -43,21 +44,60 @@ def command(
     for path in paths:
         try:
             loaded = api.load(path, overrides)
+            names = list(targets or loaded.spec.targets)
+            folder = None if out is None else Path(out) / path.stem if len(paths) > 1 else Path(out)
+            done = []
+            for group in [[name] for name in names] if keep_going and names else [names]:
+                try:
+                    done += api.compile(
+                        loaded, group, out=folder / group[0] if folder and len(group) < len(names) else folder
+                    )
+                except MfcError as error:
+                    if not keep_going:
+                        raise
+                    codes.append(options.report(error))
+            for compiled in done:
+                for warning in compiled.plan.warnings:
+                    print(f"{loaded.name}: warning: {warning.message} [{warning.id}]", file=sys.stderr)
+            if strict and any(compiled.plan.warnings for compiled in done):
+                codes.append(SpecError.exit_code)
+            elif stdout:
+                _print(done)
+            elif check or diff:
+                codes.append(_compare(done, diff))
+            else:
+                _write(done, force)
         except MfcError as error:
             codes.append(options.report(error))
-            continue
-        names = list(targets or loaded.spec.targets)
-        folder = None if out is None else Path(out) / path.stem if len(paths) > 1 else Path(out)
-        done = []
-        for group in [[name] for name in names] if keep_going else [names]:
-            try:
-                done += api.compile(loaded, group, out=_place(folder, group, names))
-            except MfcError as error:
-                codes.append(options.report(error))
-        for compiled in done:
-            codes.append(_finish(compiled, loaded.name, strict, stdout, check, diff, force))
     return options.worst(codes)
 
 
-def _place(folder: Path | None, group: list[str], names: list[str]) -> Path | None:
-    return folder / group[0] if folder and len(group) == 1 and len(names) > 1 else folder
+def _print(done: list[api.Compiled]) -> None:
+    for compiled in done:
+        for path, text in compiled.files.items():
+            if len(compiled.files) > 1 or len(done) > 1:
+                print(f"==> {compiled.out / path} <==")
+            print(text, end="" if text.endswith("\n") else "\n")
+
+
+def _compare(done: list[api.Compiled], diff: bool) -> int:
+    findings = [finding for compiled in done for finding in emit.compare(compiled)]
+    for finding in findings:
+        print(f"{finding.path}: {finding.verdict}" + (f": {finding.note}" if finding.note else ""))
+        if diff and finding.diff:
+            print(finding.diff, end="")
+    return 1 if findings else 0
+
+
+def _write(done: list[api.Compiled], force: bool) -> None:
+    for compiled, report in zip(done, emit.write_all(done, force), strict=True):
+        files = ", ".join(sorted(compiled.files))
+        plan = compiled.plan
+        changed = "" if report.written or report.removed else " (unchanged)"
+        print(f"{compiled.out}{os.sep}: {files}{changed}")
+        print(
+            f"  at most {plan.memory.upper_bytes / 2**30:.2f} of {plan.problem.hardware.memory_bytes / 2**30:.2f} GiB "
+            f"per GPU, about {plan.speed.seconds_per_step:.2g} s a step; start it there with: {compiled.launch}"
+        )
+        for path in report.kept:
+            print(f"  {path} is no longer produced, but was edited by hand: kept", file=sys.stderr)

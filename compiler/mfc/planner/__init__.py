@@ -54,7 +54,7 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
         warnings=decide.advice(env, rules),
         alternatives=decide.alternatives(outcome),
         rejected={rule: reason for rule, (reason, _) in outcome.rejections.by_rule.items()},
-        relaxations=() if best.fits else relax.relaxations(problem, attempt),
+        relaxations=() if best.fits else relax.relaxations(problem, strategy.max_length, attempt),
         limited_by="" if best.refused is None else _LIMITS.get(best.refused[0], "gpu"),
         evaluated=outcome.evaluated,
     )

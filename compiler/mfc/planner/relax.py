@@ -17,13 +17,12 @@ _FREE = (*_FREE, "loss", "sequence_parallel", "optimizer")
 Edit = Mapping[str, Any]  # dotted spec path -> value
 
 
-def edits(problem: Problem) -> Iterator[Edit]:
-    """Single edits worth trying, the least intrusive first."""
+def edits(problem: Problem, length: int) -> Iterator[Edit]:
+    """Single edits worth trying, the least intrusive first. `length` is that of the strategy nearest to fitting."""
     spec, hardware = problem.spec, problem.hardware
     for name in _FREE:
         if name in problem.pins:
             yield {SPEC_PATHS[name]: "auto"}
-    length = problem.pins.get("max_length") or problem.ranges["max_length"][0]
     for part in (3 * length // 4, length // 2, length // 4, length // 8):
         if part >= 256:
             yield {"data.max_length": part // 64 * 64}
@@ -48,7 +47,7 @@ def relaxations(
 
     Of edits to one field only the first that fits is kept; pairs are tried when no single edit is enough.
     """
-    singles = list(edits(problem))
+    singles = list(edits(problem, length))
     found: list[Relaxation] = []
     done: set[str] = set()
     for edit in singles:

@@ -188,4 +188,3 @@ def _index(name: str, value: Any) -> int:
     """How far a value is from the simplest one of its field."""
     values = CANDIDATES[name]
     return values.index(value) if value in values else len(values)
-
