@@ -42,7 +42,10 @@ def environment(given: Mapping[str, Any]) -> dict[str, Any]:
     """
     given = dict(given)
     hardware = {"gpu": given.pop("gpu", "RTX 4090"), **given.pop("hardware", {})}
-    spec = {"model": given.pop("model", "Qwen/Qwen2.5-7B"), "hardware": hardware, **given.pop("spec", {})}
+    model = given.pop("model", "Qwen/Qwen2.5-7B")
+    if isinstance(model, dict) and "config" in model:
+        model = {**model, "config": str(CASES / model["config"])}
+    spec = {"model": model, "hardware": hardware, **given.pop("spec", {})}
     env = facts(_problem(yaml.safe_dump(spec)), _profile(given.pop("profile", {})))
     if "architecture" in given:
         env["architecture"] = _changed(env["architecture"], given.pop("architecture"))
@@ -62,8 +65,7 @@ def _changed(architecture: Architecture, changes: Mapping[str, Any]) -> Architec
 
 @lru_cache(maxsize=256)
 def _problem(text: str) -> Any:
-    loaded = load(yaml.safe_load(text))
-    return resolve(loaded.spec, {}, CASES, hub_cache=False)
+    return resolve(load(yaml.safe_load(text)), hub_cache=False)
 
 
 def _profile(given: Mapping[str, Any]) -> Profile:
