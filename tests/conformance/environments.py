@@ -1,8 +1,8 @@
 """Virtual environments that hold the real frameworks, made once from pinned lists and kept in the user's cache folder.
 
-`environment("llamafactory-0.9.5")` reads `requirements/llamafactory-0.9.5.txt`, whose lines are `name==version`, and gives back a
-ready environment. A framework that cannot be installed is an error with pip's own words, never a skipped test.
-Run this file with the names of lists to prepare them ahead: `python -m tests.conformance.environments oracle`.
+`environment("llamafactory-0.9.5")` reads `requirements/llamafactory-0.9.5.txt`, whose lines are `name==version`, and
+gives back a ready environment. A framework that cannot be installed is an error with pip's own words, never a skipped
+test. Run this file with the names of lists to prepare them ahead: `python -m tests.conformance.environments oracle`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from pathlib import Path
 REQUIREMENTS = Path(__file__).parent / "requirements"
 PYTHONS = ("3.11", "3.12", "3.13")  # the frameworks ask for 3.11; the pinned lists were resolved with it
 BUILT_FROM_SOURCE = ("deepspeed",)  # need torch and setuptools in place before pip looks at them
-STUBS = {
-    "llamafactory": ("torchaudio",)
-}  # imported at once by its data module, used for audio only, and has no CPU build for every torch
-INHERITED = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_REQUIRE_VIRTUALENV", "__PYVENV_LAUNCHER__")
+# Imported at once by its data module, needed for audio only, and without a CPU build for every torch.
+STUBS = {"llamafactory": ("torchaudio",)}
+UNSET = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}  # not passed on
 
 
 class EnvironmentFailed(Exception):
@@ -44,8 +43,8 @@ class Environment:
         return self.folder / "bin" / "python"
 
     def variables(self, extra: Mapping[str, str] | None = None) -> dict[str, str]:
-        """The environment variables of a command: CPU only, offline, compiled DeepSpeed ops kept apart per environment."""
-        inherited = {k: v for k, v in os.environ.items() if k not in INHERITED}
+        """The variables a command sees: CPU only, offline, compiled DeepSpeed ops kept apart per environment."""
+        inherited = {k: v for k, v in os.environ.items() if k not in UNSET}
         return {
             **inherited,
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
@@ -149,7 +148,7 @@ def _make(base: Path, folder: Path, requirements: str, name: str) -> None:
 
 
 def _command(args: Sequence[str | Path], name: str) -> None:
-    env = {k: v for k, v in os.environ.items() if k not in INHERITED} | {"DS_BUILD_OPS": "0"}
+    env = {k: v for k, v in os.environ.items() if k not in UNSET} | {"DS_BUILD_OPS": "0"}
     done = subprocess.run([str(a) for a in args], env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         raise EnvironmentFailed(f"{name} cannot be installed: {' '.join(map(str, args))}\n{_tail(done)}")

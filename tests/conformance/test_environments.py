@@ -8,15 +8,17 @@ import pytest
 
 from tests.conformance.environments import Environment, EnvironmentFailed, pinned
 
-LOOK = "import json, importlib.metadata as m; print(json.dumps({n: m.version(n) for n in ('torch', 'transformers', 'peft')}))"
+LOOK = """
+import importlib.metadata, json
+print(json.dumps({name: importlib.metadata.version(name) for name in ("torch", "transformers", "peft")}))
+"""
 
 
 @pytest.mark.framework
 def test_oracle_versions(oracle: Environment) -> None:
     found = json.loads(oracle.run(["python", "-c", LOOK]).stdout)
-    assert {name: version.split("+")[0] for name, version in found.items()} == {
-        name: pinned("oracle")[name] for name in found
-    }
+    wanted = pinned("oracle")
+    assert {name: version.split("+")[0] for name, version in found.items()} == {name: wanted[name] for name in found}
 
 
 @pytest.mark.framework
