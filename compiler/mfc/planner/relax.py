@@ -32,16 +32,16 @@ def edits(problem: Problem, length: int) -> Iterator[Edit]:
         yield {"train.method": "lora"}
     if spec.train.method in ("full", "lora"):
         yield {"train.method": "qlora"}
-    if hardware.host_memory_bytes is None:
-        for gib in (128, 256, 512, 1024):
-            yield {"hardware.host_memory": f"{gib}GiB"}
+    for size in (64, 128, 256, 512, 1024, 2048):
+        if hardware.host_memory_bytes is None or size * 2**30 > hardware.host_memory_bytes:
+            yield {"hardware.host_memory": f"{size}GiB"}
     for factor in (2, 4, 8):
         if hardware.gpus_per_node * factor <= 8:
             yield {"hardware.count": hardware.gpus_per_node * factor}
 
 
 def relaxations(
-    problem: Problem, attempt: Callable[[Edit], Candidate | None], limit: int = 5
+    problem: Problem, length: int, attempt: Callable[[Edit], Candidate | None], limit: int = 5
 ) -> tuple[Relaxation, ...]:
     """Edits after which a plan fits. `attempt` plans the edited spec and gives its best candidate, or None.
 
