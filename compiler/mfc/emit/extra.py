@@ -32,7 +32,7 @@ def check(target: Target, profile: Profile, settings: TargetSpec, loaded: Loaded
                     allowed=_instead(fields),
                 )
     schema = _contract(target, profile.version)
-    risky = any(_touches_memory(schema, path) for path in leaves(settings.extra))
+    risky = any(path in target.UNMODELLED or _touches_memory(schema, path) for path in leaves(settings.extra))
     return merge(settings.extra, settings.extra_unchecked), not (risky or settings.extra_unchecked)
 
 

@@ -1,0 +1,184 @@
+"""The work of `mfc check`: every spec that asks for outputs, and every output, held against each other."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mfc.emit import discover, drift, manifest, memo
+from mfc.emit.drift import Finding
+from mfc.errors import MfcError, SpecError
+
+if TYPE_CHECKING:
+    from mfc.api import Compiled
+    from mfc.emit.manifest import Manifest
+    from mfc.spec.load import LoadedSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Drifted:
+    """The findings in one output folder, and the command that mends them (empty: delete what is orphaned)."""
+
+    spec: Path
+    target: str
+    findings: tuple[Finding, ...]
+    mend: str = ""
+
+
+@dataclass(slots=True)
+class Audit:
+    """What a check found. `checked` counts specs."""
+
+    drifted: list[Drifted] = field(default_factory=list)
+    errors: list[tuple[str, MfcError]] = field(default_factory=list)  # spec, what is wrong with it
+    checked: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """1 for drift, or that of the worst error."""
+        return max([error.exit_code for _, error in self.errors] + [1] * bool(self.drifted), default=0)
+
+
+def audit(arguments: Sequence[str], use_memo: bool) -> Audit:
+    """Check the specs named, or all that the current folder holds."""
+    specs, outputs = discover.scope(arguments)
+    who = memo.identity() if use_memo else None
+    result, bases = Audit(checked=len(specs)), set[str]()
+    for spec in specs:
+        folders = outputs.get(spec, [])
+        if who is None or not memo.holds(spec, folders, who):
+            bases.update(_Check(spec, folders, bool(arguments), who).run(result))
+    # A base need not be a whole spec: what is wrong with it alone is no fault.
+    result.errors = [(spec, error) for spec, error in result.errors if arguments or spec not in bases]
+    seen = {finding.path for drifted in result.drifted for finding in drifted.findings}
+    for spec, folders in outputs.items():
+        for folder in folders if spec not in specs else ():
+            orphaned = _orphaned(folder)
+            if not seen.intersection(finding.path for finding in orphaned.findings):
+                result.drifted.append(orphaned)
+    return result
+
+
+def _orphaned(folder: str) -> Drifted:
+    """Outputs whose spec is gone, or whose manifest does not tell it."""
+    try:
+        recorded = manifest.read(folder)
+    except manifest.Broken as error:
+        return Drifted(Path(), "", (Finding(shown(folder) / manifest.NAME, "edited", str(error)),))
+    if recorded is None or not recorded.spec:
+        return Drifted(Path(), "", (Finding(shown(folder) / manifest.NAME, "orphaned", "made from no file"),))
+    spec = shown(recorded.spec_from(folder))
+    return Drifted(spec, recorded.target, tuple(drift.orphans(shown(folder), recorded, f"{spec} is gone")))
+
+
+class _Check:
+    """One spec against its outputs, and what to remember when all is clean."""
+
+    def __init__(self, spec: str, folders: Collection[str], named: bool, who: str | None) -> None:
+        self.spec, self.folders, self.named, self.who = spec, folders, named, who
+        self.started = time.time_ns()
+        self.inputs, self.absent = set[str](), set[str]()
+        self.outputs: dict[str, dict[str, str]] = {}
+        self.found: list[Drifted] = []
+
+    def run(self, result: Audit) -> set[str]:
+        """Add what is wrong to the result; the bases that the spec builds on."""
+        from mfc import api
+
+        errors = []
+        try:
+            loaded = api.load(shown(self.spec))
+            errors = list(self._all(loaded))
+        except MfcError as error:
+            result.errors.append((self.spec, error))
+            return set()
+        bases = {discover.absolute(path) for path in loaded.sources}
+        result.errors += [(self.spec, error) for error in errors]
+        result.drifted += self.found
+        if self.who and not errors and not self.found:
+            memo.save(self.spec, self.who, self.inputs | bases, self.absent, self.outputs, self.started)
+        return bases - {self.spec}
+
+    def _all(self, loaded: LoadedSpec) -> Iterator[MfcError]:
+        """Check each target that the spec names, then each other folder that was made from it."""
+        from mfc import api
+
+        if self.named and not loaded.spec.targets and not self.folders:
+            yield SpecError(f"{loaded.name}: error: it names no targets, and nothing was compiled from it yet")
+        done = set()
+        for name in loaded.spec.targets:
+            try:
+                (compiled,) = api.compile(loaded, [name])
+                done.add(os.path.realpath(compiled.out))
+                recorded = _recorded(compiled.out)
+                if recorded and (recorded.target, recorded.spec_from(os.fspath(compiled.out))) == (name, self.spec):
+                    compiled = self._again(loaded, recorded, compiled)
+                self._compare(compiled)
+            except MfcError as error:
+                yield error
+        for folder in sorted({os.path.realpath(folder) for folder in self.folders} - done):
+            recorded = _recorded(Path(folder))
+            if recorded is None:
+                continue
+            if recorded.declared:
+                why = f"{loaded.name} no longer asks for it here"
+                self.found.append(
+                    Drifted(shown(self.spec), recorded.target, tuple(drift.orphans(shown(folder), recorded, why)))
+                )
+                continue
+            try:
+                source = api.load(shown(self.spec), recorded.overrides)
+                self._compare(*api.compile(source, [recorded.target], out=shown(folder)))
+            except MfcError as error:
+                yield error
+
+    def _again(self, loaded: LoadedSpec, recorded: Manifest, compiled: Compiled) -> Compiled:
+        """The same compilation with the overrides that the outputs were made with."""
+        from mfc import api
+
+        if recorded.overrides == compiled.overrides:
+            return compiled
+        loaded = api.load(shown(self.spec), recorded.overrides)
+        return api.compile(loaded, [compiled.target], out=compiled.out)[0]
+
+    def _compare(self, compiled: Compiled) -> None:
+        folder = os.path.realpath(compiled.out)
+        if not os.path.exists(os.path.join(folder, manifest.NAME)) and discover.ignored(folder):
+            self.who = None  # left out because git ignores it, which the memo would not notice
+            return
+        seen = self.outputs.setdefault(folder, {})
+        findings = drift.compare(compiled, lambda path, content: seen.update({path: manifest.digest(content)}))
+        self.inputs.update(map(discover.absolute, compiled.inputs))
+        self.absent.update(map(discover.absolute, compiled.probes))
+        if findings:
+            self.found.append(Drifted(shown(self.spec), compiled.target, tuple(findings), _mend(compiled)))
+
+
+def shown(path: str | os.PathLike[str]) -> Path:
+    """A path as a person in the current folder would write it."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:  # another drive on Windows
+        return Path(path)
+    return Path(path) if relative.startswith(os.path.join("..", "..", "")) else Path(relative)
+
+
+def _recorded(folder: Path) -> Manifest | None:
+    try:
+        return manifest.read(folder)
+    except manifest.Broken:
+        return None  # the comparison says what is wrong with it
+
+
+def _mend(compiled: Compiled) -> str:
+    words = ["mfc", "compile", os.fspath(compiled.spec or "")]
+    if not compiled.declared:
+        words += ["--target", compiled.target, "-o", os.fspath(compiled.out)]
+    for override in compiled.overrides:
+        words += ["--set", override]
+    return shlex.join(words)

@@ -1,0 +1,177 @@
+"""The memo of `mfc check`: this very spec was recompiled here, by this very mfc, and its outputs matched.
+
+One small file per spec in the user's cache folder. It holds digests of every input read and every output compared,
+the files that were looked for in vain, and the identity of mfc and all that is installed beside it. Whatever differs,
+is missing or cannot be read is a miss, and a miss recompiles. An editable install has no memo: its code may change
+without a sign. Light: a hit parses no YAML and imports no dependency.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+from mfc.emit import discover
+from mfc.emit.manifest import digest
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping, Sequence
+
+_SIGNS = (".dist-info", ".egg-info", ".egg-link", ".pth")
+
+
+def identity() -> str | None:
+    """Digest of what may change an answer besides the files: mfc, Python, what is installed, the environment.
+
+    None when mfc is installed editable, or run from its sources.
+    """
+    import mfc
+
+    package = os.path.dirname(os.path.abspath(mfc.__file__))
+    home = os.path.dirname(package)
+    if not any(name.startswith("mfc_compiler-") and name.endswith(".dist-info") for name in os.listdir(home)):
+        return None
+    facts: list[Any] = [sys.version, sys.implementation.name, sys.platform, sys.path]
+    facts.append(sorted(item for item in os.environ.items() if item[0].startswith(("MFC_", "PYTHON"))))
+    facts.append([_stat(path) for path in sorted(_sources(package))])
+    for folder in sys.path:
+        if os.path.isdir(folder):
+            signs = sorted(name for name in os.listdir(folder) if name.endswith(_SIGNS))
+            facts.append([(name, _stat(_record(os.path.join(folder, name)))) for name in signs])
+    return digest(json.dumps(facts).encode())
+
+
+def unchanged(arguments: Sequence[str]) -> int | None:
+    """How many specs there are to check, when all of them are known to be clean; None otherwise."""
+    who = identity()
+    if who is None:
+        return None
+    specs, outputs = discover.scope(arguments)
+    known = outputs.keys() <= set(specs) and all(holds(spec, outputs.get(spec, ()), who) for spec in specs)
+    return len(specs) if known else None
+
+
+def holds(spec: str, folders: Collection[str], who: str) -> bool:
+    """Whether a spec was found clean before and nothing that mattered then has changed.
+
+    `folders` are the output folders known to come from it; `who` is the identity.
+    """
+    try:
+        with open(_file(spec), "rb") as stream:
+            entry = json.loads(stream.read())
+        return (
+            entry["identity"] == who
+            and entry["spec"] == spec
+            and set(folders) <= entry["outputs"].keys()
+            and all(_is(path, sha) for path, sha in entry["inputs"].items())
+            and not any(os.path.lexists(path) for path in entry["absent"])
+            and all(_stat(path) == stat for path, stat in entry["code"].items())
+            and all(
+                _is(os.path.join(folder, path), sha)
+                for folder, files in entry["outputs"].items()
+                for path, sha in files.items()
+            )
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def save(
+    spec: str,
+    who: str,
+    inputs: Collection[str],
+    absent: Collection[str],
+    outputs: Mapping[str, Mapping[str, str]],
+    started: int,
+) -> None:
+    """Remember that a spec is clean. `outputs` are digests by folder and path, `started` is when the check began (ns).
+
+    Nothing is kept when an input is as new as the check, or a target's code is editable. A cache that cannot be
+    written is no error.
+    """
+    code = _registered()
+    if code is None:
+        return
+    try:
+        if any(os.stat(path).st_mtime_ns >= started for path in inputs):
+            return  # it may have changed after it was read
+        entry = {
+            "identity": who,
+            "spec": spec,
+            "inputs": {path: _digest(path) for path in inputs},
+            "absent": sorted(absent),
+            "outputs": outputs,
+            "code": code,
+        }
+        file = _file(spec)
+        os.makedirs(os.path.dirname(file), exist_ok=True)
+        # Another check may do the same at this moment: each writes its own file, the last rename wins whole.
+        temporary = f"{file}.{os.getpid()}"
+        with open(temporary, "w", encoding="utf-8") as stream:
+            json.dump(entry, stream)
+        os.replace(temporary, file)
+    except OSError:
+        return
+
+
+def _file(spec: str) -> str:
+    return os.path.join(_cache(), "check", digest(os.fsencode(spec))[:32] + ".json")
+
+
+def _cache() -> str:
+    """The user's cache folder for mfc."""
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(chosen):
+        return os.path.join(chosen, "mfc")
+    if sys.platform == "win32":
+        return os.path.join(os.environ.get("LOCALAPPDATA") or os.path.expanduser("~"), "mfc", "cache")
+    if sys.platform == "darwin":
+        return os.path.expanduser("~/Library/Caches/mfc")
+    return os.path.expanduser("~/.cache/mfc")
+
+
+def _is(path: str, sha: str) -> bool:
+    return _digest(path) == sha
+
+
+def _digest(path: str) -> str:
+    with open(path, "rb") as stream:
+        return digest(stream.read())
+
+
+def _stat(path: str) -> list[int]:
+    """What changes with a file's content, without reading it; empty when it is gone."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return []
+    return [found.st_size, found.st_mtime_ns, found.st_ino]
+
+
+def _record(sign: str) -> str:
+    """The file that every new installation of a distribution rewrites."""
+    return os.path.join(sign, "RECORD") if sign.endswith(".dist-info") else sign
+
+
+def _sources(folder: str) -> Iterator[str]:
+    for entry in os.scandir(folder):
+        if entry.is_dir():
+            if entry.name != "__pycache__":
+                yield from _sources(entry.path)
+        else:
+            yield entry.path
+
+
+def _registered() -> dict[str, list[int]] | None:
+    """The code of other packages' targets; None when one is editable, so that its changes would go unseen."""
+    from importlib.metadata import entry_points
+
+    code = {}
+    for point in entry_points(group="mfc.targets"):
+        files = point.dist.files if point.dist else None
+        if not files or any(file.name.startswith("__editable__") or file.suffix == ".pth" for file in files):
+            return None
+        code.update({str(path): _stat(str(path)) for path in (file.locate() for file in files)})
+    return code
