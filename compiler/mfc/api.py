@@ -95,7 +95,7 @@ def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> C
     if not made.fits:
         raise CannotFit(cannot_fit(made, loaded.name))
     settings = _settings(problem, name)
-    extra, verified = emit.check_extra(target, made.profile, settings, loaded)
+    extra, verified = emit.check_extra(target, settings, loaded)
     if not verified:
         made = replace(made, verified=False)
     home = loaded.path.parent if loaded.path else Path()

@@ -63,7 +63,7 @@ def _text(result: Audit) -> None:
         for finding in drifted.findings:
             print(f"{finding.path.as_posix()}: {finding.verdict}{f' ({finding.note})' if finding.note else ''}")
             if finding.diff:
-                print(finding.diff)
+                print(finding.diff, end="")
     sys.stdout.flush()
     for _, error in result.errors:
         print(error, file=sys.stderr)

@@ -22,16 +22,14 @@ if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.spec.load import LoadedSpec
     from mfc.spec.models import TargetSpec
-    from mfc.target import Lowered, Profile, Target
+    from mfc.target import Lowered, Target
 
 
-def check_extra(
-    target: Target, profile: Profile, settings: TargetSpec, loaded: LoadedSpec
-) -> tuple[Mapping[str, Any], bool]:
+def check_extra(target: Target, settings: TargetSpec, loaded: LoadedSpec) -> tuple[Mapping[str, Any], bool]:
     """The user's native keys for a target, and whether the memory bound still counts everything; see `emit.extra`."""
     from mfc.emit import extra
 
-    return extra.check(target, profile, settings, loaded)
+    return extra.check(target, settings, loaded)
 
 
 def produce(lowered: Lowered, plan: Plan, target: Target, source: str) -> dict[str, str]:

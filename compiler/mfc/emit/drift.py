@@ -116,4 +116,4 @@ def _diff(file: Path, there: bytes, text: str) -> str:
     name = os.path.relpath(file).replace(os.sep, "/")
     old, new = there.decode("utf-8", "replace").split("\n"), text.split("\n")
     lines = difflib.unified_diff(old, new, f"{name} (as it is)", f"{name} (from the spec)", lineterm="")
-    return "\n".join(lines)
+    return "".join(line + "\n" for line in lines)

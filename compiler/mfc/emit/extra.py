@@ -1,24 +1,21 @@
 """The user's own native keys (`targets.<name>.extra`): which may pass, and whether the memory bound still holds.
 
 Three classes: keys that mfc writes itself (an error that names the spec field to use), keys that may change memory
-and are not modelled (marked `"x-memory": true` in the contract: passed, the plan is no longer verified), and the rest.
+and are not modelled (the target's UNMODELLED: passed, the plan is no longer verified), and the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from mfc.emit import contract
 
 if TYPE_CHECKING:
     from mfc.spec.load import LoadedSpec
     from mfc.spec.models import TargetSpec
-    from mfc.target import Profile, Target
+    from mfc.target import Target
 
 
-def check(target: Target, profile: Profile, settings: TargetSpec, loaded: LoadedSpec) -> tuple[Mapping[str, Any], bool]:
+def check(target: Target, settings: TargetSpec, loaded: LoadedSpec) -> tuple[Mapping[str, Any], bool]:
     """The native keys to pass to `Target.lower`, and whether the plan is still verified with them.
 
     Raises SpecError, with the line of the spec, for a key that mfc owns.
@@ -31,8 +28,7 @@ def check(target: Target, profile: Profile, settings: TargetSpec, loaded: Loaded
                     f"{path} is written by mfc",
                     allowed=_instead(fields),
                 )
-    schema = _contract(target, profile.version)
-    risky = any(path in target.UNMODELLED or _touches_memory(schema, path) for path in leaves(settings.extra))
+    risky = any(path in target.UNMODELLED for path in leaves(settings.extra))
     return merge(settings.extra, settings.extra_unchecked), not (risky or settings.extra_unchecked)
 
 
@@ -78,22 +74,3 @@ def _paths(model: Any, prefix: str = "") -> Iterator[str]:
             yield from _paths(field.annotation, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
-
-
-def _contract(target: Target, version: str) -> Mapping[str, Any]:
-    import mfc.schemas
-
-    folder = Path(mfc.schemas.__path__[0], "contracts")
-    for candidate in (version, *target.VERSIONS):
-        if (folder / f"{target.NAME}-{candidate}.json").is_file():
-            return contract.load(f"{target.NAME}-{candidate}")
-    return {}
-
-
-def _touches_memory(schema: Mapping[str, Any], path: str) -> bool:
-    here: Any = schema
-    for part in path.split("."):
-        here = here.get("properties", {}).get(part, {}) if isinstance(here, Mapping) else {}
-        if isinstance(here, Mapping) and here.get("x-memory"):
-            return True
-    return False
