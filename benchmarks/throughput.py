@@ -2,8 +2,8 @@
 
 Takes every row of kind "throughput" and grade A or B whose strategy mfc can express. Two scores, per source and as the
 mean over sources:
-- Kendall's tau (b) between measured and predicted time, over pairs of rows that can be compared: the same data and the
-  same unit of work, so that a mean length that nobody stated cancels out.
+- Kendall's tau between measured and predicted time, over pairs of rows that can be compared: the same data and the same
+  unit of work, so that a mean length that nobody stated cancels out, and more than 2 % apart as measured.
 - Median absolute error of the time, over rows whose token count is stated. Rows on data of estimated length (below) are
   shown apart, as "est".
 """
@@ -121,19 +121,21 @@ def _machines(row: Row) -> roofline.Machines:
     return roofline.Machines(gpu, row["num_gpus"] // nodes, nodes, inter=inter)
 
 
+REPEAT = 0.02  # one configuration measured twice differs by up to so much: closer rows have no order
+
+
 def kendall(pairs: Iterable[tuple[Case, Case]]) -> float | None:
-    """Tau-b: concordant less discordant pairs, ties in either order discounted."""
-    score = measured = predicted = 0
+    """Concordant less discordant pairs, as a share of those that the measurement orders; a predicted tie is neither."""
+    ordered = score = 0
     for a, b in pairs:
-        x, y = _order(a.measured, b.measured), _order(a.predicted, b.predicted)
-        score += x * y
-        measured += x != 0
-        predicted += y != 0
-    return score / math.sqrt(measured * predicted) if measured and predicted else None
+        if measured := _order(a.measured, b.measured, REPEAT):
+            ordered += 1
+            score += measured * _order(a.predicted, b.predicted)
+    return score / ordered if ordered else None
 
 
-def _order(a: float, b: float) -> int:
-    if abs(a / b - 1) < 1e-9:
+def _order(a: float, b: float, tie: float = 1e-9) -> int:
+    if abs(a / b - 1) < tie:
         return 0
     return 1 if a > b else -1
 

@@ -37,6 +37,7 @@ SLOWER = {
     "recomputation": (replace(LORA, gradient_checkpointing=False), {"gradient_checkpointing": True}),
     "all weights trained": (LORA, {"method": "full", "lora": None}),
     "adapters on every linear": (replace(LORA, lora=Lora(16, 32, targets="q_proj,v_proj")), {"lora": Lora(16, 32)}),
+    "DoRA": (LORA, {"lora": Lora(16, 32, variant="dora")}),
     "a quantised base": (SINGLE, {"method": "qlora", "quantization": Quantization(4)}),
     "eager attention": (LORA, {"attention": "eager"}),
     "a plain loss": (replace(LORA, loss="fused"), {"loss": "plain"}),

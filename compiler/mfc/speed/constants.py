@@ -40,15 +40,20 @@ STREAM = 0.90  # fit; copy kernels reach 85-93 % on GDDR and HBM
 
 # Traffic of everything in a block that is no matrix product, forward, per token, in bytes per feature. Counted in the
 # unfused HF code, a norm in fp32 moves 30 bytes per feature, a residual sum 6, rotary 16, the gated MLP's products 10;
-# two thirds of that reach the memory, the rest stays in the cache: fit.
-CACHED = 0.65
+# a good half of that reaches the memory, the rest stays in the cache: fit.
+CACHED = 0.55
 NORM_BYTES, RESIDUAL_BYTES, ROTARY_BYTES, MLP_BYTES = 30 * CACHED, 6 * CACHED, 16 * CACHED, 10 * CACHED
-FUSED = 0.35  # what is left of it with fused norm, rotary and MLP kernels: counted
+FUSED = 0.4  # what is left of it with fused norm, rotary and MLP kernels: counted
 BACKWARD = 2.0  # backward moves each operand and its gradient
 
 # An adapted linear: its input is cast and read, its output scaled, cast and added (counted in PEFT's code), in bytes
 # per feature and token; fit within 25 % of the count (10, 20).
 ADAPTER_IN_BYTES, ADAPTER_OUT_BYTES = 9, 15
+
+# DoRA also runs the adapted matrices once more and takes the norm of each, summed with its adapter, anew in every
+# forward: bytes per number of them (counted in PEFT's code: read, product, sum, fp32 norm).
+DORA_BYTES = 20
+DORA_LAUNCH = 0.3e-3  # seconds the CPU needs for it per adapted linear and pass; fit
 
 # The loss: bytes per logit, forward and backward, with fp32 copies (counted), and with a fused kernel.
 LOGIT_BYTES, FUSED_LOGIT_BYTES = 34, 12
@@ -57,15 +62,14 @@ DEQUANTISE_BYTES = 15  # time to unpack one 4-bit weight, as bytes of traffic; f
 
 # Time the CPU needs to launch what one block does in one pass (forward, recompute or backward), one adapted linear's
 # share, and one quantised linear's: eager PyTorch, about 50-100 kernels a block at 15-20 microseconds; fit.
-BLOCK_LAUNCH, ADAPTER_LAUNCH, QUANTISED_LAUNCH = 1.5e-3, 0.15e-3, 0.06e-3
+BLOCK_LAUNCH, ADAPTER_LAUNCH, QUANTISED_LAUNCH = 1.6e-3, 0.17e-3, 0.08e-3
 SHARDED_LAUNCH = 1.2e-3  # gathering and freeing one block's weights, per pass; fit
 BLEND = 2.5  # CPU and GPU work side by side: the p-norm of both, between the sum (1) and the larger; assumption
 
 # Share of a link's nominal rate that collectives reach, and how much of them hides behind compute.
 LINK: Mapping[str, float] = {"pcie3": 0.4, "pcie4": 0.4, "pcie5": 0.4, "nvlink": 0.75, "xgmi": 0.65}
 OTHER_LINK = 0.8  # a figure the user gave, or a network
-OVERLAP_SHARDED = 0.6  # full sharding prefetches the next block; fit
-OVERLAP_GRADIENTS = 0.5  # gradients travel during backward, the last bucket and the update do not: assumption
+OVERLAP = 0.5  # backward sends gradients as it goes, full sharding fetches the next block: fit on sharded runs
 
 # Optimizer step: bytes moved per trained number.
 OPTIMIZER_BYTES: Mapping[str, float] = {

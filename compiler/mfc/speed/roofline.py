@@ -68,7 +68,6 @@ class Model:
     paging: float  # per micro-batch: offloaded weights on their way from the host
     launch: float  # per micro-batch
     step: Mapping[str, float]  # per optimizer step
-    overlap: float
     _token: float
     _micro: float
     _step: float
@@ -80,7 +79,7 @@ class Model:
         chip = self._micro + tokens * (self._token + self.context * length)
         busy: float = (chip**c.BLEND + self.launch**c.BLEND) ** (1 / c.BLEND)
         links = self.communication + self.paging
-        micro: float = busy + links - self.overlap * min(busy, links)
+        micro: float = busy + links - c.OVERLAP * min(busy, links)
         return gradient_accumulation * micro + self._step
 
     def speed(self) -> Speed:
@@ -132,6 +131,10 @@ def prepare(
     fused = strategy.loss == "fused" if fused_blocks is None else fused_blocks
     token = _token_seconds(once, adapted, strategy, gpu, passes, stream, c.FUSED if fused else 1.0)
     micro = _micro_seconds(once, strategy, passes, stream)
+    dora = strategy.lora is not None and strategy.lora.variant == "dora"
+    if adapted and dora:
+        token["adapters"] += 2 * adapted.base * passes.launches / _rate(strategy, gpu)
+        micro["weights"] += adapted.base * c.DORA_BYTES * passes.forward / stream
     trained = trainable_count(
         architecture,
         strategy.method,
@@ -145,7 +148,7 @@ def prepare(
     sharded = strategy.zero_stage == 3
     launch = passes.launches * (
         once.layers * (c.BLOCK_LAUNCH + sharded * c.SHARDED_LAUNCH)
-        + modules * c.ADAPTER_LAUNCH
+        + modules * (c.ADAPTER_LAUNCH + dora * c.DORA_LAUNCH)
         + (once.modules * c.QUANTISED_LAUNCH if _quantised(strategy) else 0.0)
     )
     return Model(
@@ -158,11 +161,10 @@ def prepare(
         paging=links.paging,
         launch=launch,
         step=step,
-        overlap=c.OVERLAP_SHARDED if sharded else c.OVERLAP_GRADIENTS,
         _token=sum(token.values()),
         _micro=sum(micro.values()),
         _step=sum(step.values()),
-        _rows=2 if strategy.task in ("dpo", "orpo", "simpo", "reward") else 1,
+        _rows=strategy.sequences // strategy.micro_batch,
     )
 
 
@@ -274,6 +276,8 @@ def _link_rate(link: Link) -> float:
 
 
 class _Links(NamedTuple):
+    """Time on the links, by when it is spent."""
+
     communication: float  # seconds per micro-batch
     paging: float  # seconds per micro-batch
     gradients: float  # seconds per step that backward does not hide
@@ -284,9 +288,9 @@ def _links(architecture: Architecture, strategy: Strategy, machines: Machines, t
     ranks, stage = strategy.world_size, strategy.zero_stage
     gradients = _collective(machines, ranks, trained * _weight_bytes(strategy))
     if stage == 0:  # all-reduce = reduce-scatter and all-gather, in the last micro-batch only
-        return _Links(0.0, 0.0, 2 * gradients * (1 - c.OVERLAP_GRADIENTS))
+        return _Links(0.0, 0.0, 2 * gradients * (1 - c.OVERLAP))
     if stage == 1:  # reduce-scatter in the last micro-batch, all-gather of the updated weights after it
-        return _Links(0.0, 0.0, gradients * (2 - c.OVERLAP_GRADIENTS))
+        return _Links(0.0, 0.0, gradients * (2 - c.OVERLAP))
     if stage == 2:  # reduce-scatter in every micro-batch
         return _Links(gradients, 0.0, gradients)
     weights = count(architecture).total * (

@@ -30,7 +30,8 @@ class Work:
 class AdapterWork:
     """One forward pass of the adapters, per token."""
 
-    numbers: float
+    numbers: float  # in the adapters' own matrices
+    base: float  # in the matrices they adapt
     in_features: float
     out_features: float
     modules: float
@@ -61,6 +62,7 @@ def adapter_work(architecture: Architecture, lora: Lora) -> AdapterWork:
     per_token = [(each, each.linear.count * _share(each.linear, architecture)) for each in found]
     return AdapterWork(
         numbers=sum(each.parameters * _share(each.linear, architecture) for each in found),
+        base=sum(each.linear.weights * _share(each.linear, architecture) for each in found),
         in_features=sum(each.linear.in_features * times for each, times in per_token),
         out_features=sum(each.linear.out_features * times for each, times in per_token),
         modules=sum(_calls(each.linear, architecture) for each in found),
