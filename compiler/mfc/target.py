@@ -1,8 +1,8 @@
 """What a target is, and the registry of those installed.
 
-A target is a module (a folder under targets/) that satisfies `Target`. It says what its framework can do and how it uses
-memory (`profile`), what its code forbids (`RULES`), how plan fields become native keys (`KEYS`), and turns a plan into
-native data (`lower`). It never sees how the plan was found and writes no files.
+A target is a module (a folder under targets/) that satisfies `Target`. It says what its framework can do and how it
+uses memory (`profile`), what its code forbids (`RULES`), how plan fields become native keys (`KEYS`), and turns a plan
+into native data (`lower`). It never sees how the plan was found and writes no files.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Key:
     value: Callable[[Plan], Any] | None = None
     when: Callable[[Plan], bool] | None = None
     section: str = ""
+    note: str = ""  # for the mapping table in the target's README
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,7 @@ class Target(Protocol):
     VERSIONS: tuple[str, ...]  # newest first; the first is the default
     RULES: tuple[Rule, ...]
     KEYS: tuple[Key, ...]
+    UNMODELLED: frozenset[str]  # native keys of the user's that may change memory in ways mfc does not count
 
     def profile(self, version: str, packages: Mapping[str, str | None]) -> Profile:
         """What this version supports. `packages` is what the user declared about the machine."""

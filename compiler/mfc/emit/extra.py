@@ -50,6 +50,10 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return joined
 
 
+def _unmodelled(target: Target, path: str) -> bool:
+    return any(path == name or path.startswith(f"{name}.") for name in target.UNMODELLED)
+
+
 def _owner(target: Target, path: str) -> tuple[str, ...]:
     """The plan fields carried by the key of mfc's that this path would write over, or write into."""
     for key in target.KEYS:
