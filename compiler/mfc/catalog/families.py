@@ -77,6 +77,7 @@ FAMILIES: dict[str, Traits] = {
     "cohere2": _COHERE,
     "deepseek_v2": _DEEPSEEK,
     "deepseek_v3": _DEEPSEEK,
+    "dots1": Traits("attention_bias", "attention_bias", qk_norm="head"),
     "ernie4_5": Traits("use_bias", "use_bias", "use_bias", tied=True, head_dim=128),
     "ernie4_5_moe": Traits("use_bias", "use_bias", "use_bias", "use_bias", correction_bias=True, router_fp32=True),
     "exaone4": Traits(qk_norm="head"),

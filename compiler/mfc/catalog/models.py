@@ -27,7 +27,7 @@ class Model:
     id: str
     architecture: Architecture
     published: int
-    source: str  # hub: the parameter total that the Hub shows for the safetensors; card: the model card; paper
+    source: str  # hub: safetensors total that the Hub shows; card: model card; paper; gguf: llama.cpp's total
     instruct: bool  # tuned to follow a chat template
     stored: tuple[str, ...] = ()  # what the checkpoint holds beyond the model: head, mtp, mtp_embeddings
     quantization: Quantization | None = None  # the checkpoint is stored quantised

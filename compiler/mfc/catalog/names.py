@@ -50,6 +50,7 @@ FAMILIES: dict[str, Names] = {
     "chatglm": replace(_NEOX, embedding="word_embeddings", gate_up="dense_h_to_4h", head="output_layer"),
     "deepseek_v2": _DEEPSEEK,
     "deepseek_v3": _DEEPSEEK,
+    "dots1": _DEEPSEEK,
     "ernie4_5_moe": replace(_QWEN_MOE, router_was_linear=True),
     "falcon": _FALCON,
     "glm4_moe": _DEEPSEEK,
