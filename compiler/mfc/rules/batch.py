@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from mfc.rules.engine import Value, advise, derive, require
-from mfc.rules.words import listed, short
+from mfc.rules.words import gpus, listed, short
 
 if TYPE_CHECKING:
     from mfc.problem import Model, Problem
@@ -20,7 +20,7 @@ _GENERATIONS = 8  # answers per prompt when the spec leaves it open
 # Learning rates of full training by task; adapters take ten times as much, as in LoRA Without Regret (2025).
 _RATES = {
     "pretrain": (1e-5, "continued pretraining"),
-    "sft": (1e-5, "supervised fine-tuning"),
+    "sft": (1e-5, "fine-tuning (LIMA, arXiv:2305.11206)"),
     "reward": (1e-5, "reward models"),
     "dpo": (5e-7, "DPO (Zephyr, arXiv:2310.16944)"),
     "kto": (5e-7, "KTO (arXiv:2402.01306)"),
@@ -37,7 +37,7 @@ _QLORA_SMALL = 13.5e9  # parameters: QLoRA's 7B and 13B runs used 2e-4, its 33B 
 def batch_size(problem: Problem, world_size: int, spec: Spec) -> Value:
     """Left open, the global batch is the multiple of the GPUs nearest to 64; in a range, the largest one in it."""
     unit = _unit(world_size, spec)
-    parts = f"{world_size} GPUs" + (f" and {_generations(spec)} answers a prompt" if spec.train.task == "grpo" else "")
+    parts = gpus(world_size) + (f" and {_generations(spec)} answers a prompt" if spec.train.task == "grpo" else "")
     if "batch_size" in problem.ranges:
         low, high = problem.ranges["batch_size"]
         size = high // unit * unit
@@ -54,7 +54,7 @@ def batch_divides_over_gpus(batch_size: int, world_size: int, sequence_parallel:
     ranks = max(world_size // sequence_parallel, 1)
     if batch_size % ranks == 0:
         return None
-    split = f"{world_size} GPUs" + (f" in groups of {sequence_parallel}" if sequence_parallel > 1 else "")
+    split = gpus(world_size) + (f" in groups of {sequence_parallel}" if sequence_parallel > 1 else "")
     below, above = batch_size // ranks * ranks, -(-batch_size // ranks) * ranks
     near = listed([number for number in (below, above) if number], "and")
     return f"{batch_size} sequences a step do not divide over {split}; multiples of {ranks} do: {near}"
@@ -69,7 +69,7 @@ def micro_batch_divides(batch_size: int, micro_batch: int, world_size: int, sequ
     share = batch_size // ranks
     fitting = [size for size in range(1, share + 1) if share % size == 0]
     return (
-        f"{batch_size} sequences a step are {share} for each of {ranks} data-parallel GPUs, which micro-batches of "
+        f"{batch_size} sequences a step are {share} for each of {ranks} data-parallel ranks, which micro-batches of "
         f"{listed(fitting, 'and')} divide and {micro_batch} does not; with {micro_batch}, a multiple of "
         f"{micro_batch * ranks} would"
     )
@@ -80,7 +80,7 @@ def gradient_accumulation(batch_size: int, micro_batch: int, world_size: int, se
     """Micro-batches are accumulated until the global batch is reached, exactly."""
     steps = batch_size * sequence_parallel // (micro_batch * world_size)
     split = f" x {sequence_parallel} (sequence parallel)" if sequence_parallel > 1 else ""
-    return Value(steps, f"{batch_size}{split} / (micro-batch {micro_batch} x {world_size} GPUs) = {steps}")
+    return Value(steps, f"{batch_size}{split} / (micro-batch {micro_batch} x {gpus(world_size)}) = {steps}")
 
 
 @require("trl trainer/grpo_config.py: the generation batch is a multiple of num_generations")
@@ -93,7 +93,7 @@ def batch_holds_whole_groups(spec: Spec, batch_size: int) -> str | None:
     return f"{batch_size} answers a step are no multiple of {number} answers a prompt; {near} is"
 
 
-@advise("XTuner, ms-swift and LLaMA-Factory: a packed row counts as one sequence of the batch")
+@advise("arithmetic: a packed row is one item of a batch")
 def packed_rows_hold_many_samples(spec: Spec, strategy: Strategy, batch_size: int) -> str | None:
     """With packing, a step counts rows, each of several samples, also where the spec counts samples."""
     if not strategy.packing or strategy.task == "pretrain" or spec.train.batch_unit == "row":
@@ -111,7 +111,7 @@ def packed_rows_hold_many_samples(spec: Spec, strategy: Strategy, batch_size: in
 
 @derive(
     "learning_rate",
-    "full: common recipes per task; adapters: QLoRA arXiv:2305.14314 table 9, LoRA Without Regret (2025); square-root "
+    "full: the papers that it names; adapters: QLoRA arXiv:2305.14314 table 9, LoRA Without Regret (2025); square-root "
     "scaling of Adam: arXiv:2205.10287; Lion arXiv:2302.06675: a third to a tenth of Adam's",
 )
 def learning_rate(task: str, method: str, batch_size: int, model: Model, optimizer: str) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.rules.engine import Value, advise, derive
+from mfc.rules.words import gpus
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -40,7 +41,7 @@ def cores_are_few(hardware: Hardware) -> str | None:
     if hardware.cpu_cores is None or hardware.cpu_cores > hardware.gpus_per_node:
         return None
     return (
-        f"{hardware.cpu_cores} cores for {hardware.gpus_per_node} GPUs leave none to load data: GPUs will wait for it"
+        f"{hardware.cpu_cores} cores for {gpus(hardware.gpus_per_node)} leave none to load data: GPUs will wait for it"
     )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.catalog.architecture import Moe
-from mfc.catalog.parameters import count
+from mfc.catalog.parameters import count, trainable
 from mfc.rules.engine import Value, advise, derive, require
-from mfc.rules.words import gib, short
+from mfc.rules.words import gib, gpus, short
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -139,18 +139,27 @@ def resuming_needs_the_same_layout(spec: Spec, strategy: Strategy) -> str | None
     if spec.run.existing != "resume" or not strategy.deepspeed:
         return None
     return (
-        f"checkpoints resume only with {strategy.world_size} GPUs at {strategy.sharding}, as this plan has; others "
+        f"checkpoints resume only with {gpus(strategy.world_size)} at {strategy.sharding}, as this plan has; others "
         "need ds_to_universal.py first"
     )
 
 
 @advise("DeepSpeed ops/adam: DeepSpeedCPUAdam is compiled with the system's C++ compiler at first use")
-def cpu_adam_is_compiled(offload_optimizer: str) -> str | None:
+def cpu_adam_is_compiled(sharding: str, offload_optimizer: str) -> str | None:
     """Optimizer offload compiles an extension when it first runs."""
-    if offload_optimizer == "none":
+    if offload_optimizer == "none" or not sharding.startswith("zero"):
         return None
     also = ", and libaio for NVMe" if offload_optimizer == "nvme" else ""
     return f"the first start compiles DeepSpeed's CPU Adam, one to three minutes: it needs g++ and ninja{also}"
+
+
+@advise("DeepSpeed runtime/swap_tensor: master, moments and gradients of large sub-groups lie on disk")
+def nvme_takes_space(strategy: Strategy, architecture: Architecture, hardware: Hardware) -> str | None:
+    """Optimizer offload to NVMe writes 16 bytes for each trained parameter, every step."""
+    if strategy.offload_optimizer != "nvme":
+        return None
+    size = 16 * trainable(architecture, strategy) / hardware.nodes
+    return f"{hardware.nvme} on each node needs {gib(size)} free, all of it read and written at every optimizer step"
 
 
 @advise("torch.distributed.run sets OMP_NUM_THREADS=1 for several processes; DeepSpeed's CPU Adam is OpenMP code")
@@ -181,6 +190,7 @@ RULES = (
     checkpointing_with_adapters,
     saving_gathers_weights,
     resuming_needs_the_same_layout,
+    nvme_takes_space,
     cpu_adam_is_compiled,
     cpu_adam_wants_threads,
 )

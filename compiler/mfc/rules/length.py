@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.words import gpus
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -91,7 +92,7 @@ def split_divides_gpus(sequence_parallel: int, world_size: int) -> str | None:
     """Sequence-parallel groups divide the GPUs."""
     if world_size % sequence_parallel == 0:
         return None
-    return f"{world_size} GPUs do not divide into groups of {sequence_parallel}"
+    return f"{gpus(world_size)} cannot form groups of {sequence_parallel}"
 
 
 @require(_ULYSSES)

@@ -47,7 +47,7 @@ def lora_dropout(spec: Spec) -> Value:
     )
 
 
-@derive("lora_alpha", "LoRA Without Regret (Schulman et al. 2025) and common use: alpha = 2 x rank")
+@derive("lora_alpha", "LoRA Learns Less and Forgets Less, arXiv:2405.09673: alpha = 2 x rank; rsLoRA arXiv:2312.03732")
 def lora_alpha(lora_rank: int, lora_variant: str) -> Value:
     """Adapters are scaled by two: alpha is twice the rank, and twice its root for rslora."""
     if lora_variant != "rslora":
@@ -99,7 +99,7 @@ def fused_experts_take_no_dora(architecture: Architecture, profile: Profile, lor
     return f"DoRA cannot adapt the fused experts of {architecture.family}; take variant lora, or targets: attention"
 
 
-@require("LLaMA-Factory model/adapter.py and peft tuners/lora/dora.py: DoRA reads the weights' norms")
+@require("peft tuners/lora/dora.py: DoRA reads the norms of the weights")
 def dora_needs_plain_weights(model: Model, lora: Lora | None) -> str | None:
     """DoRA does not work on a checkpoint that is already quantised."""
     stored = model.quantized
@@ -177,7 +177,7 @@ def saved_modules_are_tied(architecture: Architecture, lora: Lora | None) -> str
     return f"embedding and head of {architecture.family} share their weights; trained whole they become two"
 
 
-@derive("trainable_layers", "LLaMA-Factory's freeze_trainable_layers: the last two blocks")
+@derive("trainable_layers", "a convention, not a measured optimum: the last two blocks")
 def trainable_layers(method: str, spec: Spec, architecture: Architecture) -> Value:
     """Method freeze trains the last two blocks unless the spec says how many."""
     if method != "freeze":

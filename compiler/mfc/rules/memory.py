@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mfc.rules.engine import require
+from mfc.rules.engine import advise, require
 from mfc.rules.words import gib
 
 if TYPE_CHECKING:
@@ -42,4 +42,12 @@ def fits_loading(load_gpu_bytes: float, load_host_bytes: float, budget_bytes: in
     return None
 
 
-RULES = (fits_device, fits_host, fits_loading)
+@advise(_MODEL)
+def loading_is_the_peak(load_gpu_bytes: float, upper_bytes: float) -> str | None:
+    """Loading may take more of a GPU than training does."""
+    if load_gpu_bytes <= upper_bytes:
+        return None
+    return f"loading takes {gib(load_gpu_bytes)} on a GPU, more than the {gib(upper_bytes)} of training"
+
+
+RULES = (fits_device, fits_host, fits_loading, loading_is_the_peak)

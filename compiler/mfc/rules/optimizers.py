@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 _STANDARD = ("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit")
 _LOW_BIT = ("adamw_8bit", "paged_adamw", "paged_adamw_8bit")
-_MATRIX = ("galore", "apollo", "muon")
+_MATRIX = ("galore", "apollo")
 
 
 @require("an optimizer other than AdamW is another experiment")
@@ -33,9 +33,9 @@ def low_bit_needs_hardware(optimizer: str, gpu: Gpu) -> str | None:
 
 
 @require("accelerate utils/deepspeed.py map_pytorch_optim_to_deepspeed; deepspeedai/DeepSpeed issue 6666")
-def offload_has_its_own_optimizer(optimizer: str, offload_optimizer: str) -> str | None:
+def offload_has_its_own_optimizer(optimizer: str, sharding: str, offload_optimizer: str) -> str | None:
     """With its state on the host, the optimizer is DeepSpeed's fp32 CPU Adam or Lion, whatever was asked for."""
-    if offload_optimizer == "none" or optimizer in ("adamw", "lion"):
+    if offload_optimizer == "none" or sharding == "fsdp2" or optimizer in ("adamw", "lion"):
         return None
     return f"offload replaces {optimizer} by DeepSpeed's CPU Adam with fp32 state, so it saves nothing; take adamw"
 
@@ -50,10 +50,18 @@ def flat_shares_have_no_matrices(optimizer: str, sharding: str) -> str | None:
     return f"{optimizer} works on whole matrices, and {sharding} gives it flat pieces of them; ddp keeps them whole"
 
 
+@require("DeepSpeed stage3.py: Muon needs reduce_scatter off")
+def muon_below_stage_3(optimizer: str, sharding: str) -> str | None:
+    """Muon does not run at ZeRO stage 3 as it is set up here."""
+    if optimizer != "muon" or sharding != "zero3":
+        return None
+    return "Muon under ZeRO-3 needs gradients whole, with reduce_scatter off; zero2 runs it as it is"
+
+
 @require("GaLore arXiv:2403.03507, APOLLO arXiv:2412.05270, BAdam arXiv:2404.02827: they replace adapters")
 def full_only_optimizers(optimizer: str, method: str) -> str | None:
     """GaLore, APOLLO, Muon and BAdam train full matrices, not adapters."""
-    if optimizer not in (*_MATRIX, "badam") or method in ("full", "freeze"):
+    if optimizer not in (*_MATRIX, "badam", "muon") or method in ("full", "freeze"):
         return None
     return f"{optimizer} is a way to train all weights in little memory; with {method} the adapters are small already"
 
@@ -71,6 +79,7 @@ RULES = (
     low_bit_needs_hardware,
     offload_has_its_own_optimizer,
     flat_shares_have_no_matrices,
+    muon_below_stage_3,
     full_only_optimizers,
     foreign_rates_are_given,
 )

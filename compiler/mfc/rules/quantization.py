@@ -9,7 +9,7 @@ from mfc.rules.words import gib
 from mfc.strategy import Quantization
 
 if TYPE_CHECKING:
-    from mfc.problem import Model
+    from mfc.problem import Model, Problem
     from mfc.spec.models import Spec
 
 # Number formats that frameworks turn back into 16 bits before they train.
@@ -51,7 +51,7 @@ def quantization_belongs_to_qlora(method: str, spec: Spec) -> str | None:
     return f"train.quantization asks for a base of {spec.train.quantization.bits} bits; that is method qlora"
 
 
-@require("LLaMA-Factory model/model_utils/quantization.py and its issues 6898 and 2974; bitsandbytes issue 1249")
+@require("bitsandbytes issue 1249; GPTQ, AWQ, AQLM, HQQ, EETQ and LLM.int8 layers hold packed buffers, not parameters")
 def packed_weights_are_not_split(quantization: Quantization | None, sharding: str) -> str | None:
     """Packed formats other than 4-bit bitsandbytes cannot be split over GPUs."""
     if quantization is None or sharding not in ("zero3", "fsdp2"):
@@ -59,6 +59,19 @@ def packed_weights_are_not_split(quantization: Quantization | None, sharding: st
     if quantization.kind in ("nf4", "fp4", "bnb") and quantization.bits == 4:
         return None
     return f"{sharding} splits weights, and {quantization.kind} weights cannot be split; zero2 keeps them whole"
+
+
+@require(
+    "accelerate utils/fsdp_utils.py: a Params4bit that leaves the GPU loses its class; peft docs: "
+    "its QLoRA examples on DeepSpeed offload nothing (assumed to hold for all quantised weights)"
+)
+def quantised_weights_stay_on_the_gpu(
+    quantization: Quantization | None, offload_parameters: str, problem: Problem
+) -> str | None:
+    """Quantised weights are not offloaded, unless the spec pins it."""
+    if quantization is None or offload_parameters == "none" or "offload_parameters" in problem.pins:
+        return None
+    return f"{quantization.kind} weights are made for the GPU; no framework is known to offload them"
 
 
 @advise("transformers quantizers for fp8 and mxfp4: such checkpoints are dequantised for training")
@@ -76,5 +89,6 @@ RULES = (
     quantization_belongs_to_qlora,
     quantization,
     packed_weights_are_not_split,
+    quantised_weights_stay_on_the_gpu,
     checkpoint_is_dequantised,
 )

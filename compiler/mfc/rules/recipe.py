@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mfc.catalog.parameters import count, trainable
 from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.words import gib
 
 if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
     from mfc.problem import Model
     from mfc.spec.models import Section, Spec
+    from mfc.strategy import Strategy
 
 _SPEC = "the spec language"
+_LARGE = 100 * 2**30  # bytes on disk that are worth a word
 
 
 def _said(section: Section, field: str, path: str, default: str) -> Value:
@@ -119,7 +124,7 @@ def preference_gamma(spec: Spec, preference_beta: float | None) -> Value:
     return Value(preference_beta / 2, f"half of beta {preference_beta:g}")
 
 
-@derive("reference_model", "DPO arXiv:2305.18290; TRL and LLaMA-Factory switch adapters off instead of loading a copy")
+@derive("reference_model", "DPO arXiv:2305.18290; TRL null_ref_context switches adapters off")
 def reference_model(spec: Spec, method: str) -> Value:
     """DPO and KTO hold a frozen copy of the model, unless switching the adapters off gives the same."""
     task = spec.train.task
@@ -188,6 +193,17 @@ def existing(spec: Spec) -> Value:
     return _said(spec.run, "existing", "run", "older checkpoints are never overwritten unasked")
 
 
+@advise("torch.optim.AdamW state_dict: two moments; DeepSpeed adds an fp32 master")
+def checkpoints_take_disk(strategy: Strategy, architecture: Architecture, keep: int) -> str | None:
+    """Checkpoints of full training are several times the model."""
+    trained = trainable(architecture, strategy)
+    weights = 2 * count(architecture).total if strategy.lora is None else 4 * trained
+    each = weights + (12 if strategy.deepspeed else 8) * trained
+    if each * keep < _LARGE:
+        return None
+    return f"a checkpoint takes about {gib(each)} of disk with its optimizer, {gib(each * keep)} for run.keep: {keep}"
+
+
 RULES = (
     schedule,
     warmup,
@@ -211,4 +227,5 @@ RULES = (
     report_to,
     output_dir,
     existing,
+    checkpoints_take_disk,
 )

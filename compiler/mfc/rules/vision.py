@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 _PIXELS = 768 * 768
 
 
-@derive(
-    "freeze_parts", "LLaMA-Factory freeze_vision_tower and ms-swift freeze_vit: on by default; LLaVA arXiv:2310.03744"
-)
+@derive("freeze_parts", "the spec language; LLaVA, arXiv:2304.08485: the tower stays frozen")
 def freeze_parts(spec: Spec, architecture: Architecture) -> Value:
     """A vision tower and its projector stay frozen unless the spec says what does."""
     parts = spec.train.freeze_parts
@@ -48,7 +46,7 @@ def something_trains(freeze_parts: tuple[str, ...], architecture: Architecture) 
     )
 
 
-@derive("image_max_pixels", "LLaMA-Factory image_max_pixels: 768 x 768")
+@derive("image_max_pixels", "the spec language; 768 x 768 pixels are 752 tokens of 28 x 28")
 def image_max_pixels(spec: Spec, architecture: Architecture) -> Value:
     """Images are scaled down to 768 x 768 pixels unless the spec says otherwise."""
     vision, asked = architecture.vision, spec.data.image.max_pixels

@@ -29,3 +29,8 @@ def listed(values: Iterable[object], last: str = "or") -> str:
 def capability(numbers: tuple[int, int]) -> str:
     """A CUDA compute capability: 8.6."""
     return f"{numbers[0]}.{numbers[1]}"
+
+
+def gpus(number: int) -> str:
+    """1 GPU, 8 GPUs."""
+    return f"{number} GPU" if number == 1 else f"{number} GPUs"
