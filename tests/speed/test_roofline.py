@@ -30,7 +30,7 @@ def speed(strategy: Strategy, machines: Machines = PCIE, model: Architecture = L
     return prepare(model, strategy, machines, **knobs).speed()
 
 
-SLOWER = {
+SLOWER: dict[str, tuple[Strategy, dict[str, Any]]] = {
     "longer sequences": (LORA, {"max_length": 8192}),
     "more sequences": (LORA, {"micro_batch": 4}),
     "more accumulation": (LORA, {"gradient_accumulation": 8}),
@@ -61,7 +61,7 @@ def test_takes_longer(what: str) -> None:
     assert speed(replace(strategy, **change)).seconds_per_step > speed(strategy).seconds_per_step
 
 
-FASTER = {
+FASTER: dict[str, tuple[Strategy, dict[str, Any]]] = {
     "NVLink": (replace(FULL, sharding="zero3"), {"intra": Link("nvlink", 300e9)}),
     "a faster chip": (LORA, {"gpu": gpus.find("H100")}),
     "no other node": (replace(FULL, world_size=8), {"gpus_per_node": 8, "nodes": 1, "inter": None}),

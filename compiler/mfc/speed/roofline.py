@@ -168,8 +168,7 @@ def prepare(
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Passes:
+class _Passes(NamedTuple):
     """How often each kind of pass runs over the blocks in one micro-batch. Freezing early blocks shortens some."""
 
     forward: float  # recomputation and a reference model's pass included

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture, Block, Linear, Mlp, Moe
 from mfc.catalog.parameters import adapters, linears
@@ -11,8 +11,7 @@ from mfc.speed.constants import MLP_BYTES, NORM_BYTES, RESIDUAL_BYTES, ROTARY_BY
 from mfc.strategy import Lora
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(NamedTuple):
     """One forward pass of the language model. A product with a matrix of n numbers takes 2n FLOPs per token."""
 
     layers: int
@@ -26,8 +25,7 @@ class Work:
     modules: float  # linears, a fused stack of experts counted once
 
 
-@dataclass(frozen=True, slots=True)
-class AdapterWork:
+class AdapterWork(NamedTuple):
     """One forward pass of the adapters, per token."""
 
     numbers: float  # in the adapters' own matrices
