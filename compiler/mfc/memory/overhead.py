@@ -36,13 +36,10 @@ def nccl_bytes(world_size: int, gpus_per_node: int) -> int:
     return (NCCL_BASE + NCCL_PER_RANK * min(world_size, gpus_per_node)) * MIB
 
 
-# Blocks that were freed but do not fit the next request: a share of what comes and goes within a step. Fitted to the
-# caching allocator replayed over traced steps (docs/memory-model.md, section "Overheads").
-FRAGMENTATION = 0.05
-FRAGMENTATION_FLOOR = 40 * MIB
-EXPANDABLE = 0.01
+# Rounding of requests and half-used segments of small blocks.
+ROUNDING = 64 * MIB
 
 
-def fragmentation_share(expandable: bool) -> float:
-    """Share of a step's passing allocations that reserved memory exceeds allocated memory by."""
-    return EXPANDABLE if expandable else FRAGMENTATION
+def cached_share(expandable: bool) -> float:
+    """How much of the blocks that a moment cannot use stays reserved; expandable segments give nearly all back."""
+    return 0.1 if expandable else 1.0

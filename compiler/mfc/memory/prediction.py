@@ -40,21 +40,24 @@ class Prepared:
     run: Run
     static: Static
     placement: Placement
-    fixed: tuple[float, ...]  # allocated at each phase, the optimizer step last
+    fixed: tuple[float, ...]  # allocated at each phase
     slopes: tuple[float, ...]  # and what one more sequence in the micro-batch adds
+    reserved_fixed: tuple[float, ...]  # the same with cached blocks
+    reserved_slopes: tuple[float, ...]
     outside: float  # process bytes outside the allocator
-    share: float  # fragmentation, share of what passes
-    resident: float  # bytes that stay through the step, which do not fragment
     factor: float  # bound over prediction
 
     def allocated(self, micro_batch: int) -> float:
         """Peak bytes in tensors."""
         return max([fixed + slope * micro_batch for fixed, slope in zip(self.fixed, self.slopes, strict=True)])
 
+    def reserved(self, micro_batch: int) -> list[float]:
+        """Bytes that the allocator holds at each phase."""
+        return [f + s * micro_batch for f, s in zip(self.reserved_fixed, self.reserved_slopes, strict=True)]
+
     def process(self, micro_batch: int) -> float:
         """Peak bytes of the process."""
-        peak = self.allocated(micro_batch)
-        return peak + self._fragmentation(peak) + self.outside
+        return max(self.reserved(micro_batch)) + self.outside
 
     def upper(self, micro_batch: int) -> float:
         """The bound on the peak bytes of the process."""
@@ -67,28 +70,14 @@ class Prepared:
 
     def largest_micro_batch(self, budget_bytes: float) -> int:
         """The largest micro-batch whose bound stays within the budget; 0 if not even one does."""
-        room = budget_bytes / self.factor - self.outside - overhead.FRAGMENTATION_FLOOR + self.share * self.resident
-        room /= 1 + self.share
+        room = budget_bytes / self.factor - self.outside
         least = UNBOUNDED
-        for fixed, slope in zip(self.fixed, self.slopes, strict=True):
+        for fixed, slope in zip(self.reserved_fixed, self.reserved_slopes, strict=True):
             if slope:
                 least = min(least, (room - fixed) / slope)
             elif fixed > room:
                 return 0
         return max(0, int(least + 1e-9))
-
-    @property
-    def host_bytes(self) -> int:
-        """Host bytes per node during training; the search reads it of every candidate."""
-        return host.host_bytes(self.placement.host, self.run.gpus_per_node)
-
-    @property
-    def loading(self) -> tuple[int, int]:
-        """(GPU bytes, host bytes per node) at the peak before the first step; the search reads it too."""
-        return _loading(self.run, self)
-
-    def _fragmentation(self, peak: float) -> float:
-        return self.share * (peak - self.resident) + overhead.FRAGMENTATION_FLOOR
 
 
 def prepare(run: Run) -> Prepared:
@@ -102,42 +91,46 @@ def prepare(run: Run) -> Prepared:
     workspace = overhead.workspace_bytes(run.gpu)
     sequences = strategy.sequences / strategy.micro_batch
     resident = placement.weights + placement.optimizer + placement.buffers + placement.gradients + workspace
-    fixed, slopes = [], []
+    kept = overhead.cached_share(stack.expandable_segments)
+    step = max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step
+    fixed, slopes, reserved_fixed, reserved_slopes = [], [], [], []
     for phase in static.profile.phases:
-        whole = placement.layer_gradient if phase.where == "layers" else 0.0
-        gradients = placement.done * phase.done + placement.live * phase.live
-        fixed.append(resident + placement.gathered + whole + gradients + phase.scratch)
-        slopes.append(sequences * (phase.activations + phase.logits))
-    fixed.append(resident - placement.gradients + max(placement.gradients, placement.step_gradients) + placement.step)
-    slopes.append(0.0)
-    share = overhead.fragmentation_share(stack.expandable_segments)
-    factor = _factor(run, static)
-    return Prepared(run, static, placement, tuple(fixed), tuple(slopes), outside, share, resident, factor)
+        at = resident + placement.done * phase.done + placement.live * phase.live + phase.scratch
+        if phase.where == "optimizer":
+            at += step
+        elif phase.where == "layers":
+            at += placement.gathered + placement.layer_gradient
+        else:
+            at += placement.gathered
+        slope = sequences * (phase.activations + phase.logits)
+        fixed.append(at)
+        slopes.append(slope)
+        reserved_fixed.append(at + kept * phase.cached_fixed + overhead.ROUNDING)
+        reserved_slopes.append(slope + kept * sequences * phase.cached)
+    made = (tuple(fixed), tuple(slopes), tuple(reserved_fixed), tuple(reserved_slopes))
+    return Prepared(run, static, placement, *made, outside, _factor(run, static))
 
 
 def predict(run: Run) -> Memory:
     """Memory of a run at its own micro-batch."""
     prepared = prepare(run)
     batch = run.strategy.micro_batch
-    names_of = [phase.name for phase in prepared.static.profile.phases] + ["optimizer step"]
-    at = [fixed + slope * batch for fixed, slope in zip(prepared.fixed, prepared.slopes, strict=True)]
-    allocated = max(at)
-    index = at.index(allocated)
-    fragmentation = prepared._fragmentation(allocated)
-    outside = fragmentation + prepared.outside
+    reserved = prepared.reserved(batch)
+    index = reserved.index(max(reserved))
+    phases = prepared.static.profile.phases
     components = _components(prepared, index)
-    components["fragmentation"] = int(fragmentation)
+    components["fragmentation"] = int(reserved[index] - prepared.fixed[index] - prepared.slopes[index] * batch)
     components["context"] = int(prepared.outside)
     process = sum(components.values())
     load_gpu, load_host = _loading(run, prepared)
     confidence, reasons = _confidence(run)
     return Memory(
-        allocated_bytes=int(allocated),
+        allocated_bytes=int(prepared.allocated(batch)),
         process_bytes=process,
         upper_bytes=int(process * prepared.factor),
-        moment=names_of[index],
+        moment=phases[index].name,
         components=components,
-        moments={name: int(bytes_ + outside) for name, bytes_ in zip(names_of, at, strict=True)},
+        moments={p.name: int(r + prepared.outside) for p, r in zip(phases, reserved, strict=True)},
         host_bytes_per_node=host.host_bytes(prepared.placement.host, run.gpus_per_node),
         load_gpu_bytes=load_gpu,
         load_host_bytes=load_host,
@@ -150,7 +143,7 @@ def predict(run: Run) -> Memory:
 def _components(prepared: Prepared, index: int) -> dict[str, int]:
     """Bytes inside the allocator at one moment, by what they are; empty ones left out."""
     run, placement, static = prepared.run, prepared.placement, prepared.static
-    phases = static.profile.phases
+    phase = static.profile.phases[index]
     parts = {
         "optimizer": placement.optimizer,
         "buffers": placement.buffers,
@@ -158,11 +151,10 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
     }
     adapters = placement.weights * static.adapter_share
     parts |= {"weights": placement.weights - adapters, "adapters": adapters}
-    if index == len(phases):
+    if phase.where == "optimizer":
         parts["gradients"] = max(placement.gradients, placement.step_gradients)
         parts["optimizer step"] = placement.step
     else:
-        phase = phases[index]
         sequences = run.strategy.sequences
         parts["gradients"] = placement.gradients + placement.done * phase.done + placement.live * phase.live
         parts["gathered"] = placement.gathered + (placement.layer_gradient if phase.where == "layers" else 0.0)
