@@ -105,7 +105,7 @@ def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> C
     return Compiled(
         target=name,
         plan=made,
-        spec=loaded.path or Path(),
+        spec=loaded.path,
         out=out,
         files=emit.produce(lowered, made, target, loaded.path.name if loaded.path else "a spec"),
         executable=frozenset(file.path for file in lowered.files if file.executable),
