@@ -72,8 +72,8 @@ FASTER: dict[str, tuple[Strategy, dict[str, Any]]] = {
 def test_takes_less_on_better_machines(what: str) -> None:
     strategy, change = FASTER[what]
     nodes = strategy.world_size // 4
-    machines = replace(PCIE, nodes=nodes, inter=Link("network", 3e9) if nodes > 1 else None)
-    better = replace(machines, **change)
+    machines = PCIE._replace(nodes=nodes, inter=Link("network", 3e9) if nodes > 1 else None)
+    better = machines._replace(**change)
     assert speed(strategy, better).seconds_per_step < speed(strategy, machines).seconds_per_step
 
 

@@ -17,8 +17,7 @@ from mfc.speed.work import AdapterWork, Work, adapter_work, work
 from mfc.strategy import Strategy
 
 
-@dataclass(frozen=True, slots=True)
-class Machines:
+class Machines(NamedTuple):
     """The hardware of one run, as far as time goes."""
 
     gpu: Gpu
@@ -55,8 +54,7 @@ _BOUND = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """The time of one strategy as a function of micro-batch and accumulation. All figures are seconds on one GPU."""
 
     strategy: Strategy
@@ -68,19 +66,19 @@ class Model:
     paging: float  # per micro-batch: offloaded weights on their way from the host
     launch: float  # per micro-batch
     step: Mapping[str, float]  # per optimizer step
-    _token: float
-    _micro: float
-    _step: float
-    _rows: int  # sequences per unit of micro-batch
+    token_total: float
+    micro_total: float
+    step_total: float
+    rows: int  # sequences per unit of micro-batch
 
     def at(self, micro_batch: int, gradient_accumulation: int) -> float:
         """Seconds per optimizer step."""
         tokens, length = self._tokens(micro_batch)
-        chip = self._micro + tokens * (self._token + self.context * length)
+        chip = self.micro_total + tokens * (self.token_total + self.context * length)
         busy: float = (chip**c.BLEND + self.launch**c.BLEND) ** (1 / c.BLEND)
         links = self.communication + self.paging
         micro: float = busy + links - c.OVERLAP * min(busy, links)
-        return gradient_accumulation * micro + self._step
+        return gradient_accumulation * micro + self.step_total
 
     def speed(self) -> Speed:
         """The whole answer for the strategy's own micro-batch and accumulation."""
@@ -104,7 +102,7 @@ class Model:
 
     def _tokens(self, micro_batch: int) -> tuple[float, float]:
         """Tokens that one GPU handles in a micro-batch, and the length of its sequences, padding included."""
-        rows = micro_batch * self._rows
+        rows = micro_batch * self.rows
         length: float = self.strategy.max_length
         if self.mean_tokens < length:
             length -= (length - self.mean_tokens) * rows**-c.PADDING_TAIL
@@ -161,10 +159,10 @@ def prepare(
         paging=links.paging,
         launch=launch,
         step=step,
-        _token=sum(token.values()),
-        _micro=sum(micro.values()),
-        _step=sum(step.values()),
-        _rows=strategy.sequences // strategy.micro_batch,
+        token_total=sum(token.values()),
+        micro_total=sum(micro.values()),
+        step_total=sum(step.values()),
+        rows=strategy.sequences // strategy.micro_batch,
     )
 
 
