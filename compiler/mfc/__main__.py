@@ -1,0 +1,6 @@
+"""`python -m mfc`."""
+
+from mfc.cli import main
+
+if __name__ == "__main__":
+    main()
