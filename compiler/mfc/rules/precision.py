@@ -37,15 +37,13 @@ def best_16_bit_format(gpu: Gpu, precision: str, problem: Problem) -> str | None
 
 
 @require("torch.amp.GradScaler: 'Attempting to unscale FP16 gradients'; DeepSpeed keeps an fp32 master instead")
-def fp16_needs_fp32_weights(precision: str, sharding: str, method: str, profile: Profile) -> str | None:
-    """Outside DeepSpeed, fp16 training needs trainable weights in fp32."""
-    if precision != "fp16" or sharding.startswith("zero"):
+def fp16_needs_fp32_adapters(precision: str, sharding: str, method: str, profile: Profile) -> str | None:
+    """Outside DeepSpeed, training in fp16 needs adapters in fp32."""
+    if precision != "fp16" or sharding.startswith("zero") or method not in ("lora", "qlora"):
         return None
-    adapters = method in ("lora", "qlora")
-    if profile.stack.adapter_fp32 if adapters else profile.stack.trainable_fp32:
+    if profile.stack.adapter_fp32:  # whole weights that train in fp16 are always fp32 themselves: memory/recipe.py
         return None
-    which = "adapters" if adapters else "weights"
-    return f"{profile.target} leaves trainable {which} in 16 bits, and gradients in fp16 cannot be unscaled; ZeRO can"
+    return f"{profile.target} leaves adapters in 16 bits, and their fp16 gradients cannot be unscaled; ZeRO can"
 
 
 @require("DeepSpeed runtime/engine.py: with neither fp16 nor bf16 enabled it accepts fp32 weights only")
@@ -90,7 +88,7 @@ def pure_bf16_loses_small_updates(precision: str, learning_rate: float) -> str |
 RULES = (
     bf16_needs_hardware,
     best_16_bit_format,
-    fp16_needs_fp32_weights,
+    fp16_needs_fp32_adapters,
     pure_bf16_without_deepspeed,
     fp16_on_a_bf16_model,
     fp16_without_tensor_cores,
