@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mfc import memory, speed
+from mfc.memory.costs import fixed_costs
 from mfc.planner.space import CANDIDATES, CHOICES, COSTS, Rejections, domain, facts, micro_batches, stages, walk
 from mfc.problem import Problem
 from mfc.rules.engine import Rule
@@ -117,7 +118,7 @@ def evaluate(
                 strategy = strategy_of(env)
                 timed = timed or speed.prepare(strategy, problem)
                 prepared = memory.prepare(run_of(strategy, problem, env["profile"]))
-                held[accumulates] = (prepared, (prepared.host_bytes, *prepared.loading))
+                held[accumulates] = (prepared, fixed_costs(prepared))
             prepared, fixed_costs = held[accumulates]
             assert timed is not None
             upper = prepared.upper(env["micro_batch"])
