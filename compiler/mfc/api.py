@@ -107,7 +107,7 @@ def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> C
         plan=made,
         spec=loaded.path,
         out=out,
-        files=emit.produce(lowered, made, target, loaded.path.name if loaded.path else "a spec"),
+        files=emit.produce(lowered, made, target, loaded),
         executable=frozenset(file.path for file in lowered.files if file.executable),
         inputs=(*loaded.sources, *((loaded.folder("model.config") / config,) if config else ())),
         overrides=loaded.overrides,

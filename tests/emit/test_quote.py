@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import yaml
-
 from mfc.emit import quote
 from mfc.errors import Fault, SpecError
+
 from tests.emit.samples import HOSTILE
 
 VALUES: tuple[Any, ...] = (

@@ -11,9 +11,11 @@ language nor a template engine; the rest is imported by the function that needs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mfc.errors import SpecError
 
 if TYPE_CHECKING:
     from mfc.api import Compiled
@@ -32,21 +34,23 @@ def check_extra(target: Target, settings: TargetSpec, loaded: LoadedSpec) -> tup
     return extra.check(target, settings, loaded)
 
 
-def produce(lowered: Lowered, plan: Plan, target: Target, source: str) -> dict[str, str]:
-    """Check and render all files of one target. `source` is what the header calls the spec: its file name.
+def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> dict[str, str]:
+    """Check and render all files of one target.
 
     Raises SpecError when a key under `extra` is wrong, Fault when what mfc itself gave is.
     """
     from mfc.emit import contract, render
 
-    name = target.NAME
-    settings = plan.problem.spec.targets.get(name)
+    settings = plan.problem.spec.targets.get(target.NAME)
+    extra, unchecked = (settings.extra, settings.extra_unchecked) if settings else ({}, {})
+
+    def blame(key: str, text: str, names: Collection[str]) -> SpecError:
+        return loaded.error(f"targets.{target.NAME}.extra.{key}", f"{key}: {text}", among=tuple(names), word=key)
+
     for file in lowered.files:
-        if settings is None:
-            contract.check(file, name)
-        else:
-            contract.check(file, name, settings.extra, settings.extra_unchecked)
+        contract.check(file, extra, unchecked, blame)
     folder = Path(vars(target)["__file__"]).parent
+    source = loaded.path.name if loaded.path else "a spec"
     return {file.path: render.render(file, plan, folder, source) for file in lowered.files}
 
 

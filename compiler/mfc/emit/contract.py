@@ -6,16 +6,18 @@ A key that the framework does not take is either the user's (under `extra`: an e
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfc.emit import quote
-from mfc.errors import Fault, MfcError, SpecError
+from mfc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from mfc.target import File
+
+Blame = Callable[[str, str, Collection[str]], SpecError]
 
 
 @lru_cache
@@ -31,52 +33,42 @@ def load(name: str) -> Mapping[str, Any]:
     return schema
 
 
-def check(
-    file: File, target: str, extra: Mapping[str, Any] | None = None, unchecked: Collection[str] | None = None
-) -> None:
+def check(file: File, extra: Mapping[str, Any], unchecked: Mapping[str, Any], blame: Blame) -> None:
     """Check a file's data against its contract. `extra` are the user's native keys, `unchecked` those never checked.
 
-    Raises SpecError when a key under `extra` is at fault, Fault when one that mfc wrote is.
+    `blame(key, text, names)` makes the error for a key under `extra`: what is wrong, and the names it may have meant.
+    Raises that, or Fault when a key that mfc wrote is wrong.
     """
     if file.contract is None:
         return
-    data = {key: value for key, value in quote.plain(file.data).items() if key not in (unchecked or ())}
-    faults = [_fault(error, file, target, extra or {}) for error in _errors(load(file.contract), data)]
-    if faults:
-        # The user's own slips first: mending them may mend the rest.
-        faults.sort(key=lambda fault: isinstance(fault, Fault))
-        kind = type(faults[0])
-        raise kind("\n".join(dict.fromkeys(str(fault) for fault in faults if isinstance(fault, kind))))
+    data = _without(quote.plain(file.data), unchecked)
+    wrong = [problem for error in _errors(load(file.contract), data) for problem in _problems(error, file.contract)]
+    theirs = [blame(".".join(path), text, names) for path, text, names in wrong if path and _within(path, extra)]
+    if theirs:
+        raise SpecError("\n".join(map(str, theirs)))
+    if wrong:
+        lines = [f"{file.path}: {'.'.join(path) or 'the whole'}: {text}" for path, text, _ in wrong]
+        raise Fault("\n".join(f"error: {line} (a fault of mfc's, not of your spec)" for line in lines))
 
 
 def _errors(schema: Mapping[str, Any], data: Mapping[str, Any]) -> list[Any]:
     from jsonschema.validators import Draft202012Validator, validator_for
 
-    # A contract has hundreds of keys; the validator looks at each one it is given.
+    # A contract has hundreds of keys, and the validator looks at each; those that are not there have nothing to say.
     known = schema.get("properties", {})
     narrow = {**schema, "properties": {key: known[key] for key in data if key in known}}
     validator: Any = validator_for(narrow, default=Draft202012Validator)
     return list(validator(narrow).iter_errors(data))
 
 
-def _fault(error: Any, file: File, target: str, extra: Mapping[str, Any]) -> MfcError:
+def _problems(error: Any, name: str) -> list[tuple[list[str], str, Collection[str]]]:
+    """Path, text and possible names, for each key that an error is about."""
     path = [str(part) for part in error.absolute_path]
-    text = _say(error)
-    if error.validator == "additionalProperties":
-        known = error.schema.get("properties", {})
-        if not path:
-            known = load(file.contract or "").get("properties", {})
-        unknown = [key for key in error.instance if key not in known]
-        theirs = [key for key in unknown if _within([*path, key], extra)]
-        name = (theirs or unknown or ["?"])[0]
-        path.append(name)
-        text = f"{file.contract} knows no such key{_nearest(name, known)}"
-        if theirs:
-            text += "; if your version is newer and has it, put it under extra_unchecked"
-    key = ".".join(path)
-    if path and _within(path, extra):
-        return SpecError(f"error: targets.{target}.extra.{key}: {text}")
-    return Fault(f"error: {file.path}: {key or 'the whole'}: {text} (a fault of mfc's, not of your spec)")
+    if error.validator != "additionalProperties":
+        return [(path, _say(error), ())]
+    known = error.schema.get("properties", {}) if path else load(name).get("properties", {})
+    text = f"{name} knows no such key; if your version is newer and has it, put it under extra_unchecked"
+    return [([*path, key], text, known) for key in error.instance if key not in known]
 
 
 def _say(error: Any) -> str:
@@ -85,18 +77,11 @@ def _say(error: Any) -> str:
     return "; or ".join(dict.fromkeys(parts))
 
 
-def _nearest(name: str, known: Collection[str]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
-
-
-def _within(path: Sequence[str], extra: Mapping[str, Any]) -> bool:
+def _within(path: Sequence[str], tree: Mapping[str, Any]) -> bool:
     """Whether the user wrote what stands at this path: nested, or as one dotted key."""
-    if ".".join(path) in extra:
+    if ".".join(path) in tree:
         return True
-    here: Any = extra
+    here: Any = tree
     for part in path:
         if not isinstance(here, Mapping):
             return True  # inside a value that is the user's as a whole
@@ -104,3 +89,15 @@ def _within(path: Sequence[str], extra: Mapping[str, Any]) -> bool:
             return False
         here = here[part]
     return True
+
+
+def _without(data: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
+    """The data less the values that stand in `taken` too."""
+    left = {}
+    for key, value in data.items():
+        below = taken.get(key)
+        if isinstance(value, Mapping) and isinstance(below, Mapping):
+            left[key] = _without(value, below)
+        elif key not in taken:
+            left[key] = value
+    return left

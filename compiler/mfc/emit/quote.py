@@ -9,7 +9,7 @@ from __future__ import annotations
 import json as _json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mfc.errors import Fault, SpecError
@@ -131,6 +131,11 @@ def sh(value: Any) -> str:
     if bad := next((char for char in word if char == "\0" or "\ud800" <= char <= "\udfff"), ""):
         raise SpecError(f"{word!a} holds {bad!a}, which no shell can pass on; take it out")
     return shlex.quote(word)
+
+
+def words(values: Iterable[Any]) -> str:
+    """Words of a POSIX shell, with spaces between them."""
+    return " ".join(map(sh, values))
 
 
 def py(value: Any) -> str:

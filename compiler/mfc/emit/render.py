@@ -2,8 +2,8 @@
 
 A template sees `data`, `plan`, `cites`, `sections`, `header` (one line that says where the file comes from) and
 `why(key)` (the reasons of the plan fields that a native key carries, in one line), and writes each of them through a
-filter of `mfc.emit.quote`: yaml, json, document, sh, py, comment. A string that went through none is refused, so a
-template cannot let a value of the spec escape its place by forgetting one.
+filter of `mfc.emit.quote`: yaml, json, document, sh, words, py, comment. A string that went through none is refused,
+so a template cannot let a value of the spec escape its place by forgetting one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.target import File
 
-FILTERS = (quote.yaml, quote.json, quote.document, quote.sh, quote.py, quote.comment)
+FILTERS = (quote.yaml, quote.json, quote.document, quote.sh, quote.words, quote.py, quote.comment)
 
 
 def header(source: str) -> str:
@@ -59,24 +59,28 @@ def render(file: File, plan: Plan, folder: Path, source: str) -> str:
     return text if text.endswith("\n") else text + "\n"
 
 
+class Quoted(str):
+    """Text that a filter wrote. Whatever is done to it afterwards makes a plain string again."""
+
+    __slots__ = ()
+
+
 @lru_cache
 def _environment(folder: Path) -> Environment:
     import jinja2
-    from markupsafe import Markup
 
-    # Jinja2's notion of safe text, used with our own quoting: filters mark what they wrote, the rest is refused.
     def finalize(value: Any) -> Any:
-        if isinstance(value, Markup) or (isinstance(value, int) and not isinstance(value, bool)):
+        if isinstance(value, Quoted) or type(value) is int:
             return value
         raise Fault(f"a template of {folder.name} writes {value!r} through no filter")
 
     def marking(function: Any) -> Any:
-        return lambda *args, **options: Markup(function(*args, **options))
+        return lambda *args, **options: Quoted(function(*args, **options))
 
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(folder),
         undefined=jinja2.StrictUndefined,
-        autoescape=True,
+        autoescape=False,
         finalize=finalize,
         keep_trailing_newline=True,
         trim_blocks=True,
