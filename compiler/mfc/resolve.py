@@ -60,7 +60,7 @@ def hardware(spec: HardwareSpec) -> Hardware:
         gpu=gpu,
         gpus_per_node=spec.count,
         nodes=spec.nodes,
-        memory_bytes=gpu.memory_bytes - spec.gpu_reserved,
+        memory_bytes=(gpu.usable_bytes if spec.gpu.memory == "auto" else gpu.memory_bytes) - spec.gpu_reserved,
         host_memory_bytes=None if spec.host_memory == "auto" else spec.host_memory,
         intra=intra,
         inter=None if spec.nodes == 1 or inter == "auto" else Link("network", inter),

@@ -119,10 +119,10 @@ def evaluate(
                 timed = timed or speed.prepare(strategy, problem)
                 prepared = memory.prepare(run_of(strategy, problem, env["profile"]))
                 held[accumulates] = (prepared, fixed_costs(prepared))
-            prepared, fixed_costs = held[accumulates]
+            prepared, rest = held[accumulates]
             assert timed is not None
             upper = prepared.upper(env["micro_batch"])
-            env.update(zip(COSTS, (upper, *fixed_costs), strict=True))
+            env.update(zip(COSTS, (upper, *rest), strict=True))
             seconds = timed.at(env["micro_batch"], env["gradient_accumulation"])
             refused = next(((rule.id, why) for rule, read in fit if (why := rule.function(*read(env)))), None)
             candidates.append(Candidate(env, upper, seconds, refused))
