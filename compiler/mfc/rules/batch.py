@@ -35,9 +35,14 @@ _QLORA_SMALL = 13.5e9  # parameters: QLoRA's 7B and 13B runs used 2e-4, its 33B 
 
 @derive("batch_size", "LIMA, arXiv:2305.11206: 64 sequences a step; otherwise arithmetic")
 def batch_size(problem: Problem, world_size: int, spec: Spec) -> Value:
-    """Left open, the global batch is the multiple of the GPUs nearest to 64; in a range, the largest one in it."""
-    unit = _unit(world_size, spec)
-    parts = gpus(world_size) + (f" and {_generations(spec)} answers a prompt" if spec.train.task == "grpo" else "")
+    """Left open, the global batch is the multiple of the GPUs nearest to 64; in a range, the largest in it."""
+    unit, parts = world_size, gpus(world_size)
+    if "micro_batch" in problem.pins:
+        unit *= problem.pins["micro_batch"]
+        parts += f" x micro-batch {problem.pins['micro_batch']}"
+    if spec.train.task == "grpo":
+        unit = math.lcm(unit, _generations(spec))
+        parts += f" and of {_generations(spec)} answers a prompt"
     if "batch_size" in problem.ranges:
         low, high = problem.ranges["batch_size"]
         size = high // unit * unit
@@ -141,22 +146,9 @@ def small_batch_is_noisy(batch_size: int, task: str) -> str | None:
     return f"{batch_size} sequences a step are few: steps are noisy; accumulation makes more at no memory"
 
 
-@advise("the GPUs' pipelines drain between micro-steps and at each reduction")
-def accumulation_is_long(strategy: Strategy) -> str | None:
-    """Many micro-steps of one sequence use a GPU poorly."""
-    if strategy.gradient_accumulation < 32 or strategy.sequences * strategy.max_length >= 4096:
-        return None
-    tokens = strategy.sequences * strategy.max_length
-    return f"{strategy.gradient_accumulation} micro-steps of {tokens} tokens each leave the GPU waiting between kernels"
-
-
 def _generations(spec: Spec) -> int:
     asked = spec.train.rollout.num_generations
     return _GENERATIONS if asked == "auto" else asked
-
-
-def _unit(world_size: int, spec: Spec) -> int:
-    return math.lcm(world_size, _generations(spec)) if spec.train.task == "grpo" else world_size
 
 
 RULES = (
@@ -168,5 +160,4 @@ RULES = (
     packed_rows_hold_many_samples,
     learning_rate,
     small_batch_is_noisy,
-    accumulation_is_long,
 )

@@ -11,7 +11,6 @@ from mfc.rules.words import capability, gib
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
-    from mfc.problem import Model
     from mfc.strategy import Quantization
     from mfc.target import Profile
 
@@ -43,12 +42,15 @@ def package_is_installed(quantization: Quantization | None, optimizer: str, prof
 
 
 @advise("bitsandbytes issue 1249, transformers modeling_utils: zero.Init is skipped for quantised models")
-def four_bits_load_whole(quantization: Quantization | None, sharding: str, model: Model) -> str | None:
+def four_bits_load_whole(
+    quantization: Quantization | None, sharding: str, architecture: Architecture, profile: Profile
+) -> str | None:
     """Under ZeRO-3 every GPU loads the whole quantised model before it is split."""
     if quantization is None or quantization.kind not in ("nf4", "fp4") or sharding != "zero3":
         return None
-    size = gib(_NF4_BYTES * model.total_parameters)
-    return f"every GPU first loads all {size} of 4-bit weights, then keeps its share: zero2 is the simpler way"
+    packed = _replaced(architecture, profile)
+    size = gib(_NF4_BYTES * packed + 2 * (count(architecture).total - packed))
+    return f"every GPU first loads the whole quantised model, {size}, then keeps its share: zero2 is the simpler way"
 
 
 @advise("peft utils/other.py, prepare_model_for_kbit_training: what is not quantised becomes fp32")
@@ -58,7 +60,7 @@ def kbit_upcasts(quantization: Quantization | None, architecture: Architecture, 
         return None
     parameters = count(architecture)
     kept = parameters.embedding + parameters.head
-    upcast, packed = 4 * kept, quantization.bits / 8 * (parameters.language - kept)
+    upcast, packed = 4 * kept, quantization.bits / 8 * _replaced(architecture, profile)
     if upcast < packed / 4:
         return None
     return (
@@ -85,6 +87,12 @@ def fused_experts_stay_16_bit(
         f"the experts are one parameter per matrix, which {quantization.kind} does not replace: {gib(2 * fused)} of "
         f"{gib(2 * count(architecture).total)} stay in 16 bits, method lora needs little more"
     )
+
+
+def _replaced(architecture: Architecture, profile: Profile) -> int:
+    """Parameters in the layers that bitsandbytes replaces: linears but the head, and no fused experts."""
+    found = linears(architecture, fused_experts=profile.stack.fused_experts)
+    return sum(linear.parameters for linear in found if linear.kind != "head" and not linear.fused_expert)
 
 
 RULES = (

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from mfc.target import Profile
 
 _LIGER = "Liger Kernel, arXiv:2410.10989, and linkedin/Liger-Kernel README"
-_LARGE = 2 * 2**30  # bytes of logits that are worth a word
+_LARGE = 0.2  # share of the budget that is worth a word
+_TRITON = (7, 0)
 
 
 @require("Triton, on which Liger is built, needs compute capability 7.0: triton-lang/triton README")
 def fused_needs_triton(gpu: Gpu, loss: str) -> str | None:
     """Fused loss kernels are written in Triton, which needs Volta or newer."""
-    if loss != "fused" or gpu.vendor != "nvidia" or gpu.capability >= (7, 0):
+    if loss != "fused" or gpu.vendor != "nvidia" or gpu.capability >= _TRITON:
         return None
     return f"Triton needs compute capability 7.0, {gpu.name} has {capability(gpu.capability)}"
 
@@ -39,16 +40,22 @@ def fused_needs_a_vocabulary(task: str, loss: str) -> str | None:
 
 
 @advise("transformers loss/loss_utils.py: log-softmax and its gradients in fp32, 12 bytes a token and word")
-def vocabulary_dominates(strategy: Strategy, architecture: Architecture, profile: Profile) -> str | None:
+def vocabulary_dominates(
+    strategy: Strategy, architecture: Architecture, profile: Profile, gpu: Gpu, budget_bytes: int
+) -> str | None:
     """The logits of a large vocabulary can be the largest tensors of a step."""
     if strategy.loss == "fused" or strategy.task == "reward":
         return None
     tokens = strategy.sequences * strategy.max_length // strategy.sequence_parallel
     size = 12 * architecture.vocab * tokens
-    if size < _LARGE:
+    if size < _LARGE * budget_bytes:
         return None
-    fused = "fused" in profile.supports.get("loss", ("fused",))
-    way = "strategy.loss: fused does without" if fused else f"{profile.target} has no fused loss for this"
+    if gpu.vendor == "nvidia" and gpu.capability < _TRITON:
+        way = f"fused kernels that do without need a newer GPU than {gpu.name}"
+    elif "fused" in profile.supports.get("loss", ("fused",)):
+        way = "strategy.loss: fused does without"
+    else:
+        way = f"{profile.target} has no fused loss for this"
     return f"the loss holds 12 x {architecture.vocab} words x {tokens} tokens = {gib(size)} on each GPU; {way}"
 
 
