@@ -20,7 +20,7 @@ from mfc.errors import SpecError
 if TYPE_CHECKING:
     from mfc.api import Compiled
     from mfc.emit.drift import Finding
-    from mfc.emit.write import WriteReport
+    from mfc.emit.writing import WriteReport
     from mfc.planner.plan import Plan
     from mfc.spec.load import LoadedSpec
     from mfc.spec.models import TargetSpec
@@ -66,10 +66,10 @@ def write_all(compiled: Sequence[Compiled], force: bool = False) -> list[WriteRe
     Raises FileInTheWay, with nothing written, when a file that mfc did not write or that was edited by hand stands in
     the way and `force` is off.
     """
-    from mfc.emit import write
+    from mfc.emit import writing
 
-    staged = [write.prepare(one, force) for one in compiled]
-    return [write.commit(one) for one in staged]
+    staged = [writing.prepare(one, force) for one in compiled]
+    return [writing.commit(one) for one in staged]
 
 
 def compare(compiled: Compiled) -> list[Finding]:

@@ -114,6 +114,12 @@ def _diff(file: Path, there: bytes, text: str) -> str:
     import difflib
 
     name = os.path.relpath(file).replace(os.sep, "/")
-    old, new = there.decode("utf-8", "replace").split("\n"), text.split("\n")
-    lines = difflib.unified_diff(old, new, f"{name} (as it is)", f"{name} (from the spec)", lineterm="")
-    return "".join(line + "\n" for line in lines)
+    old, new = _lines(there.decode("utf-8", "replace")), _lines(text)
+    lines = difflib.unified_diff(old, new, f"{name} (as it is)", f"{name} (from the spec)")
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as files count them; `splitlines` would also break at separators inside a string."""
+    lines = [line + "\n" for line in text.split("\n")]
+    return [*lines[:-1], lines[-1][:-1]] if lines[-1] != "\n" else lines[:-1]

@@ -67,7 +67,8 @@ def _instead(fields: tuple[str, ...]) -> str:
     from mfc.problem import SPEC_PATHS
     from mfc.spec.models import Spec
 
-    known = {**{path.rpartition(".")[2]: path for path in _paths(Spec)}, **SPEC_PATHS}
+    paths = list(_paths(Spec))
+    known = {**{path.rpartition(".")[2]: path for path in paths}, **{path: path for path in paths}, **SPEC_PATHS}
     named = list(dict.fromkeys(known[field] for field in fields if field in known))
     return f"set {' or '.join(named)} in the spec" if named else "it follows from the rest of the spec"
 
