@@ -13,8 +13,8 @@ from mfc.catalog.architecture import Architecture, Attention, Block, Linear, Lin
 from mfc.catalog.names import Names, names
 from mfc.strategy import Lora, Method, Strategy
 
-_ATTENTION: tuple[LinearKind, ...] = ("attention",)
-_MLP: tuple[LinearKind, ...] = ("mlp", "shared", "expert")
+_GROUPS: dict[str, tuple[LinearKind, ...]] = {"attention": ("attention",), "mlp": ("mlp", "shared", "expert")}
+_REMAPPED_NAMES = frozenset({"gate_proj", "up_proj", "down_proj"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ def _moe_linears(m: Moe, hidden: int, fused: bool, n: Names) -> Iterator[tuple[s
         for name, in_, out, bias in _dense(m.shared_width, hidden, True, n.shared_fused, False, n):
             yield name, "shared", in_, out, 1, bias
     if m.shared_gate:
-        yield "shared_expert_gate", "shared", hidden, 1, 1, False
+        yield "shared_expert_gate", "router", hidden, 1, 1, False
 
 
 def _block_linears(block: Block, hidden: int, fused: bool, n: Names, count: int, group: int) -> Iterator[Linear]:
@@ -211,6 +211,26 @@ def count(arch: Architecture) -> Parameters:
     )
 
 
+def target_names(arch: Architecture, targets: str) -> tuple[str, ...]:
+    """The module names that `targets` of a Lora stands for, sorted: what PEFT's target_modules is given.
+
+    `attention` and `mlp` are the names that the language model's code uses; `all-linear` stays as it is. A name that
+    attention and MLP share (Qwen 1, StarCoder: c_proj) adapts both, as it does in PEFT.
+    """
+    found: set[str] = set()
+    for target in (each.strip() for each in targets.split(",")):
+        if target not in _GROUPS:
+            found.add(target)
+            continue
+        kinds = _GROUPS[target]
+        found.update(
+            linear.name
+            for linear in linears(arch, fused_experts=False)
+            if linear.part == "language" and linear.kind in kinds and not linear.fused_expert
+        )
+    return tuple(sorted(found))
+
+
 @lru_cache(maxsize=256)
 def adapters(
     arch: Architecture, lora: Lora, *, fused_experts: bool = True, freeze_parts: tuple[str, ...] = ()
@@ -223,41 +243,32 @@ def adapters(
     A frozen part of a multimodal model gets no adapters.
     """
     n = names(arch.family)
-    wanted = frozenset(name.strip() for name in lora.targets.split(","))
-    fused = fused_experts or n.always_fused
+    wanted = frozenset(target_names(arch, lora.targets))
     remapped = fused_experts and n.remapped and arch.moe
     chosen = []
     for linear in linears(arch, fused_experts=fused_experts):
         if linear.kind == "head" or linear.part in freeze_parts:
             continue
-        if linear.kind == "router" and not (remapped or (n.router_is_linear if fused_experts else n.router_was_linear)):
+        if not _reachable(linear, n, remapped, fused_experts) or not _named(linear, wanted, n):
             continue
-        if linear.fused_expert and not remapped:
-            continue
-        if (
-            remapped
-            and linear.part == "language"
-            and linear.name in _REMAPPED_NAMES
-            and linear.kind in ("mlp", "shared")
-        ):
-            continue
-        if _wanted(linear, wanted, n, fused):
-            twice = linear.fused_expert and linear.name == "gate_up_proj"
-            chosen.append(Adapter(linear, lora.rank * (2 if twice else 1)))
+        twice = linear.fused_expert and linear.name == "gate_up_proj"
+        chosen.append(Adapter(linear, lora.rank * (2 if twice else 1)))
     return tuple(chosen)
 
 
-_REMAPPED_NAMES = frozenset({"gate_proj", "up_proj", "down_proj"})
+def _reachable(linear: Linear, n: Names, remapped: bool, fused_experts: bool) -> bool:
+    """Whether PEFT can put an adapter on it at all."""
+    if linear.kind == "router" and linear.name == n.router:
+        return remapped or (n.router_is_linear if fused_experts else n.router_was_linear)
+    if linear.fused_expert:
+        return remapped
+    return not (remapped and linear.kind in ("mlp", "shared") and linear.name in _REMAPPED_NAMES)
 
 
-def _wanted(linear: Linear, wanted: frozenset[str], n: Names, fused: bool) -> bool:
+def _named(linear: Linear, wanted: frozenset[str], n: Names) -> bool:
     if "all-linear" in wanted:
         return True
-    if "attention" in wanted and linear.kind in _ATTENTION:
-        return True
-    if "mlp" in wanted and linear.kind in _MLP:
-        return True
-    if fused and linear.fused_expert:  # named by what the experts were called before they were fused
+    if linear.fused_expert:  # named by what the experts were called before they were fused
         old = {n.expert_gate, n.expert_up} if linear.name == "gate_up_proj" else {n.expert_down}
         return old <= wanted
     return linear.name in wanted

@@ -172,7 +172,7 @@ def _mistral3(at: _Site) -> _Tower:
 
 def _paligemma(at: _Site) -> _Tower:
     s, linears, rest = _siglip_parts(at.vision)
-    out = at.vision.optional("projection_dim") or at.top.optional("projection_dim") or at.hidden
+    out = at.top.optional("projection_dim") or 2048  # the class default; the tower's own key is overwritten by it
     s = replace(s, image_tokens=_grid(at.vision, s.patch))
     return _Tower(s, linears, _into(("linear", s.hidden, out)), rest, 0)
 
