@@ -131,7 +131,10 @@ COLUMNS = (
 
 
 def _line(name: str, figures: dict[str, Any]) -> str:
-    cells = ["-" if figures[key] is None else f"{figures[key]:.0f}" if key in ("rows", "covered") else f"{figures[key]:.1f}" for key, _ in COLUMNS]
+    cells = [
+        "-" if figures[key] is None else f"{figures[key]:.0f}" if key in ("rows", "covered") else f"{figures[key]:.1f}"
+        for key, _ in COLUMNS
+    ]
     return f"{name:20s}" + "".join(f"{cell:>9s}" for cell in cells)
 
 
@@ -148,7 +151,9 @@ def main() -> int:
     if options.rows:
         for c in cases:
             if c.measured is not None and c.predicted is not None and c.memory is not None:
-                print(f"{c.error:+7.1f}% {c.measured:7.2f} {c.predicted:7.2f} <{c.upper:6.1f}  {c.memory.moment:26s} {c.id}")
+                print(
+                    f"{c.error:+7.1f}% {c.measured:7.2f} {c.predicted:7.2f} <{c.upper:6.1f}  {c.memory.moment:26s} {c.id}"
+                )
             elif c.upper is None:
                 print(f"uncovered ({c.why}) {c.id}")
             else:

@@ -50,9 +50,11 @@ def hugging_face(text: str) -> Stack:
         name="hf",
         # torch.optim.AdamW picks foreach by itself; Trainer's default became the fused one in transformers 4.57/torch 2.8
         optimizer_foreach=transformers < (4, 57) or torch < (2, 8),
-        logits_shift_copy=transformers < (4, 45),  # modeling code: logits.float(), then logits[..., :-1, :].contiguous()
+        logits_shift_copy=transformers
+        < (4, 45),  # modeling code: logits.float(), then logits[..., :-1, :].contiguous()
         fused_experts=transformers >= (5,),
-        sdpa_expands_kv=transformers < (4, 48) or torch < (2, 5),  # repeat_kv before SDPA; enable_gqa came with torch 2.5
+        sdpa_expands_kv=transformers < (4, 48)
+        or torch < (2, 5),  # repeat_kv before SDPA; enable_gqa came with torch 2.5
         kbit_keeps_inputs=bits < (0, 43, 2),  # release notes of bitsandbytes 0.43.2
     )
 
@@ -64,6 +66,10 @@ def _plain_loop(text: str) -> Stack:
 
 def _litgpt(text: str) -> Stack:
     """Its own model code: fused qkv kept whole, k and v expanded to all heads, losses in chunks of 128 tokens."""
+    if re.search(r"litgpt 0\.[3-5]", text.lower()):  # these releases pin bitsandbytes 0.42 and want torch 2.2 or later
+        text += " torch 2.3 bitsandbytes 0.42.0"
+    elif "2023" not in text and version_of("torch", text.lower()) is None:
+        text += " 2024"
     return replace(
         hugging_face(text),
         autocast=False,
@@ -81,13 +87,20 @@ def _litgpt(text: str) -> Stack:
 
 def _torchtitan(text: str) -> Stack:
     return replace(
-        hugging_face(text), autocast=False, optimizer_foreach=False, padding_mask=False, logits_shift_copy=False, fused_blocks="always"
+        hugging_face(text),
+        autocast=False,
+        optimizer_foreach=False,
+        padding_mask=False,
+        logits_shift_copy=False,
+        fused_blocks="always",
     )
 
 
 def _fsdp_qlora(text: str) -> Stack:
     """answerdotai/fsdp_qlora train.py: bf16 throughout, no k-bit preparation, HF models."""
-    return replace(hugging_face(text + " torch 2.2"), autocast=False, adapter_fp32=False, kbit_fp32=False, keeps_outputs=True)
+    return replace(
+        hugging_face(text + " torch 2.2"), autocast=False, adapter_fp32=False, kbit_fp32=False, keeps_outputs=True
+    )
 
 
 FRAMEWORKS = (
@@ -97,6 +110,15 @@ FRAMEWORKS = (
     (r"canifinetune|metamath|\bbench\b|script|plain loop", _plain_loop),
     (r"swift|trl|trainer|xtuner|llama-?factory|axolotl|peft|transformers", hugging_face),
 )
+
+
+# lora_dropout that a framework's scripts set unless told otherwise.
+DROPOUT = ((r"lit-?gpt", 0.05), (r"fsdp_qlora", 0.1), (r"xtuner", 0.1), (r"swift [12]", 0.05), (r"peft examples", 0.1))
+
+
+def dropout_of(framework: str) -> float:
+    """The default dropout of a framework's adapters; 0 where none is known."""
+    return next((value for pattern, value in DROPOUT if re.search(pattern, framework.lower())), 0.0)
 
 
 def stack(framework: str) -> Stack:

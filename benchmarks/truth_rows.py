@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from stacks import stack
+from stacks import dropout_of, stack
 
 from mfc.catalog import gpus
 from mfc.catalog.architecture import Architecture, Attention, Block, Mlp, Moe
@@ -55,7 +55,9 @@ FAMILIES = (
     ("granite.*a\\d", "granitemoe"), ("granite", "granite"), ("santacoder|starcoder(?!2)", "gpt_bigcode"), ("olmo", "olmo2"),
     ("deepseek-v[23]", "deepseek_v3"),
 )  # fmt: skip
-FUSED_QKV = frozenset({"qwen", "baichuan", "chatglm", "internlm2", "falcon", "gpt_neox", "bloom", "phi3", "gpt_bigcode"})
+FUSED_QKV = frozenset(
+    {"qwen", "baichuan", "chatglm", "internlm2", "falcon", "gpt_neox", "bloom", "phi3", "gpt_bigcode"}
+)
 FUSED_GATE_UP = frozenset({"chatglm", "phi3", "glm"})
 
 
@@ -186,9 +188,10 @@ def strategy_of(row: Row) -> Strategy:
     lora = None
     if method in ("lora", "qlora"):
         rank = int(row.get("lora_rank") or 8)
-        dropout = 0.05 if "dropout" in str(row.get("notes")).lower() else 0.0
+        dropout = dropout_of(str(row.get("framework") or ""))
         lora = Lora(rank, 2.0 * rank, dropout, targets_of(row, architecture), variant=variant)
-    fixed = "fixed" in str(row.get("seq_kind") or "").lower()
+    # Of a fixed length, or shorter than stated: either way nothing is to be added for lengths that vary up to it.
+    fixed = bool(re.search(r"fixed|upper bound", str(row.get("seq_kind") or "").lower()))
     task = str(row.get("task") or "sft").lower()
     return Strategy(
         task={"pt": "pretrain", "rm": "reward"}.get(task, task),  # type: ignore[arg-type]

@@ -16,13 +16,17 @@ Confidence = Literal["calibrated", "extrapolated", "unmodelled"]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training run, as far as memory depends on it. `gpu` None = unknown, a usual context is assumed."""
+    """One training run, as far as memory depends on it. `gpu` None = unknown, a usual context is assumed.
+
+    `limit_bytes` is the most that the process may hold: free blocks beyond it are given back. 0 = nearly the whole card.
+    """
 
     architecture: Architecture
     strategy: Strategy
     gpu: Gpu | None
     gpus_per_node: int
     stack: Stack
+    limit_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,10 @@ CACHED_LAYER = 0.75
 CACHED_LAYER_SAVED = 1.3
 CACHED_BUSY = 0.5
 CACHED_LOGITS = 4.0
+# Batches of changing length leave blocks of every length behind. The allocator replayed over 30 to 120 steps of random
+# lengths holds 3 to 4 times the logits of the longest batch, and about twice a layer (benchmarks/replay.py).
+GROWN_LOGITS = 2.4
+GROWN_LAYER = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +94,10 @@ def profile(
     trained: int,
     trained_layers: int,
     accumulates: bool,
+    varies: bool,
 ) -> Profile:
-    """Phases of one step. `trained` are numbers, `trained_layers` counts layers from the top."""
+    """Phases of one step. `trained` are numbers, `trained_layers` counts layers from the top, `varies`: batches differ
+    in length."""
     recipe, architecture, tokens = given.recipe, given.architecture, given.tokens
     hidden = architecture.hidden
     full = recipe.full
@@ -140,10 +146,15 @@ def profile(
     layer_fixed = max((k.fixed for _, _, _, k, _ in groups), default=0.0)
     stale = 0.0 if head.fused or given.stack.keeps_outputs or recipe.logits == 4 else recipe.logits * logits
     share = CACHED_LAYER if given.checkpointing and not full else CACHED_LAYER_SAVED
+    own = stale + share * layer_bytes
+    after = (CACHED_LOGITS * logits if forward else 0.0) + CACHED_BUSY * layer_bytes
+    if varies:
+        own += GROWN_LOGITS * backward * logits + GROWN_LAYER * layer_bytes
     cached = {
-        "loss": (stale + share * layer_bytes, share * layer_fixed),
-        "layers": (CACHED_BUSY * layer_bytes, CACHED_BUSY * layer_fixed),
-        "embedding": ((CACHED_LOGITS * logits if forward else 0.0) + CACHED_BUSY * layer_bytes, 0.0),
+        "loss": (own, share * layer_fixed),
+        "layers": (max(CACHED_BUSY * layer_bytes, own - backward * logits), CACHED_BUSY * layer_fixed),
+        "embedding": (max(after, own - backward * logits), 0.0),
+        "optimizer": (max(after if full else 0.0, own - backward * logits), 0.0),
     }
 
     def add(
@@ -202,8 +213,7 @@ def profile(
     if edge:
         tied = shape.embedding if architecture.tied and head.trains else 0
         add("embedding", "embedding", stream + 16 * tokens, 0, 0, trained, edge if accumulates else tied)
-    after = cached["embedding"] if full else cached["layers"]
-    phases.append(Phase("optimizer step", "optimizer", 0, 0, 0, 0, 0, *after))
+    add("optimizer step", "optimizer", 0, 0, 0, 0, 0)
     largest = max((numbers for *_, numbers in groups), default=0.0)
     return Profile(tuple(phases), largest)
 

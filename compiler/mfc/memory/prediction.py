@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ from mfc.runtimes import bitsandbytes, deepspeed, fsdp
 from mfc.runtimes.placement import Placement, States, replicated
 from mfc.strategy import Strategy
 
+RECLAIMED = 0.94  # share of the card at which the allocator is taken to give free blocks back
 UNBOUNDED = 1e9  # a micro-batch that no memory limits
 SMALL_MODEL = 3_500_000_000  # numbers; below it a few logits-sized blocks make most of the memory
 
@@ -45,6 +47,7 @@ class Prepared:
     reserved_fixed: tuple[float, ...]  # the same with cached blocks
     reserved_slopes: tuple[float, ...]
     outside: float  # process bytes outside the allocator
+    limit: float  # the allocator gives free blocks back rather than grow the process beyond this
     factor: float  # bound over prediction
 
     def allocated(self, micro_batch: int) -> float:
@@ -52,27 +55,36 @@ class Prepared:
         return max([fixed + slope * micro_batch for fixed, slope in zip(self.fixed, self.slopes, strict=True)])
 
     def reserved(self, micro_batch: int) -> list[float]:
-        """Bytes that the allocator holds at each phase."""
+        """Bytes that the allocator would hold at each phase if memory were no object."""
         return [f + s * micro_batch for f, s in zip(self.reserved_fixed, self.reserved_slopes, strict=True)]
 
     def process(self, micro_batch: int) -> float:
         """Peak bytes of the process."""
-        return max(self.reserved(micro_batch)) + self.outside
+        needed = self.allocated(micro_batch) + overhead.ROUNDING + self.outside
+        return max(needed, min(max(self.reserved(micro_batch)) + self.outside, self.limit))
 
     def upper(self, micro_batch: int) -> float:
         """The bound on the peak bytes of the process."""
-        return self.process(micro_batch) * self.factor
+        return self.at(micro_batch)[1]
 
     def at(self, micro_batch: int) -> tuple[float, float]:
         """(process bytes, upper bytes)."""
-        process = self.process(micro_batch)
-        return process, process * self.factor
+        needed = self.allocated(micro_batch) + overhead.ROUNDING + self.outside
+        held = max(self.reserved(micro_batch)) + self.outside
+        return max(needed, min(held, self.limit)), max(needed * self.factor, min(held * self.factor, self.limit))
 
     def largest_micro_batch(self, budget_bytes: float) -> int:
-        """The largest micro-batch whose bound stays within the budget; 0 if not even one does."""
+        """The largest micro-batch whose bound stays within the budget; 0 if not even one does.
+
+        With a budget below `limit` free blocks count as well, with one above it only what tensors need.
+        """
         room = budget_bytes / self.factor - self.outside
+        by_need = budget_bytes >= self.limit
         least = UNBOUNDED
-        for fixed, slope in zip(self.reserved_fixed, self.reserved_slopes, strict=True):
+        if by_need:
+            room -= overhead.ROUNDING
+        fixed_at, slopes = (self.fixed, self.slopes) if by_need else (self.reserved_fixed, self.reserved_slopes)
+        for fixed, slope in zip(fixed_at, slopes, strict=True):
             if slope:
                 least = min(least, (room - fixed) / slope)
             elif fixed > room:
@@ -108,7 +120,8 @@ def prepare(run: Run) -> Prepared:
         reserved_fixed.append(at + kept * phase.cached_fixed + overhead.ROUNDING)
         reserved_slopes.append(slope + kept * sequences * phase.cached)
     made = (tuple(fixed), tuple(slopes), tuple(reserved_fixed), tuple(reserved_slopes))
-    return Prepared(run, static, placement, *made, outside, _factor(run, static))
+    limit = run.limit_bytes or (RECLAIMED * run.gpu.memory_bytes if run.gpu is not None else math.inf)
+    return Prepared(run, static, placement, *made, outside, limit, _factor(run, static))
 
 
 def predict(run: Run) -> Memory:
@@ -118,19 +131,24 @@ def predict(run: Run) -> Memory:
     reserved = prepared.reserved(batch)
     index = reserved.index(max(reserved))
     phases = prepared.static.profile.phases
+    process, upper = prepared.at(batch)
+    held = min(reserved[index] + prepared.outside, max(process, prepared.limit))
+    if held < process:  # the allocator gave blocks back: the moment that needs most tensors decides
+        at = [fixed + slope * batch for fixed, slope in zip(prepared.fixed, prepared.slopes, strict=True)]
+        index = at.index(max(at))
     components = _components(prepared, index)
-    components["fragmentation"] = int(reserved[index] - prepared.fixed[index] - prepared.slopes[index] * batch)
     components["context"] = int(prepared.outside)
-    process = sum(components.values())
+    components["fragmentation"] = max(0, int(process) - sum(components.values()))
+    phases = prepared.static.profile.phases
     load_gpu, load_host = _loading(run, prepared)
     confidence, reasons = _confidence(run)
     return Memory(
         allocated_bytes=int(prepared.allocated(batch)),
-        process_bytes=process,
-        upper_bytes=int(process * prepared.factor),
+        process_bytes=sum(components.values()),
+        upper_bytes=int(upper),
         moment=phases[index].name,
         components=components,
-        moments={p.name: int(r + prepared.outside) for p, r in zip(phases, reserved, strict=True)},
+        moments={p.name: int(min(r + prepared.outside, process)) for p, r in zip(phases, reserved, strict=True)},
         host_bytes_per_node=host.host_bytes(prepared.placement.host, run.gpus_per_node),
         load_gpu_bytes=load_gpu,
         load_host_bytes=load_host,
@@ -215,7 +233,7 @@ def _static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Sta
     trained = trainable(architecture, strategy, fused_experts=stack.fused_experts)
     accumulates = strategy.gradient_accumulation > 1
     layers = strategy.trainable_layers if strategy.method == "freeze" else figure.depth
-    made = profile(figure, adapters, given, head, trained, layers, accumulates)
+    made = profile(figure, adapters, given, head, trained, layers, accumulates, not strategy.packing)
     states = _states(figure, form, stack, strategy, made, trained)
     own = states.trained * states.weight
     return Static(made, states, quantization is not None, own / (states.base + own) if form.adapters else 0.0)
