@@ -108,7 +108,7 @@ def dora_needs_plain_weights(model: Model, lora: Lora | None) -> str | None:
     return f"DoRA needs the norms of the weights, which {stored.kind} does not give; take variant lora"
 
 
-@require("PEFT loads an adapter only onto a model with adapters")
+@require("peft PeftModel.from_pretrained: an adapter is loaded into a model that gets adapters")
 def adapters_continue_as_adapters(spec: Spec, method: str) -> str | None:
     """Training goes on with a given adapter only by method lora or qlora."""
     if spec.model.adapter is None or spec.model.adapter_mode == "merge" or method in _ADAPTED:
@@ -124,7 +124,7 @@ def rank_below_width(architecture: Architecture, lora_rank: int, method: str) ->
     return f"rank {lora_rank} is not low: the model is {architecture.hidden} wide, method full trains less"
 
 
-@require("a module's name must exist in the model")
+@require("peft tuners/tuners_utils.py: target modules that are not found in the base model end the run")
 def targets_exist(architecture: Architecture, profile: Profile, lora: Lora | None) -> str | None:
     """At least one linear of the model bears a name that the targets give."""
     if lora is None or adapters(architecture, lora, fused_experts=profile.stack.fused_experts):
@@ -169,7 +169,7 @@ def saved_modules_are_large(architecture: Architecture, lora: Lora | None) -> st
     )
 
 
-@advise("peft issue tracker: tied embeddings are trained as two copies, and untied when merged")
+@advise("peft tuners/tuners_utils.py: its warning on adapters of tied modules")
 def saved_modules_are_tied(architecture: Architecture, lora: Lora | None) -> str | None:
     """Training one of two tied modules unties them."""
     if lora is None or not architecture.tied or not {"lm_head", "embed_tokens"}.intersection(lora.modules_to_save):

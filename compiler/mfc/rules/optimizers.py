@@ -16,7 +16,7 @@ _LOW_BIT = ("adamw_8bit", "paged_adamw", "paged_adamw_8bit")
 _MATRIX = ("galore", "apollo")
 
 
-@require("an optimizer other than AdamW is another experiment")
+@require("mfc's promise: nothing that changes results is chosen unasked")
 def left_open_optimizer(optimizer: str, problem: Problem) -> str | None:
     """Left open, the optimizer is an AdamW."""
     if optimizer in _STANDARD or "optimizer" in problem.pins:

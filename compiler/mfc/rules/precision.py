@@ -54,7 +54,7 @@ def pure_bf16_without_deepspeed(precision: str, sharding: str) -> str | None:
     return f"{sharding} keeps an fp32 master of every trained weight; pure bf16 has none (bf16 says what ZeRO does)"
 
 
-@advise("DeepSpeed and transformers issue trackers: overflow and 'skipping step' when bf16-trained models run in fp16")
+@advise("transformers docs, DeepSpeed troubleshooting: a model pretrained in bf16 overflows in fp16, loss is nan")
 def fp16_on_a_bf16_model(precision: str, architecture: Architecture) -> str | None:
     """A model trained in bf16 may overflow in fp16."""
     family = architecture.family
