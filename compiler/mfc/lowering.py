@@ -67,7 +67,7 @@ def is_local(model: str) -> bool:
 
 
 def nearest(version: str, known: Sequence[str]) -> str:
-    """The known version that stands for `version`: itself, the newest before it, or the oldest. `known` is newest first."""
+    """The one of `known` (newest first) that stands for a version: itself, the newest before it, or the oldest."""
     wanted = _numbers(version)
     return next((name for name in known if _numbers(name) <= wanted), known[-1])
 

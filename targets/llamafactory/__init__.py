@@ -1,0 +1,179 @@
+"""LLaMA-Factory: one YAML, DeepSpeed's JSON where it is used, dataset_info.json, and the launcher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mfc.errors import SpecError
+from mfc.lowering import is_local, located, native, nearest
+from mfc.memory.stack import Stack
+from mfc.target import File, Lowered, Profile
+
+from .. import deepspeed
+from .data import dataset_info, media_folder
+from .keys import KEYS
+from .rules import RULES, VERSIONS
+
+if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
+
+__all__ = ["KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
+
+NAME = "llamafactory"
+TITLE = "LLaMA-Factory"
+
+# What each version is released with: transformers decides how experts are stored, DeepSpeed which JSON is valid.
+_RELEASED_WITH = {
+    "0.9.5": {"transformers": "5.6.0", "deepspeed": "0.18.4"},
+    "0.9.4": {"transformers": "4.57.1", "deepspeed": "0.16.9"},
+}
+
+# The user's own keys that change what is held on the GPU, and that the memory model does not count.
+UNMODELLED = frozenset(
+    {
+        *("adapter_folder", "add_special_tokens", "add_tokens", "apollo_layerwise", "apollo_rank"),
+        *("asft_alpha", "auto_find_batch_size", "badam_mode", "badam_switch_interval", "badam_update_ratio"),
+        *("bf16_full_eval", "eval_accumulation_steps", "eval_on_start", "fp16_full_eval", "fp8"),
+        *("fp8_backend", "fp8_enable_fsdp_float8_all_gather", "freeze_extra_modules"),
+        *("freeze_trainable_modules", "fsdp", "fsdp_config", "galore_layerwise", "galore_rank"),
+        *("include_for_metrics", "label_smoothing_factor", "liger_kernel_config", "lora_dtype"),
+        *("mixture_of_depths", "new_special_tokens_config", "oft_block_size", "oft_rank", "oft_target"),
+        *("optim_args", "optim_target_modules", "parallelism_config", "pissa_init", "predict_with_generate"),
+        *("pref_bco_weight", "pref_ftx", "ref_model_adapters", "ref_model_quantization_bit", "resize_vocab"),
+        *("reward_model_quantization_bit", "rope_scaling", "shift_attn", "torch_compile"),
+        *("torch_compile_backend", "torch_compile_mode", "torch_empty_cache_steps", "train_from_scratch"),
+        *("upcast_layernorm", "upcast_lmhead_output", "use_adam_mini", "use_asft_loss", "use_dft_loss"),
+        *("use_eaft_loss", "use_hyper_parallel", "use_kt", "use_liger_kernel", "use_llama_pro", "use_mca"),
+        *("use_muon", "use_reentrant_gc", "use_unsloth", "use_unsloth_gc", "use_v1_kernels", "video_fps"),
+        *("video_max_pixels", "video_maxlen"),
+    }
+)
+
+
+def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
+    """What one version supports and how it uses memory.
+
+    Weights that train are cast to fp32 unless pure_bf16 or ZeRO-3 (model/adapter.py), nothing else is: what stays
+    unquantised beside 4-bit weights keeps 16 bits (model/model_utils/checkpointing.py prepares models, not PEFT). The
+    launcher lets memory segments grow (launcher.py), and launch.sh does where there is no launcher.
+    """
+    transformers = packages.get("transformers") or _RELEASED_WITH[nearest(version, VERSIONS)]["transformers"]
+    return Profile(
+        target=NAME,
+        version=version,
+        stack=Stack(
+            name=f"{NAME}-{nearest(version, VERSIONS)}",
+            trainable_fp32=True,
+            adapter_fp32=True,
+            kbit_fp32=False,
+            fused_experts=int(transformers.partition(".")[0]) >= 5,
+            expandable_segments=True,
+        ),
+        supports={
+            "task": ("sft", "pretrain", "dpo", "orpo", "simpo", "kto", "reward", "ppo"),
+            "method": ("lora", "full", "qlora", "freeze"),
+            "lora_variant": ("lora", "rslora", "dora"),
+            "precision": ("bf16", "pure_bf16", "fp16", "fp32"),
+            "quantization": ("nf4", "fp4", "int8", "hqq", "eetq", "gptq", "awq", "aqlm", "bnb"),
+            "sharding": ("ddp", "zero1", "zero2", "zero3"),
+            "sequence_parallel": (1,),
+            "attention": ("sdpa", "flash", "eager"),
+            "loss": ("plain", "fused"),
+            "optimizer": (
+                *("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "sgd", "lion"),
+                *("galore", "apollo", "badam"),
+            ),
+            "overlong": ("truncate",),
+        },
+        packages=packages,
+        notes={
+            "task": "GRPO has no stage in it",
+            "sharding": "FSDP is started by accelerate, outside of its YAML",
+            "sequence_parallel": "its engine has none",
+            "overlong": "it cuts prompt and answer in proportion",
+        },
+    )
+
+
+def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
+    """The YAML, the JSON of DeepSpeed, dataset_info.json and the launcher.
+
+    Raises SpecError for strings that LLaMA-Factory's reader would take for something else.
+    """
+    version = nearest(plan.profile.version, VERSIONS)
+    made = native(KEYS, plan, extra)
+    _move_paths(made.data, plan, out_to_spec)
+    _refuse_interpolation(made.data)
+    files = [
+        File("train.yaml", made.data, "train.yaml.j2", f"{NAME}-{version}", made.cites, made.sections),
+        File("dataset_info.json", dataset_info(plan, out_to_spec)),
+    ]
+    if plan.strategy.deepspeed:
+        installed = plan.profile.packages.get("deepspeed") or _RELEASED_WITH[version]["deepspeed"]
+        files.append(deepspeed.config_file(plan, installed))
+    launch = {
+        "nodes": plan.problem.hardware.nodes,
+        "existing": plan.values["existing"],
+        "output_dir": plan.values["output_dir"],
+        "environment": environment(plan),
+        "one_gpu": not _torchrun(plan) and not plan.problem.hardware.devices,
+    }
+    files.append(File("launch.sh", launch, "launch.sh.j2", cites=_LAUNCH_CITES, executable=True))
+    several = "" if launch["nodes"] == 1 else "NODE_RANK=0 MASTER_ADDR=HOST "
+    return Lowered(tuple(files), f"{several}bash launch.sh")
+
+
+def environment(plan: Plan) -> dict[str, str]:
+    """Environment variables of the launch, as launcher.py of LLaMA-Factory reads them."""
+    hardware = plan.problem.hardware
+    made = {}
+    if hardware.devices:
+        made["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, hardware.devices))
+    if _torchrun(plan):
+        made["FORCE_TORCHRUN"] = "1"
+    if hardware.nodes > 1:
+        made["NNODES"] = str(hardware.nodes)
+    made["NPROC_PER_NODE"] = str(hardware.gpus_per_node)
+    allocator = plan.values["allocator"]
+    if _torchrun(plan) and not allocator:
+        made["OPTIM_TORCH"] = "0"
+    elif not _torchrun(plan) and allocator:
+        made["PYTORCH_CUDA_ALLOC_CONF"] = allocator
+    return made
+
+
+def _torchrun(plan: Plan) -> bool:
+    return plan.strategy.world_size > 1 or plan.strategy.deepspeed
+
+
+_LAUNCH_CITES = {
+    "FORCE_TORCHRUN": ("sharding",),
+    "OPTIM_TORCH": ("allocator",),
+    "PYTORCH_CUDA_ALLOC_CONF": ("allocator",),
+    "output_dir": ("existing",),
+}
+
+
+def _move_paths(native_data: dict[str, Any], plan: Plan, out_to_spec: str) -> None:
+    """Paths of the spec become paths from the output folder, where the run starts."""
+    for name in ("model_name_or_path", "adapter_name_or_path", "ref_model", "reward_model"):
+        path = native_data.get(name)
+        if isinstance(path, str) and is_local(path):
+            native_data[name] = located(path, out_to_spec)
+    if "media_dir" in native_data:
+        native_data["media_dir"] = media_folder(plan, out_to_spec)
+
+
+def _refuse_interpolation(value: Any, path: str = "") -> None:
+    """OmegaConf, which reads the YAML, takes ${...} for a reference and ??? for a value that is missing."""
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            _refuse_interpolation(item, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list | tuple):
+        for item in value:
+            _refuse_interpolation(item, path)
+    elif isinstance(value, str) and ("${" in value or value == "???"):
+        raise SpecError(
+            f"error: {path}: LLaMA-Factory's reader would interpret {value!r}; it cannot hold ${{ or be ???"
+        )

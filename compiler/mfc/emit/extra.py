@@ -28,7 +28,7 @@ def check(target: Target, settings: TargetSpec, loaded: LoadedSpec) -> tuple[Map
                     f"{path} is written by mfc",
                     allowed=_instead(fields),
                 )
-    risky = any(path in target.UNMODELLED for path in leaves(settings.extra))
+    risky = any(_unmodelled(target, path) for path in leaves(settings.extra))
     return merge(settings.extra, settings.extra_unchecked), not (risky or settings.extra_unchecked)
 
 

@@ -1,0 +1,74 @@
+"""What a bare DeepSpeed JSON leaves to the script that it is given to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mfc.rules.engine import advise, require
+
+if TYPE_CHECKING:
+    from mfc.target import Profile
+
+# Plan fields that no DeepSpeed key can say: the launcher lists them, for the script has to do them.
+SCRIPT = (
+    "method",
+    "lora",
+    "quantization",
+    "freeze_parts",
+    "trainable_layers",
+    "reference_model",
+    "preference_loss",
+    "preference_beta",
+    "preference_gamma",
+    "max_length",
+    "overlong",
+    "packing",
+    "attention",
+    "loss",
+    "gradient_checkpointing",
+    "schedule",
+    "warmup",
+    "epochs",
+    "max_steps",
+    "seed",
+    "image_max_pixels",
+    "eval_micro_batch",
+    "dataloader_workers",
+    "preprocessing_workers",
+    "save_every",
+    "keep",
+    "report_to",
+    "output_dir",
+    "existing",
+)
+
+
+@require("DeepSpeed docs, config JSON: rollouts are the training script's")
+def no_rollouts(task: str) -> str | None:
+    """A JSON for any script cannot say how answers are generated."""
+    return f"task {task} generates answers, which a DeepSpeed JSON says nothing of" if task in ("ppo", "grpo") else None
+
+
+@require("DeepSpeed runtime/zero/config.py of 0.18: zero_optimization.leaf_module")
+def version_is_supported(profile: Profile) -> str | None:
+    """The JSON is written for DeepSpeed 0.18 and newer."""
+    major, _, rest = profile.version.partition(".")
+    minor = rest.partition(".")[0]
+    if not (major.isdigit() and minor.isdigit()) or (int(major), int(minor)) >= (0, 18):
+        return None
+    return f"version {profile.version} is older than 0.18, the oldest that mfc writes for"
+
+
+@advise("DeepSpeed runtime/lr_schedules.py: schedules need the number of steps")
+def schedule_is_the_scripts(schedule: str, max_steps: int | None) -> str | None:
+    """Without a number of steps, or with a schedule that DeepSpeed lacks, the script has to bring the schedule."""
+    if schedule not in ("cosine", "linear", "constant"):
+        return f"DeepSpeed has no {schedule} schedule: the script has to build it"
+    if max_steps is None:
+        return (
+            f"the number of steps is not known, so the script builds the {schedule} schedule (or give train.max_steps)"
+        )
+    return None
+
+
+RULES = (no_rollouts, version_is_supported, schedule_is_the_scripts)

@@ -1,0 +1,233 @@
+"""What LLaMA-Factory's own code derives, forbids, or does without saying so."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from mfc.lowering import nearest
+from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.words import gib, listed
+
+from . import data, templates
+
+if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
+    from mfc.catalog.gpu import Gpu
+    from mfc.problem import Model
+    from mfc.spec.models import Spec
+    from mfc.strategy import Quantization, Strategy
+    from mfc.target import Profile
+
+VERSIONS = ("0.9.5", "0.9.4")
+_PARSER = "LLaMA-Factory hparams/parser.py"
+_DATA = "LLaMA-Factory data/parser.py and data/converter.py"
+_LIGER = "LLaMA-Factory model/model_utils/liger_kernel.py"
+
+# Families that Liger's kernels are applied to; on any other a warning is printed and nothing happens.
+LIGER = {
+    *("gemma", "gemma2", "gemma3", "gemma3_text", "glm4", "glm4v", "gpt_oss", "granite", "llama", "llava", "mistral"),
+    *("mixtral", "mllama", "olmo2", "paligemma", "phi3", "qwen2", "qwen2_vl", "qwen2_5_vl", "qwen3", "qwen3_moe"),
+}
+LIGER_0_9_5 = LIGER | {"glm", "qwen3_next", "qwen3_5"}
+
+
+@require(_LIGER)
+def liger_knows_the_family(loss: str, architecture: Architecture, profile: Profile) -> str | None:
+    """The fused loss is applied to the families that LLaMA-Factory has Liger kernels for; elsewhere it is ignored."""
+    known = LIGER_0_9_5 if nearest(profile.version, VERSIONS) == "0.9.5" else LIGER
+    if loss != "fused" or architecture.family in known:
+        return None
+    return f"LLaMA-Factory {profile.version} has no Liger kernels for {architecture.family} and goes on without a word"
+
+
+@require(_LIGER + ": fused_linear_cross_entropy is off where the stage needs logits")
+def liger_fuses_in_two_stages(loss: str, task: str) -> str | None:
+    """Whole logits are avoided in pretraining and supervised fine-tuning only."""
+    if loss != "fused" or task in ("pretrain", "sft"):
+        return None
+    return f"task {task} needs whole logits, so LLaMA-Factory turns the fused loss off"
+
+
+@derive("template", "LLaMA-Factory extras/constants.py and data/template.py: the default of each model")
+def template(model: Model, profile: Profile) -> Value:
+    """The chat template is the one that LLaMA-Factory has for the model."""
+    name, why = templates.find(model.name, model.instruct, nearest(profile.version, VERSIONS))
+    return Value(name, why)
+
+
+@require("LLaMA-Factory data/template.py: a template that does not exist is an error when data is loaded")
+def template_is_known(template: str, model: Model, profile: Profile) -> str | None:
+    """The chat template is one that LLaMA-Factory has."""
+    version = nearest(profile.version, VERSIONS)
+    names = templates.known(version)
+    if template in names:
+        return None
+    if not template:
+        return f"nothing says which chat template {model.name} was trained with: set data.template ({', '.join(names)})"
+    import difflib
+
+    near = difflib.get_close_matches(template, names, n=3)
+    hint = f"; did you mean {listed(near)}?" if near else f"; there are {', '.join(names)}"
+    return f"LLaMA-Factory {version} has no template {template}{hint}"
+
+
+@derive("neat_packing", _PARSER + ": refused in 0.9.4 with transformers 4.53 and newer; data/collator.py of 0.9.5")
+def neat_packing(task: str, packing: bool, profile: Profile) -> Value:
+    """Packed samples are kept apart where the version can."""
+    if task != "sft" or not packing:
+        return Value(False, "nothing is packed" if not packing else "pretraining lets texts run on")
+    if nearest(profile.version, VERSIONS) == "0.9.4" and _transformers(profile) >= (4, 53):
+        return Value(False, "0.9.4 refuses it with transformers 4.53 and newer")
+    return Value(True, "the samples of a row do not see each other")
+
+
+@require("LLaMA-Factory data/collator.py: flash attention with neat_packing asserts one row")
+def packed_rows_are_single(neat_packing: bool, attention: str, micro_batch: int) -> str | None:
+    """Packed rows with flash attention come one at a time."""
+    if not neat_packing or attention != "flash" or micro_batch == 1:
+        return None
+    return f"packed rows with flash attention come one at a time, not {micro_batch}: a longer row does the same"
+
+
+@advise(_PARSER + ": neat_packing in 0.9.4")
+def packed_samples_see_each_other(strategy: Strategy, neat_packing: bool, profile: Profile) -> str | None:
+    """Where packed samples cannot be kept apart, each sees those before it."""
+    if strategy.task != "sft" or not strategy.packing or neat_packing:
+        return None
+    return (
+        f"in LLaMA-Factory {profile.version} each sample of a packed row sees those before it; 0.9.5 keeps them apart"
+    )
+
+
+@require("LLaMA-Factory hparams/finetuning_args.py: lora_alpha is a whole number")
+def alpha_is_whole(lora_alpha: float, method: str) -> str | None:
+    """The scale of adapters is a whole number."""
+    if method not in ("lora", "qlora") or float(lora_alpha).is_integer():
+        return None
+    return f"train.lora.alpha {lora_alpha:g} is no whole number, and lora_alpha has to be one"
+
+
+@require("LLaMA-Factory model/adapter.py, _setup_lora_tuning: such models resume the adapter instead of merging it")
+def merging_needs_whole_weights(
+    spec: Spec, method: str, quantization: Quantization | None, sharding: str
+) -> str | None:
+    """An adapter is merged only into whole, unquantised weights, and only to train a new one."""
+    if spec.model.adapter is None or spec.model.adapter_mode != "merge":
+        return None
+    if method not in ("lora", "qlora"):
+        return f"LLaMA-Factory loads adapters for LoRA only: merge {spec.model.adapter} first (llamafactory-cli export)"
+    if quantization is not None:
+        return f"an adapter is not merged into {quantization.kind} weights but continued: merge it first"
+    return "under ZeRO-3 the adapter would be continued, not merged: merge it first" if sharding == "zero3" else None
+
+
+@require(_PARSER + ", _verify_model_args and get_train_args: stage ppo")
+def ppo_needs_a_reward_model(task: str, spec: Spec) -> str | None:
+    """PPO scores answers with one reward model, and reports to the trackers it knows."""
+    if task != "ppo":
+        return None
+    if len(spec.train.rollout.rewards) != 1:
+        return "PPO needs one reward model: set train.rollout.rewards to its path"
+    if spec.train.rollout.engine == "vllm":
+        return "LLaMA-Factory's PPO generates by itself: train.rollout.engine must be native or auto"
+    if spec.run.report_to not in ("none", "tensorboard", "wandb", "trackio"):
+        return f"PPO reports to tensorboard, wandb or trackio, not {spec.run.report_to}"
+    return None
+
+
+@require("LLaMA-Factory train/trainer_utils.py: create_badam_optimizer; " + _PARSER)
+def badam_runs_alone(optimizer: str, world_size: int, sharding: str) -> str | None:
+    """BAdam runs on one GPU, or block by block under ZeRO-3."""
+    if optimizer != "badam" or world_size == 1 or sharding == "zero3":
+        return None
+    return f"BAdam on {world_size} GPUs needs zero3, not {sharding}"
+
+
+@require("LLaMA-Factory model/model_utils/attention.py: gpt_oss always gets a FlashAttention-3 kernel from the Hub")
+def gpt_oss_needs_hopper(architecture: Architecture, gpu: Gpu) -> str | None:
+    """For gpt-oss, LLaMA-Factory loads a FlashAttention-3 kernel whatever is asked for, which needs Hopper."""
+    if architecture.family != "gpt_oss" or gpu.generation == "hopper":
+        return None
+    return f"LLaMA-Factory runs gpt_oss with a FlashAttention-3 kernel only, which {gpu.name} cannot ({gpu.generation})"
+
+
+@require(_DATA)
+def rows_suit_the_task(spec: Spec, task: str) -> str | None:
+    """The rows of each data set have a layout that LLaMA-Factory can read for the task."""
+    able = data.FORMATS.get(task, ())
+    for one in spec.data.train:
+        form = data.layout(one, task)
+        if form not in able:
+            return f"{one.path or one.hub} is in format {form}; for task {task} it reads {listed(able, 'and')}"
+    return None
+
+
+@require("LLaMA-Factory extras/constants.py, FILEEXT2TYPE")
+def files_are_readable(spec: Spec) -> str | None:
+    """Data files have an extension that LLaMA-Factory knows."""
+    paths = [one.path for one in spec.data.train if one.path]
+    paths += [spec.data.eval] if isinstance(spec.data.eval, str) and spec.data.eval != "none" else []
+    for path in paths:
+        kind = PurePosixPath(path).suffix.removeprefix(".")
+        if kind and kind not in data.FILE_TYPES:
+            return f"{path} is no {listed(data.FILE_TYPES)} file"
+    return None
+
+
+@require("LLaMA-Factory train/trainer_utils.py, create_ref_model; hparams: ref_model")
+def references_are_whole(spec: Spec, task: str) -> str | None:
+    """ORPO, SimPO and all but DPO and KTO have no reference model."""
+    asked = spec.train.preference.reference != "auto"
+    return f"task {task} has no reference model" if asked and task not in ("dpo", "kto") else None
+
+
+@advise("LLaMA-Factory model/model_utils/attention.py: 'FlashAttention-2 is not installed.' and on it goes")
+def flash_falls_back(strategy: Strategy, profile: Profile) -> str | None:
+    """Without the flash-attn package LLaMA-Factory goes on with another kernel."""
+    if strategy.attention != "flash" or profile.packages.get("flash-attn"):
+        return None
+    return "without the flash-attn package LLaMA-Factory warns and uses another kernel: check that it is installed"
+
+
+@advise("LLaMA-Factory model/adapter.py casts what trains to fp32 on the GPU before DeepSpeed takes over")
+def full_tuning_starts_in_fp32(strategy: Strategy, model: Model) -> str | None:
+    """Below ZeRO-3, full fine-tuning holds the whole model in fp32 on each GPU while it starts."""
+    if strategy.method != "full" or strategy.sharding not in ("zero1", "zero2"):
+        return None
+    return f"while it starts, each GPU holds all weights in fp32: {gib(4 * model.total_parameters)}"
+
+
+@advise("LLaMA-Factory requirements: mfc knows the versions whose arguments it has extracted")
+def version_is_extrapolated(profile: Profile) -> str | None:
+    """Versions that mfc does not know are written for as the nearest one that it does."""
+    if profile.version in VERSIONS:
+        return None
+    return f"version {profile.version} is not known; the files are written for {nearest(profile.version, VERSIONS)}"
+
+
+def _transformers(profile: Profile) -> tuple[int, ...]:
+    version = profile.packages.get("transformers") or "4.57"
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+
+
+RULES = (
+    liger_knows_the_family,
+    liger_fuses_in_two_stages,
+    template,
+    template_is_known,
+    neat_packing,
+    packed_rows_are_single,
+    packed_samples_see_each_other,
+    alpha_is_whole,
+    merging_needs_whole_weights,
+    ppo_needs_a_reward_model,
+    badam_runs_alone,
+    gpt_oss_needs_hopper,
+    rows_suit_the_task,
+    files_are_readable,
+    references_are_whole,
+    flash_falls_back,
+    full_tuning_starts_in_fp32,
+    version_is_extrapolated,
+)
