@@ -10,6 +10,7 @@ from mfc.rules.words import capability, gib
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
+    from mfc.problem import Problem
     from mfc.strategy import Strategy
     from mfc.target import Profile
 
@@ -45,11 +46,16 @@ def flash_needs_narrow_heads(architecture: Architecture, attention: str) -> str 
     return f"heads of {architecture.family} are {widest} wide, FlashAttention-2 ends at 256"
 
 
-@require("the target's settings: packages says what is installed")
-def flash_needs_its_package(profile: Profile, attention: str) -> str | None:
-    """Flash attention is not chosen where flash-attn is declared absent."""
-    absent = profile.packages.get("flash-attn", "") is None
-    return "the spec says that flash-attn is not installed" if absent and attention == "flash" else None
+@require("the target's settings: packages says what is installed; some frameworks fall back from flash-attn in silence")
+def flash_needs_its_package(profile: Profile, attention: str, problem: Problem) -> str | None:
+    """Flash attention is chosen where flash-attn is declared, or where the spec asks for it."""
+    if attention != "flash":
+        return None
+    if profile.packages.get("flash-attn", "") is None:
+        return "the spec says that flash-attn is not installed"
+    if "flash-attn" in profile.packages or "attention" in problem.pins:
+        return None
+    return "flash-attn is not declared under packages; strategy.attention: flash asks for it all the same"
 
 
 @require("transformers integrations/sdpa_attention.py has no softcap argument; models/gemma2 passes one")
