@@ -29,7 +29,7 @@ def check(target: Target, settings: TargetSpec, loaded: LoadedSpec) -> tuple[Map
                     allowed=_instead(fields),
                 )
     risky = any(_unmodelled(target, path) for path in leaves(settings.extra))
-    return merge(settings.extra, settings.extra_unchecked), not (risky or settings.extra_unchecked)
+    return {**settings.extra, **settings.extra_unchecked}, not (risky or settings.extra_unchecked)
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -39,15 +39,6 @@ def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}"
-
-
-def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested mappings joined; where both hold a value, that of `over`."""
-    joined = dict(base)
-    for key, value in over.items():
-        below = joined.get(key)
-        joined[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
-    return joined
 
 
 def _unmodelled(target: Target, path: str) -> bool:

@@ -1,0 +1,75 @@
+"""The user's own native keys: owned by mfc, not modelled, or free."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from mfc import api, emit
+from mfc.emit import extra
+from mfc.errors import SpecError
+from mfc.target import Key, Target
+
+TARGET = cast(
+    Target,
+    SimpleNamespace(
+        NAME="sample",
+        KEYS=(
+            Key("lr", ("learning_rate",)),
+            Key("decay", ("weight_decay",)),
+            Key("zero.stage", ("sharding",)),
+            Key("zero.bucket", ("reduce_bucket_elements",)),
+            Key("optimizer", ("optimizer", "adam_beta1")),
+        ),
+        UNMODELLED=frozenset({"liger", "zero.fancy"}),
+    ),
+)
+
+
+def check(folder: Path, settings: str) -> tuple[Any, bool]:
+    path = folder / "run.yaml"
+    path.write_text(f"model: Qwen/Qwen2.5-7B-Instruct\nhardware: 4x RTX 4090\ntargets:\n  sample:\n    {settings}\n")
+    loaded = api.load(path)
+    return emit.check_extra(TARGET, loaded.spec.targets["sample"], loaded)
+
+
+@pytest.mark.parametrize(
+    ("settings", "passed", "verified"),
+    [
+        ("version: auto", {}, True),
+        ("extra: {report_to: wandb, plot: true}", {"report_to": "wandb", "plot": True}, True),
+        ("extra: {zero: {round_robin: true}}", {"zero": {"round_robin": True}}, True),
+        ("extra: {liger: true}", {"liger": True}, False),
+        ("extra: {zero: {fancy: 1}}", {"zero": {"fancy": 1}}, False),
+        ("extra_unchecked: {newer: 1}", {"newer": 1}, False),
+        ("extra: {zero: {fancy: {deep: 1}}}", {"zero": {"fancy": {"deep": 1}}}, False),
+        ("extra: {zero: {fancier: 1}}", {"zero": {"fancier": 1}}, True),
+        ("{extra: {plot: 1}, extra_unchecked: {zero: {b: 2}}}", {"plot": 1, "zero": {"b": 2}}, False),
+    ],
+)
+def test_what_passes(tmp_path: Path, settings: str, passed: dict[str, Any], verified: bool) -> None:
+    assert check(tmp_path, settings) == (passed, verified)
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "instead"),
+    [
+        ("extra: {lr: 1}", "lr", "train.learning_rate"),
+        ("extra: {decay: 1}", "decay", "train.optim.weight_decay"),
+        ("extra: {zero: {stage: 3}}", "zero.stage", "strategy.sharding"),
+        ("extra: {zero: 3}", "zero", "strategy.sharding"),
+        ("extra: {optimizer: {type: x}}", "optimizer.type", "strategy.optimizer"),
+        ("extra: {zero: {bucket: 1}}", "zero.bucket", "it follows from the rest of the spec"),
+        ("extra_unchecked: {lr: 1}", "lr", "train.learning_rate"),
+    ],
+)
+def test_what_mfc_owns(tmp_path: Path, settings: str, key: str, instead: str) -> None:
+    with pytest.raises(SpecError) as error:
+        check(tmp_path, settings)
+    assert f"{tmp_path / 'run.yaml'}:5:" in str(error.value)
+    assert f"{key} is written by mfc" in str(error.value)
+    assert instead in str(error.value)
+
+
+def test_leaves() -> None:
+    assert list(extra.leaves({"a": {"b": 1, "c": {}}, "d": [1]})) == ["a.b", "a.c", "d"]
