@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from mfc import memory, speed
 from mfc.api import load
+from mfc.memory.costs import fixed_costs
 from mfc.memory.stack import Stack
 from mfc.planner.search import Candidate, rank_candidates, run_of, search, strategy_of
 from mfc.planner.space import CANDIDATES, CHOICES, COSTS, Rejections, apply, domain, facts, stages
@@ -80,14 +81,14 @@ def everything(problem: Problem, start: dict[str, Any], method: str, length: int
 
 def judged(problem: Problem, env: dict[str, Any]) -> Candidate:
     strategy = strategy_of(env)
-    cost = memory.predict(run_of(strategy, problem, PROFILE))
-    sizes = (cost.upper_bytes, cost.host_bytes_per_node, cost.load_gpu_bytes, cost.load_host_bytes)
-    env.update(zip(COSTS, sizes, strict=True))
+    run = run_of(strategy, problem, PROFILE)
+    upper = memory.predict(run).upper_bytes
+    env.update(zip(COSTS, (upper, *fixed_costs(memory.prepare(run))), strict=True))
     reasons = (
         (rule.id, rule.function(*read(env))) for rule, read in stages(RULES)[len(CHOICES) + 1] if rule.kind == "require"
     )
     refused = next(((rule, why) for rule, why in reasons if why), None)
-    return Candidate(env, cost.upper_bytes, speed.predict(strategy, problem).seconds_per_step, refused)
+    return Candidate(env, upper, speed.predict(strategy, problem).seconds_per_step, refused)
 
 
 @pytest.mark.parametrize("seed", range(24))

@@ -7,7 +7,7 @@ from typing import Any
 
 from mfc.planner.plan import Advice, Alternative, Decision
 from mfc.planner.search import Candidate, Outcome
-from mfc.planner.space import CANDIDATES, CHOICES, stages
+from mfc.planner.space import CHOICES, stages
 from mfc.problem import SPEC_PATHS, Problem
 from mfc.rules.engine import Rule
 
@@ -96,24 +96,25 @@ def alternatives(outcome: Outcome, limit: int = 8) -> tuple[Alternative, ...]:
 
 
 def _against(name: str, best: Candidate, rival: Candidate) -> str:
-    other = f"{name} {rival.env[name]}"
+    """Why the best candidate won over the best one with another value of a field."""
+    other = f"{name} {str(rival.env[name]).lower()}"
     if not best.fits:
         return f"nearest to fitting; with {other} the bound is {rival.upper_bytes / GIB:.2f} GiB"
     if not rival.fits:
         return f"the fastest that fits; with {other} nothing does: {(rival.refused or ('', ''))[1]}"
-    if rival.seconds_per_step < best.seconds_per_step:
-        return f"{other} would gain too little ({rival.seconds_per_step:.3g} s a step) for what it costs"
     gain = rival.seconds_per_step / best.seconds_per_step - 1
+    if name == "optimizer":
+        return f"it fits, so {other}, which may train differently, is not needed"
     if gain < 0.01:
-        return f"as fast as {other} and simpler"
+        faster = "as fast as" if gain > -0.01 else f"within {-gain:.0%} of"
+        return f"{faster} {other} by the speed model, and simpler or smaller"
     return f"the fastest that fits: {best.seconds_per_step:.3g} s a step, with {other} {gain:.0%} slower"
 
 
 def results_that_may_change(decisions: Mapping[str, Decision]) -> Sequence[Decision]:
     """What mfc chose that can change the outcome of training, so that the user sees it at a glance."""
-    fields = ("method", "precision", "max_length", "packing", "lora_rank", "lora_alpha", "lora_targets", "quantization")
-    fields = (*fields, "optimizer", "batch_size", "learning_rate", "schedule", "warmup", "template")
+    fields = ("method", "precision", "max_length", "packing", "optimizer", "batch_size", "learning_rate", "schedule")
+    fields = (*fields, "warmup", "template")
+    if decisions["method"].value in ("lora", "qlora"):
+        fields = (*fields, "lora_rank", "lora_alpha", "lora_targets", "quantization")
     return [decisions[name] for name in fields if name in decisions and not decisions[name].pinned]
-
-
-__all__ = ["CANDIDATES", "advice", "alternatives", "choices", "finish", "results_that_may_change"]

@@ -19,10 +19,19 @@ from mfc.rules.engine import Rule
 from mfc.strategy import Strategy
 from mfc.target import Profile
 
-# Times this close are a tie: the speed model cannot tell them apart, so the simpler strategy wins.
-TIE = 1.01
-_MECHANISMS = ("sharding", "offload_optimizer", "offload_parameters", "sequence_parallel", "attention", "loss")
-_MECHANISMS = (*_MECHANISMS, "gradient_checkpointing")
+# Times this close to the fastest are a tie, and the strategy with the least machinery wins: the speed model, whose
+# median error is more than this, cannot promise that the others are any faster.
+TIE = 1.10
+# How much machinery a value needs beyond plain training, for ties. Offload counts most: it costs host memory, CPU time
+# and a compiler on the machine; gradient checkpointing is a flag.
+MACHINERY: Mapping[str, Mapping[Any, int]] = {
+    "sharding": {"ddp": 0, "zero1": 1, "zero2": 1, "zero3": 2, "fsdp2": 2},
+    "offload_optimizer": {"none": 0, "cpu": 4, "nvme": 6},
+    "offload_parameters": {"none": 0, "cpu": 4, "nvme": 6},
+    "sequence_parallel": {1: 0, 2: 2, 4: 2, 8: 2},
+    "attention": {"sdpa": 0, "flash": 1, "eager": 1},
+    "loss": {"plain": 0, "fused": 1},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +140,21 @@ def evaluate(
 
 def rank_candidates(candidates: Sequence[Candidate], objective: str) -> tuple[Candidate, ...]:
     """Best first: those that fit before those that do not, then by what the user asked for."""
+    fastest: dict[int, float] = {}
+    for candidate in candidates:
+        if candidate.fits:
+            group = _index("optimizer", candidate.env["optimizer"])
+            fastest[group] = min(fastest.get(group, math.inf), candidate.seconds_per_step)
 
     def order(candidate: Candidate) -> tuple[Any, ...]:
-        env = candidate.env
+        env, time = candidate.env, candidate.seconds_per_step
         if not candidate.fits:
-            return (1, candidate.upper_bytes, candidate.seconds_per_step)
+            return (1, candidate.upper_bytes, time)
         faithful = _index("optimizer", env["optimizer"])
         if objective == "memory":
-            return (0, faithful, candidate.upper_bytes, candidate.seconds_per_step)
-        time = round(math.log(candidate.seconds_per_step, TIE))
-        simple = sum(_index(name, env[name]) for name in _MECHANISMS)
-        return (0, faithful, time, simple, candidate.seconds_per_step, candidate.upper_bytes)
+            return (0, faithful, candidate.upper_bytes, time)
+        slow = time > TIE * fastest[faithful]
+        return (0, faithful, slow, 0 if slow else _machinery(env), time, candidate.upper_bytes)
 
     return tuple(sorted(candidates, key=order))
 
@@ -183,6 +196,10 @@ def run_of(strategy: Strategy, problem: Problem, profile: Profile) -> memory.Run
         gpus_per_node=hardware.gpus_per_node,
         stack=profile.stack,
     )
+
+
+def _machinery(env: Mapping[str, Any]) -> int:
+    return sum(weights.get(env[name], 1) for name, weights in MACHINERY.items())
 
 
 def _index(name: str, value: Any) -> int:
