@@ -64,7 +64,12 @@ def case(row: Row) -> Case | None:
         return Case(*identity, measured, None, None, None, None, capacity, oom, str(why))
     memory = predict(run)
     as_allocated = allocated is not None or by_metric
-    predicted = (memory.allocated_bytes if as_allocated else memory.process_bytes) / GIB
+    # A peak is over the whole process, loading included; what loading holds outside tensors is the context.
+    outside = memory.components["context"]
+    trained = memory.allocated_bytes if as_allocated else memory.process_bytes
+    predicted = max(trained, memory.load_gpu_bytes - (outside if as_allocated else 0)) / GIB
+    process = max(memory.process_bytes, memory.load_gpu_bytes) / GIB
+    upper = max(memory.upper_bytes, memory.load_gpu_bytes) / GIB
     gpu = gpu_of(row)
     if gpu is not None and capacity is not None:
         capacity = min(capacity, gpu.memory_bytes / GIB)
@@ -72,8 +77,8 @@ def case(row: Row) -> Case | None:
         *identity,
         measured,
         predicted if measured is not None else None,
-        memory.process_bytes / GIB,
-        memory.upper_bytes / GIB,
+        process,
+        upper,
         peak if measured is not None else None,
         capacity,
         oom,

@@ -55,6 +55,7 @@ def hugging_face(text: str) -> Stack:
         fused_experts=transformers >= (5,),
         sdpa_expands_kv=transformers < (4, 48)
         or torch < (2, 5),  # repeat_kv before SDPA; enable_gqa came with torch 2.5
+        fsdp_keeps_frozen=torch < (2, 2),  # the post-backward hook of frozen flat parameters came with torch 2.2
         kbit_keeps_inputs=bits < (0, 43, 2),  # release notes of bitsandbytes 0.43.2
     )
 
@@ -65,7 +66,7 @@ def _plain_loop(text: str) -> Stack:
 
 
 def _litgpt(text: str) -> Stack:
-    """Its own model code: fused qkv kept whole, k and v expanded to all heads, losses in chunks of 128 tokens."""
+    """Its own model code: k and v expanded to all heads, losses in chunks of 128 tokens."""
     if re.search(r"litgpt 0\.[3-5]", text.lower()):  # these releases pin bitsandbytes 0.42 and want torch 2.2 or later
         text += " torch 2.3 bitsandbytes 0.42.0"
     elif "2023" not in text and version_of("torch", text.lower()) is None:
@@ -75,7 +76,6 @@ def _litgpt(text: str) -> Stack:
         autocast=False,
         adapter_fp32=False,
         kbit_fp32=False,
-        fused_qkv=True,
         sdpa_expands_kv=True,
         padding_mask=False,
         fused_loss="logits",
@@ -92,7 +92,7 @@ def _torchtitan(text: str) -> Stack:
         optimizer_foreach=False,
         padding_mask=False,
         logits_shift_copy=False,
-        fused_blocks="always",
+        fused_blocks="never",
     )
 
 

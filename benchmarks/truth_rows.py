@@ -66,11 +66,13 @@ def architecture_of(row: Row) -> Architecture:
     key = row.get("dims_key")
     if key is None or key not in dimensions():
         raise Unsupported(f"no dimensions for {key or row.get('model')}")
-    return _architecture(key)
+    own_code = bool(re.search(r"lit-?gpt", str(row.get("framework") or "").lower()))
+    return _architecture(key, own_code)
 
 
 @lru_cache(maxsize=256)
-def _architecture(key: str) -> Architecture:
+def _architecture(key: str, litgpt: bool) -> Architecture:
+    """`litgpt`: its model code fuses q, k and v in every family and ties no head."""
     dims = dimensions()[key]
     family = next((family for pattern, family in FAMILIES if re.match(pattern, key.lower())), "llama")
     bias = bool(dims["linear_bias"])
@@ -85,7 +87,7 @@ def _architecture(key: str) -> Architecture:
         qkv_bias=dims["qkv_bias"] or bias,
         out_bias=bias,
         qk_norm="head" if dims["qk_norm"] else "none",
-        fused_qkv=family in FUSED_QKV,
+        fused_qkv=litgpt or family in FUSED_QKV,
         softcap=gemma2,
     )
     parallel = bool(dims.get("shared_attention_norm")) or key.startswith("stablelm-base-alpha")
@@ -106,7 +108,7 @@ def _architecture(key: str) -> Architecture:
         hidden=dims["hidden"],
         vocab=dims["vocab"],
         blocks=((dims["layers"], Block(attention, ffn, norms=norms, parallel=parallel)),),
-        tied=dims["tie_embeddings"],
+        tied=dims["tie_embeddings"] and not litgpt,
         norm="layer" if layer else "rms",
         norm_bias=layer,
         head_bias=family == "phi",
@@ -253,8 +255,6 @@ def _attention(row: Row) -> str:
 
 def _loss(row: Row) -> str:
     text = str(row.get("loss_kernel") or "none").lower()
-    if re.search(r"unknown", text):
-        return "plain"
     return "fused" if re.search(r"liger|fused|cut|chunk|unsloth", text) else "plain"
 
 
@@ -275,7 +275,9 @@ def stack_of(row: Row) -> Stack:
     found = stack(str(row.get("framework") or ""))
     text = f"{row.get('precision_recipe') or ''}".lower()
     if re.search(r"fp32 weights|fp32 params|mixed \(fp32|fp32 master weights", text):
-        found = replace(found, trainable_fp32=True)
+        found = replace(found, trainable_fp32=True, frozen_fp32=True, autocast=True)
+    if str(row.get("base_dtype") or "").lower().startswith("fp32"):
+        found = replace(found, frozen_fp32=True)
     if "lora fp32" in text or "adapter weights fp32" in text:
         found = replace(found, adapter_fp32=True)
     if "selective" in str(row.get("grad_ckpt")):
@@ -284,6 +286,8 @@ def stack_of(row: Row) -> Stack:
         found = replace(found, checkpoint_offload=True)
     if "fused" in str(row.get("optimizer")) and "(_fused)" not in str(row.get("optimizer")):
         found = replace(found, optimizer_foreach=False)
+    if re.search(r"\bcompile", str(row.get("notes"))):  # inductor fuses norms and activations
+        found = replace(found, fused_blocks="always")
     if "foreach" in str(row.get("optimizer")):
         found = replace(found, optimizer_foreach=True)
     return found

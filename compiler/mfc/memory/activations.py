@@ -71,7 +71,7 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
         mlp = layer.block.ffn
         apart = isinstance(mlp, Moe) or (mlp.gated and not mlp.fused_gate_up)
         ffn += _input(given, casts=2 if apart else 1)
-    if recipe.fp32_autocast:
+    if recipe.fp32_autocast or recipe.casts_base:
         fixed += 2 * (sum(x.in_features * x.out_features for x in layer.linears) + layer.experts)
     if given.dequantised:
         fixed += 2 * layer.linear_numbers
@@ -134,7 +134,7 @@ def _attention(attention: Attention, given: Inputs, into: bool) -> float:
     eager, masked = given.kernel == "eager" or attention.softcap, given.kernel == "masked"
     math = element == 4 and grouped and not eager and not masked  # fp32 with grouped heads: no fused kernel
     expanded = grouped and (eager or masked or math or (given.kernel == "sdpa" and given.stack.sdpa_expands_kv))
-    whole = (attention.fused_qkv or given.stack.fused_qkv) and not expanded  # v is a view of the fused projection
+    whole = attention.fused_qkv and not expanded  # v is a view of the fused projection
     key = element * (q if expanded else kv)
     value = element * (q + 2 * kv) if whole else key
     kept = element * 2 * q + key + value

@@ -6,6 +6,17 @@ from mfc.memory import host
 from mfc.memory.prediction import Prepared, _loading
 
 
-def fixed_costs(prepared: Prepared) -> tuple[int, int, int]:
-    """Bytes: host per node in training, GPU while loading, host per node while loading."""
-    return (host.host_bytes(prepared.placement.host, prepared.run.gpus_per_node), *_loading(prepared.run, prepared))
+def fixed_costs(prepared: Prepared) -> tuple[int, int, int, int, int]:
+    """Bytes: host per node in training, GPU while loading, host per node while loading, and what stays between steps.
+
+    The last two are bounds on a GPU's process between steps: as it is, and with weights and optimizer on the host.
+    """
+    placement = prepared.placement
+    left = placement.buffers + prepared.outside
+    held = left + placement.weights + placement.optimizer
+    return (
+        host.host_bytes(placement.host, prepared.run.gpus_per_node),
+        *_loading(prepared.run, prepared),
+        int(held * prepared.factor),
+        int(left * prepared.factor),
+    )

@@ -26,7 +26,7 @@ CACHED_BUSY = 0.5
 CACHED_LOGITS = 4.0
 # Batches of changing length leave blocks of every length behind. The allocator replayed over 30 to 120 steps of random
 # lengths holds 3 to 4 times the logits of the longest batch, and about twice a layer (benchmarks/replay.py).
-GROWN_LOGITS = 2.4
+GROWN_LOGITS = 2.3
 GROWN_LAYER = 1.2
 
 
@@ -70,8 +70,8 @@ def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
     cap = 2.0 if given.architecture.logit_softcap else 0.0
     if head.fused:
         return 0.0, 0.0, 0.0
-    if head.chunked_logits:  # 16-bit logits, the log-softmax that each chunk saves, and the gradient of the logits
-        return width + width + cap, 2 * width + width + cap, 0.0
+    if head.chunked_logits:  # whole logits, the fp32 log-softmax that each chunk saves; backward, an fp32 gradient as well
+        return width + 4.0 + cap, width + 8.0 + cap, 0.0
     if width == 4:
         forward, backward = 8.0, 12.0
     elif stack.logits_fp32_copy:
@@ -140,6 +140,11 @@ def profile(
         casts = cast_head
         if given.checkpointing:
             casts = 2.0 * (shape.parameters - (0 if architecture.tied else shape.embedding))
+    elif recipe.autocast and recipe.weights == 4:  # an fp32 head beside quantised layers is cast as well
+        cast_head = casts = 2.0 * shape.head_rows
+    if recipe.autocast and recipe.adapters and recipe.trained == 4 and given.checkpointing:
+        casts += 2.0 * trained
+    matrix = 2.0 * max(layer.largest_linear for layer in shape.layers) if given.kbit or given.dequantised else 0.0
     phases: list[Phase] = []
     # What one layer takes while it runs, kept or passing: freed before the loss, in blocks too small for logits.
     layer_bytes = max((k.sequence + scratch(layer, given) for layer, _, _, k, _ in groups), default=0.0)
@@ -152,7 +157,7 @@ def profile(
         own += GROWN_LOGITS * backward * logits + GROWN_LAYER * layer_bytes
     cached = {
         "loss": (own, share * layer_fixed),
-        "layers": (max(CACHED_BUSY * layer_bytes, own - backward * logits), CACHED_BUSY * layer_fixed),
+        "layers": (max(stale + CACHED_BUSY * layer_bytes, own - backward * logits), CACHED_BUSY * layer_fixed),
         "embedding": (max(after, own - backward * logits), 0.0),
         "optimizer": (max(after if full else 0.0, own - backward * logits), 0.0),
     }
@@ -173,7 +178,7 @@ def profile(
             "loss",
             saved + final + recipe.logits * hidden * tokens,
             0 if head.fused else width * logits,
-            saved_fixed + (cast_head if recipe.fp32_autocast else 0),
+            saved_fixed + cast_head,
             0,
             head_numbers,
         )

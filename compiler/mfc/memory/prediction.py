@@ -293,7 +293,7 @@ def _place(run: Run, states: States) -> Placement:
     if strategy.sharding == "ddp":
         return replicated(states, world)
     if strategy.sharding == "fsdp2":
-        return fsdp.fully_sharded(states, world, strategy.offload_parameters != "none")
+        return fsdp.fully_sharded(states, world, strategy.offload_parameters != "none", stack.fsdp_keeps_frozen)
     hidden = run.architecture.hidden
     auto = hidden * hidden
     return deepspeed.partitioned(
@@ -322,7 +322,8 @@ def _loading(run: Run, prepared: Prepared) -> tuple[int, int]:
     world = strategy.world_size
     zero3 = strategy.sharding == "zero3"
     if sharded and not (zero3 and prepared.static.quantised):
-        device = full / world + states.layer + states.edges  # sharded while it is read
+        shard = full / world if strategy.offload_parameters == "none" else 0.0
+        device = shard + states.layer + states.edges  # sharded while it is read
     else:
         device = full
     if strategy.deepspeed and not sharded and run.stack.trainable_fp32 and strategy.method == "full":

@@ -24,6 +24,7 @@ class Recipe:
     logits: int
     autocast: bool
     fp32_autocast: bool  # fp32 trained base weights under autocast: casts are cached until the backward pass
+    casts_base: bool  # frozen fp32 weights under autocast: each layer keeps 16-bit copies for its backward
     adapter_matches: bool  # adapters have the activations' type, so their input is saved as it is, once
 
 
@@ -32,12 +33,14 @@ def recipe(strategy: Strategy, stack: Stack) -> Recipe:
     adapters = strategy.method in ("lora", "qlora")
     full = not adapters
     if strategy.precision == "fp32":
-        return Recipe(full, adapters, 4, 4, 4, 4, 0, 4, 4, 4, False, False, adapters)
+        return Recipe(full, adapters, 4, 4, 4, 4, 0, 4, 4, 4, False, False, False, adapters)
     mixed = strategy.precision in ("bf16", "fp16")
     deepspeed = strategy.deepspeed
     fsdp = strategy.sharding == "fsdp2"
     autocast = stack.autocast and mixed and not deepspeed
-    kbit = strategy.quantization is not None and stack.kbit_fp32 and not (fsdp or strategy.sharding == "zero3")
+    # PEFT's preparation leaves GPTQ, AQLM, EETQ and HQQ models as they are, and sharded ones cannot mix formats.
+    kind = strategy.quantization.kind if strategy.quantization is not None else ""
+    kbit = kind in ("nf4", "fp4", "int8") and stack.kbit_fp32 and not (fsdp or strategy.sharding == "zero3")
     if full:
         if deepspeed:
             trained, master = 2, 4
@@ -52,9 +55,9 @@ def recipe(strategy: Strategy, stack: Stack) -> Recipe:
         fp32_adapters = stack.adapter_fp32 and strategy.precision != "pure_bf16" and not cast
         trained, master = (4 if fp32_adapters else 2), (4 if deepspeed else 0)
         fp32_autocast = False
-        weights = 4 if kbit else 2
-    element = 4 if kbit and not autocast else 2
-    stream = 4 if kbit or fp32_autocast else element
+        weights = 4 if kbit or (stack.frozen_fp32 and not kind and not deepspeed) else 2
+    element = 4 if weights == 4 and adapters and not autocast else 2
+    stream = 4 if weights == 4 and (adapters or fp32_autocast) else element
     matches = adapters and not autocast and (trained == element)
     state = 4 if master else trained
     return Recipe(
@@ -70,5 +73,6 @@ def recipe(strategy: Strategy, stack: Stack) -> Recipe:
         element,
         autocast,
         fp32_autocast,
+        adapters and autocast and weights == 4 and not kind,
         matches,
     )

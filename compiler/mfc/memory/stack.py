@@ -18,6 +18,7 @@ class Stack:
 
     # Number formats
     trainable_fp32: bool = False  # trained base weights are upcast to fp32 when DeepSpeed is absent (mixed precision)
+    frozen_fp32: bool = False  # the frozen base is loaded in fp32 and cast by autocast (transformers' default before 5)
     adapter_fp32: bool = True  # adapters are fp32 when DeepSpeed does not cast them
     autocast: bool = True  # the trainer runs forward under autocast
     kbit_fp32: bool = True  # prepare_model_for_kbit_training upcasts what is not quantised to fp32
@@ -41,10 +42,12 @@ class Stack:
     )
     sdpa_expands_kv: bool = False  # k and v are repeated to all heads before SDPA (transformers < 4.48, torch < 2.5)
     padding_mask: bool = True  # padded batches give SDPA a mask, which rules out its flash kernel
-    fused_qkv: bool = False  # q, k and v come from one linear whatever the model's own code does, and are kept whole
     kbit_keeps_inputs: bool = False  # bitsandbytes < 0.43.2 keeps the input of every 4-bit linear for backward
     checkpoint: Literal["block", "selective"] = "block"  # what gradient_checkpointing recomputes
     checkpoint_offload: bool = False  # the inputs that checkpointing keeps wait in host memory
+
+    # FSDP
+    fsdp_keeps_frozen: bool = False  # torch < 2.2: frozen units stay gathered until the whole backward pass is over
 
     # Allocator
     expandable_segments: bool = False  # the allocator does not fragment

@@ -5,23 +5,26 @@ from __future__ import annotations
 from mfc.runtimes.placement import Placement, States
 
 
-def fully_sharded(states: States, world_size: int, offload: bool) -> Placement:
+def fully_sharded(states: States, world_size: int, offload: bool, keeps_frozen: bool) -> Placement:
     """Every unit is sharded; the current layer, the prefetched one and the root unit are whole while layers run.
 
     The root unit holds the embedding and the head (transformer wrap policy). With offload, shards wait on the host and
-    the optimizer steps there.
+    the optimizer steps there. `keeps_frozen`: units without gradients stay gathered to the end of the backward pass.
     """
     base = states.base / world_size
     trained = states.trained / world_size
     shards = base + trained * states.weight
     optimizer = trained * states.optimizer
     gradients = trained * states.gradient
+    gathered = 2 * states.layer + states.edges
+    if keeps_frozen and states.trained < states.total / 2:
+        gathered = max(gathered, states.base)
     device = 0.0 if offload else 1.0
     return Placement(
         weights=shards * device,
         optimizer=0.0 if states.managed else optimizer * device,
         buffers=0.0,
-        gathered=2 * states.layer + states.edges,
+        gathered=gathered,
         gradients=gradients * device if states.accumulates else 0.0,
         done=states.gradient / world_size * device,
         live=2.0,
