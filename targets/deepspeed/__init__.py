@@ -20,6 +20,7 @@ __all__ = ["KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "config",
 NAME = "deepspeed"
 TITLE = "DeepSpeed"
 VERSIONS = ("0.19.8", "0.18.4")
+CONTRACTS = (*VERSIONS, "0.16.9")  # older ones, for frameworks that come with them
 CONFIG = "ds_config.json"
 
 # The user's own keys that change what is held on the GPU or the host, and that the memory model does not count.
@@ -90,7 +91,7 @@ def config(plan: Plan) -> dict[str, Any]:
 def config_file(plan: Plan, version: str, extra: Mapping[str, Any] | None = None) -> File:
     """`config` as a file among another target's outputs. `version` is DeepSpeed's."""
     made = native(ENGINE, plan, extra)
-    return File(CONFIG, made.data, contract=f"{NAME}-{nearest(version, VERSIONS)}", cites=made.cites)
+    return File(CONFIG, made.data, contract=f"{NAME}-{nearest(version, CONTRACTS)}", cites=made.cites)
 
 
 def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:  # noqa: ARG001

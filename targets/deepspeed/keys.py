@@ -60,7 +60,8 @@ def _buffer(plan: Plan) -> int:
 
 
 def _is_scheduled(plan: Plan) -> bool:
-    return plan.values["max_steps"] is not None and plan.values["schedule"] in _SCHEDULES
+    schedule: str = plan.values["schedule"]
+    return plan.values["max_steps"] is not None and schedule in _SCHEDULES
 
 
 def _scheduled(*names: str) -> Any:
@@ -69,7 +70,9 @@ def _scheduled(*names: str) -> Any:
 
 def _warmup_steps(plan: Plan) -> int:
     # 0 is refused since DeepSpeed 0.19.6.
-    return max(math.ceil(plan.values["warmup"] * plan.values["max_steps"]), 1)
+    steps: int = plan.values["max_steps"]
+    warmup: float = plan.values["warmup"]
+    return max(math.ceil(warmup * steps), 1)
 
 
 # What every framework that runs on DeepSpeed passes on. The Hugging Face Trainer holds these numbers against its own

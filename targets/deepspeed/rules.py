@@ -42,6 +42,16 @@ SCRIPT = (
     "existing",
 )
 
+# Plan fields that are neither keys of the JSON nor the script's, and where they are instead.
+ELSEWHERE = {
+    "allocator": "the environment that launch.sh sets",
+    "timeout_seconds": "the environment that launch.sh sets",
+    "sequence_parallel": "always 1",
+    **dict.fromkeys(
+        ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_variant", "modules_to_save"), "part of lora"
+    ),
+}
+
 
 @require("DeepSpeed docs, config JSON: rollouts are the training script's")
 def no_rollouts(task: str) -> str | None:

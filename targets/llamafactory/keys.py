@@ -105,12 +105,12 @@ def _scheduler(plan: Plan) -> str:
     return "constant_with_warmup" if name == "constant" and plan.values["warmup"] else name
 
 
-def _strategy(plan: Plan) -> str:
-    return "epoch" if plan.values["save_every"] == "epoch" else "steps"
-
-
 def _by_steps(plan: Plan) -> bool:
-    return plan.values["save_every"] != "epoch"
+    return isinstance(plan.values["save_every"], int)
+
+
+def _strategy(plan: Plan) -> str:
+    return "steps" if _by_steps(plan) else "epoch"
 
 
 def _weights_differ(plan: Plan) -> bool:
@@ -134,9 +134,6 @@ def _whole(plan: Plan) -> int:
 def _true(_: Plan) -> bool:
     return True
 
-
-# Keys whose values hold paths or names of files; `lower` fills them in, since they depend on the output folder.
-PLACED = ("model_name_or_path", "adapter_name_or_path", "ref_model", "reward_model", "media_dir")
 
 MODEL = (
     Key("model_name_or_path", ("model.id",), _spec(lambda spec: spec.model.id), section="model"),
@@ -362,3 +359,10 @@ EVALUATION = (
 )
 
 KEYS: tuple[Key, ...] = (*MODEL, *METHOD, *DATASET, *OUTPUT, *TRAIN, *EVALUATION)
+
+# Plan fields that no key of the YAML or of the JSON carries, and where they are instead.
+ELSEWHERE = {
+    "allocator": "the environment that launch.sh sets",
+    "lora": "its parts are keys of their own",
+    "sequence_parallel": "always 1",
+}

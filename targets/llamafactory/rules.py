@@ -100,6 +100,16 @@ def packed_samples_see_each_other(strategy: Strategy, neat_packing: bool, profil
     )
 
 
+@require("LLaMA-Factory model/patcher.py, infer_optim_dtype: without bf16 and fp16 the base loads as it is stored")
+def fp32_is_for_whole_models(precision: str, method: str, sharding: str, freeze_parts: tuple[str, ...]) -> str | None:
+    """Only a model that trains whole, with each GPU holding all of it, becomes fp32."""
+    if precision != "fp32" or (method == "full" and sharding != "zero3" and not freeze_parts):
+        return None
+    return (
+        "LLaMA-Factory turns only what trains into fp32 (below zero3); frozen weights would stay in 16 bits beside it"
+    )
+
+
 @require("LLaMA-Factory hparams/finetuning_args.py: lora_alpha is a whole number")
 def alpha_is_whole(lora_alpha: float, method: str) -> str | None:
     """The scale of adapters is a whole number."""
@@ -175,13 +185,6 @@ def files_are_readable(spec: Spec) -> str | None:
     return None
 
 
-@require("LLaMA-Factory train/trainer_utils.py, create_ref_model; hparams: ref_model")
-def references_are_whole(spec: Spec, task: str) -> str | None:
-    """ORPO, SimPO and all but DPO and KTO have no reference model."""
-    asked = spec.train.preference.reference != "auto"
-    return f"task {task} has no reference model" if asked and task not in ("dpo", "kto") else None
-
-
 @advise("LLaMA-Factory model/model_utils/attention.py: 'FlashAttention-2 is not installed.' and on it goes")
 def flash_falls_back(strategy: Strategy, profile: Profile) -> str | None:
     """Without the flash-attn package LLaMA-Factory goes on with another kernel."""
@@ -219,6 +222,7 @@ RULES = (
     neat_packing,
     packed_rows_are_single,
     packed_samples_see_each_other,
+    fp32_is_for_whole_models,
     alpha_is_whole,
     merging_needs_whole_weights,
     ppo_needs_a_reward_model,
@@ -226,7 +230,6 @@ RULES = (
     gpt_oss_needs_hopper,
     rows_suit_the_task,
     files_are_readable,
-    references_are_whole,
     flash_falls_back,
     full_tuning_starts_in_fp32,
     version_is_extrapolated,
