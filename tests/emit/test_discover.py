@@ -67,6 +67,17 @@ def test_specs_are_found(project: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert discover.specs() == [Path("b.yml")]
 
 
+def test_whole_specs_are_told_from_bases(project: Path) -> None:
+    (project / "base.yaml").write_text("mfc: 1\nextends: deep.yaml\ntargets: [sample]\n")
+    (project / "deep.yaml").write_text("hardware: 4x RTX 4090\n")
+    (project / "child.yaml").write_text("extends: base.yaml\nmodel: a/b\n")
+    (project / "silent.yaml").write_text("mfc: 1\nextends: deep.yaml\nmodel: a/b\n")
+    (project / "wrong.yaml").write_text(WHOLE + "colour: blue\n")
+    specs, errors = discover.whole()
+    assert specs == [Path("a.yaml"), Path("child.yaml"), Path("sub/b.yml")]
+    assert ["wrong.yaml:4:1" in str(error) for error in errors] == [True]
+
+
 def test_outputs_are_found_by_their_spec(project: Path) -> None:
     specs, outputs = discover.scope(())
     assert specs == [str(project / "a.yaml"), str(project / "sub" / "b.yml")]

@@ -39,8 +39,8 @@ def command(
     """Write each target's native configs for a spec (default: for every spec here that names its targets)."""
     from mfc.emit import discover
 
-    codes: list[int] = []
-    paths = [Path(path) for path in specs] or discover.specs()
+    paths, errors = ([Path(path) for path in specs], []) if specs else discover.whole(overrides)
+    codes = [options.report(error) for error in errors]
     for path in paths:
         try:
             loaded = api.load(path, overrides)

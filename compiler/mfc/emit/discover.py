@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from mfc.errors import MfcError
+
 _KEYS = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?(mfc|model|hardware|targets|extends)["']?[ \t]*:""", re.MULTILINE)
 _SKIP = frozenset({"node_modules", "__pycache__", "site-packages"})
 
@@ -39,6 +41,27 @@ def everything() -> tuple[list[str], dict[str, list[str]]]:
         elif asks(path):
             found.append(path)
     return found, outputs
+
+
+def whole(overrides: Sequence[str] = ()) -> tuple[list[Path], list[MfcError]]:
+    """The specs found that do name targets once their bases are merged, and what is wrong with those that do not load.
+
+    A base need not be a whole spec: its faults do not count as long as another spec builds on it.
+    """
+    from mfc import api
+    from mfc.errors import MfcError
+
+    good, errors, bases = [], dict[str, MfcError](), set[str]()
+    for path in specs():
+        try:
+            loaded = api.load(path, overrides)
+        except MfcError as error:
+            errors[absolute(path)] = error
+            continue
+        bases.update(map(absolute, loaded.sources[1:]))
+        if loaded.spec.targets:
+            good.append(path)
+    return good, [error for path, error in errors.items() if path not in bases]
 
 
 def scope(arguments: Sequence[str]) -> tuple[list[str], dict[str, list[str]]]:
