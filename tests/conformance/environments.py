@@ -24,6 +24,15 @@ PYTHONS = ("3.11", "3.12", "3.13")  # the frameworks ask for 3.11; the pinned li
 BUILT_FROM_SOURCE = ("deepspeed",)  # need torch and setuptools in place before pip looks at them
 # Imported at once by its data module, needed for audio only, and without a CPU build for every torch.
 STUBS = {"llamafactory": ("torchaudio",)}
+# The same for images: packages whose every name is an empty class.
+STUB_PACKAGES = {"xtuner": ("torchvision", "torchvision/transforms", "torchvision/transforms/functional")}
+ANY_NAME = """
+
+def __getattr__(name):
+    if name.startswith("__"):
+        raise AttributeError(name)
+    return type(name, (), {})
+"""
 UNSET = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}  # not passed on
 
 
@@ -100,7 +109,7 @@ def environment(name: str) -> Environment:
     """
     text = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
     base = _base_python()
-    recipe = f"{text}\n{_version_of(base)}\n{STUBS}"
+    recipe = f"{text}\n{_version_of(base)}\n{STUBS}{STUB_PACKAGES.get(_framework(name), '')}"
     folder = _cache() / "venvs" / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     ready = folder / "mfc-ready"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -141,10 +150,18 @@ def _make(base: Path, folder: Path, requirements: str, name: str) -> None:
     if late:
         _command([*pip, "--no-deps", "--no-build-isolation", *late], name)
     site = next((folder / "lib").glob("python*")) / "site-packages"
-    for module in STUBS.get(name.split("-", maxsplit=1)[0], ()):
+    for package in STUB_PACKAGES.get(_framework(name), ()):
+        (site / package).mkdir()
+        text = f'"""Stands in for {package}, which no test uses."""\n{ANY_NAME}'
+        (site / package / "__init__.py").write_text(text, encoding="utf-8")
+    for module in STUBS.get(_framework(name), ()):
         (site / f"{module}.py").write_text(
             f'"""Stands in for {module}, which no test uses."""\n\n__version__ = "0.0.0"\n', encoding="utf-8"
         )
+
+
+def _framework(name: str) -> str:
+    return name.split("-", maxsplit=1)[0]
 
 
 def _command(args: Sequence[str | Path], name: str) -> None:

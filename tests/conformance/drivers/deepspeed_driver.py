@@ -14,6 +14,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -27,68 +28,14 @@ from deepspeed.ops.adam import DeepSpeedCPUAdam
 from deepspeed.runtime.config import DeepSpeedConfig
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
+sys.path.append(str(Path(__file__).resolve().parents[3] / "targets" / "deepspeed" / "contract"))
+
+from recorder import Recorder, paths
+
 DeepSpeedConfig.print_user_config = lambda self: None  # logs the whole config, which would count as reading all of it
 
 # Words of DeepSpeed's own, where "auto" is a value.
 OWN_AUTO = ("data_types.keep_in_fp32_modules", "zero_optimization.zenflow", "expert_parallel", "pipeline", "autotuning")
-
-
-class Recorder(dict[str, Any]):
-    """Notes the path of every key that is looked up in it.
-
-    A walk, as in `Model(**section)`, hands the section over whole and counts as reading all of it: DeepSpeed does that
-    only with pydantic models, which refuse keys they do not know.
-    """
-
-    def __init__(self, data: dict[str, Any], read: set[str], path: str = "") -> None:
-        super().__init__()
-        self.read, self.path = read, path
-        for key, value in data.items():
-            super().__setitem__(key, Recorder(value, read, f"{path}{key}.") if isinstance(value, dict) else value)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        self.read.add(self.path + key)
-        return super().get(key, default)
-
-    def __getitem__(self, key: str) -> Any:
-        self.read.add(self.path + key)
-        return super().__getitem__(key)
-
-    def __contains__(self, key: object) -> bool:
-        self.read.add(f"{self.path}{key}")
-        return super().__contains__(key)
-
-    def __iter__(self) -> Iterator[str]:
-        for key, value in super().items():
-            self.read.add(self.path + key)
-            if isinstance(value, Recorder):
-                self.read.update(self.path + p for p in _paths({key: value}))
-            yield key
-
-    def keys(self) -> Any:
-        return _Keys(self)
-
-    def items(self) -> Any:
-        return [(key, super(Recorder, self).__getitem__(key)) for key in self]
-
-    def __copy__(self) -> Recorder:
-        return self
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Recorder:
-        return self
-
-
-class _Keys:
-    """What `keys()` gives: a membership test reads one key, a walk reads all."""
-
-    def __init__(self, section: Recorder) -> None:
-        self.section = section
-
-    def __contains__(self, key: object) -> bool:
-        return key in self.section
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.section)
 
 
 def prepare(*ops: str) -> None:
@@ -129,7 +76,7 @@ def start(config: dict[str, Any]) -> dict[str, Any]:
         raise Rejected(f"auto: means nothing to DeepSpeed at {', '.join(autos)}")
     deepspeed.init_distributed()
     type(get_accelerator()).is_fp16_supported = lambda self: True  # the planned GPU does, this CPU need not
-    read: set[str] = set()
+    read: dict[str, Any] = {}
     validated = DeepSpeedConfig(Recorder(config, read))
     model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
     offloaded = validated.zero_config.offload_optimizer
@@ -145,7 +92,7 @@ def start(config: dict[str, Any]) -> dict[str, Any]:
         optimizer=client,
         config=Recorder(_nvme_as_cpu(config), read),
     )
-    if unread := [p for p in _paths(config) if p not in read]:
+    if unread := [p for p in paths(config) if p not in read]:
         raise Rejected(f"unread: DeepSpeed never looks at {', '.join(unread)}")
     zero = validated.zero_config
     dtypes = {"fp16": engine.fp16_enabled(), "bf16": engine.bfloat16_enabled()}
@@ -174,13 +121,6 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         raise Rejected(f"json: repeated keys among {[key for key, _ in pairs]}")
     return found
-
-
-def _paths(node: dict[str, Any], path: str = "") -> Iterator[str]:
-    for key, value in dict.items(node):
-        yield path + key
-        if isinstance(value, dict):
-            yield from _paths(value, f"{path}{key}.")
 
 
 def _leaves(node: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,0 +1,52 @@
+"""Which contract is extracted where. `python -m tests.conformance.contracts` rewrites all the files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.conformance.environments import environment
+
+REPOSITORY = Path(__file__).parents[2]
+CONTRACTS = {
+    "deepspeed-0.16.9": "llamafactory-0.9.4",
+    "deepspeed-0.18.4": "llamafactory-0.9.5",
+    "deepspeed-0.19.8": "deepspeed-0.19.8",
+    "llamafactory-0.9.4": "llamafactory-0.9.4",
+    "llamafactory-0.9.5": "llamafactory-0.9.5",
+}
+TEMPLATES = REPOSITORY / "targets" / "llamafactory" / "templates.json"
+LLAMAFACTORY_VERSIONS = tuple(name.split("-")[1] for name in CONTRACTS if name.startswith("llamafactory"))
+
+
+def contract_file(contract: str) -> Path:
+    return REPOSITORY / "schemas" / "contracts" / f"{contract}.json"
+
+
+def extracted(contract: str) -> str:
+    """The text of one contract, read anew from the installed framework."""
+    return _script(contract.split("-", maxsplit=1)[0], CONTRACTS[contract], "contract")
+
+
+def extracted_templates() -> str:
+    """The text of `templates.json`: per LLaMA-Factory version, its templates and the models whose default each is."""
+    versions = {
+        version: json.loads(_script("llamafactory", f"llamafactory-{version}", "templates"))
+        for version in LLAMAFACTORY_VERSIONS
+    }
+    return json.dumps(versions, indent=1, ensure_ascii=False) + "\n"
+
+
+def committed(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _script(target: str, where: str, what: str) -> str:
+    return environment(where).run(["python", REPOSITORY / "targets" / target / "contract" / "extract.py", what]).stdout
+
+
+if __name__ == "__main__":
+    for name in CONTRACTS:
+        contract_file(name).write_text(extracted(name), encoding="utf-8")
+    TEMPLATES.write_text(extracted_templates(), encoding="utf-8")

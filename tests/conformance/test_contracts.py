@@ -1,0 +1,95 @@
+"""The committed contracts are what the real frameworks say today, and refuse what the frameworks let through."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import pytest
+
+from tests.conformance.contracts import (
+    CONTRACTS,
+    TEMPLATES,
+    committed,
+    contract_file,
+    extracted,
+    extracted_templates,
+)
+
+LLAMAFACTORY = {"model_name_or_path": "m", "stage": "sft", "finetuning_type": "lora", "lora_target": "all"}
+DEEPSPEED = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 2}}
+ADAMW = {"type": "AdamW", "params": {"lr": 1e-4, "betas": [0.9, 0.999]}}
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_contract_is_what_the_framework_says(name: str) -> None:
+    assert contract_file(name).read_text(encoding="utf-8") == extracted(name)
+
+
+@pytest.mark.framework
+def test_templates_are_what_the_framework_says() -> None:
+    assert TEMPLATES.read_text(encoding="utf-8") == extracted_templates()
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_contract_is_a_schema_and_closed(name: str) -> None:
+    schema = committed(contract_file(name))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert not [s for s in _objects(schema) if "properties" in s and s.get("additionalProperties") is not False]
+
+
+@pytest.mark.parametrize(
+    ("family", "change", "accepted"),
+    [
+        ("llamafactory", {}, True),
+        ("llamafactory", {"lora_target": ["q_proj", "v_proj"]}, True),
+        ("llamafactory", {"lora_alpha": None, "learning_rate": 1e-4, "deepspeed": "ds.json"}, True),
+        ("llamafactory", {"report_to": ["wandb"], "dataset": "a,b"}, True),
+        ("llamafactory", {"pref_loss": "orp0"}, False),
+        ("llamafactory", {"stage": "sftx"}, False),
+        ("llamafactory", {"quantization_method": "bitsandbytes"}, False),
+        ("llamafactory", {"cutoff_lenn": 2048}, False),
+        ("llamafactory", {"cutoff_len": "2048"}, False),
+        ("llamafactory", {"bf16": "yes"}, False),
+        ("llamafactory", {"model_max_length": 2048}, False),
+        ("deepspeed", {}, True),
+        ("deepspeed", {"optimizer": ADAMW, "bf16": {"enabled": True}}, True),
+        ("deepspeed", {"scheduler": {"type": "WarmupLR", "params": {"warmup_num_steps": 10}}}, True),
+        ("deepspeed", {"zero_optimization": {"stage": 3, "offload_param": {"device": "cpu"}}}, True),
+        ("deepspeed", {"gradient_acumulation_steps": 4}, False),
+        ("deepspeed", {"stage3_gather_16bit_weights_on_model_save": True}, False),
+        ("deepspeed", {"bf16": {"enabled": "auto"}}, False),
+        ("deepspeed", {"train_batch_size": "auto"}, False),
+        ("deepspeed", {"aio": {"blok_size": 1}}, False),
+        ("deepspeed", {"amp": {"enabled": True}}, False),
+        ("deepspeed", {"zero_optimization": {"stage": 4}}, False),
+        ("deepspeed", {"zero_optimization": {"stage": 2, "cpu_offload": True}}, False),
+        ("deepspeed", {"optimizer": {"type": "AdamW", "params": {"lrr": 1}}}, False),
+        ("deepspeed", {"optimizer": {"type": "AdamWW"}}, False),
+        ("deepspeed", {"scheduler": {"type": "WarmupLR", "params": {"warmup_steps": 10}}}, False),
+    ],
+)
+def test_contract_refuses_what_frameworks_let_through(family: str, change: dict[str, Any], accepted: bool) -> None:
+    config = {**(LLAMAFACTORY if family == "llamafactory" else DEEPSPEED), **change}
+    for name in (name for name in CONTRACTS if name.startswith(family)):
+        assert jsonschema.Draft202012Validator(committed(contract_file(name))).is_valid(config) is accepted, name
+
+
+def test_templates_name_models_once() -> None:
+    for version, found in committed(TEMPLATES).items():
+        models = [model for ids in found["models"].values() for model in ids]
+        assert "Qwen/Qwen2.5-7B-Instruct" in found["models"]["qwen"], version
+        assert len(models) > 300
+        assert set(found["reasoning"]) < set(found["models"])
+
+
+def _objects(node: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(node, dict):
+        yield node
+        for value in node.values():
+            yield from _objects(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from _objects(value)
