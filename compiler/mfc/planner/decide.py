@@ -51,17 +51,27 @@ def choices(problem: Problem, outcome: Outcome) -> dict[str, Decision]:
         if name in problem.pins:
             decisions[name] = pinned(problem, name, value)
             continue
-        rivals = [candidate for candidate in outcome.candidates if candidate.env[name] != value]
+        rivals: dict[Any, Candidate] = {}  # the best candidate with each other value
+        for candidate in outcome.candidates:
+            if candidate.env[name] != value:
+                rivals.setdefault(candidate.env[name], candidate)
         ruled_out = [
             (rule, reason)
             for (field, other), (rule, reason) in outcome.rejections.by_value.items()
-            if field == name and other != value and not any(rival.env[name] == other for rival in rivals)
+            if field == name and other != value and other not in rivals
         ]
         if rivals:
-            decisions[name] = Decision(name, value, "search", _against(name, best, rivals[0]), SEARCH)
+            decisions[name] = Decision(name, value, "search", _against(name, best, rivals), SEARCH)
         elif ruled_out:
             rule, reason = ruled_out[0]
             decisions[name] = Decision(name, value, rule.id, reason, rule.source)
+        elif reasons := [
+            (rule, reason)
+            for rule, (reason, read) in outcome.rejections.by_rule.items()
+            if name in read and read[name] != value
+        ]:
+            rule_id, reason = reasons[0]
+            decisions[name] = Decision(name, value, rule_id, reason, SEARCH)
         elif name in problem.ranges:
             low, high = problem.ranges[name]
             said = f"the largest that fits between {low} and {high}"
@@ -95,20 +105,27 @@ def alternatives(outcome: Outcome, limit: int = 8) -> tuple[Alternative, ...]:
     return tuple(found[index] for index in sorted(found))[:limit]
 
 
-def _against(name: str, best: Candidate, rival: Candidate) -> str:
-    """Why the best candidate won over the best one with another value of a field."""
-    other = f"{name} {str(rival.env[name]).lower()}"
+def _against(name: str, best: Candidate, rivals: Mapping[Any, Candidate]) -> str:
+    """Why the best candidate won over the best ones with other values of a field."""
+    head = f"the best at {best.seconds_per_step:.3g} s a step" if best.fits else "the nearest to fitting"
+    return f"{head}; " + "; ".join(_beside(name, best, value, rival) for value, rival in list(rivals.items())[:4])
+
+
+def _beside(name: str, best: Candidate, value: Any, rival: Candidate) -> str:
+    other = str(value).lower() if name in _SPEAKING else f"{name} {value}".lower()
     if not best.fits:
-        return f"nearest to fitting; with {other} the bound is {rival.upper_bytes / GIB:.2f} GiB"
-    if not rival.fits:
-        return f"the fastest that fits; with {other} nothing does: {(rival.refused or ('', ''))[1]}"
+        return f"{other} needs up to {rival.upper_bytes / GIB:.2f} GiB"
+    if rival.refused is not None:
+        return f"{other} {rival.refused[1]}"
     gain = rival.seconds_per_step / best.seconds_per_step - 1
     if name == "optimizer":
-        return f"it fits, so {other}, which may train differently, is not needed"
-    if gain < 0.01:
-        faster = "as fast as" if gain > -0.01 else f"within {-gain:.0%} of"
-        return f"{faster} {other} by the speed model, and simpler or smaller"
-    return f"the fastest that fits: {best.seconds_per_step:.3g} s a step, with {other} {gain:.0%} slower"
+        return f"{other}, which may train differently, is not needed"
+    if gain <= -0.01:
+        return f"{other} would gain {-gain:.0%} by more machinery or memory"
+    return f"{other} is as fast" if gain < 0.01 else f"{other} is {gain:.0%} slower"
+
+
+_SPEAKING = ("sharding", "optimizer", "method")  # fields whose values say what they are
 
 
 def results_that_may_change(decisions: Mapping[str, Decision]) -> Sequence[Decision]:
