@@ -70,7 +70,7 @@ def hook(project: Path, home: Path) -> Hook:
     def run(name: str, stage: str = "pre-commit") -> tuple[int, str]:
         git("add", ".", at=project)
         command = [sys.executable, "-m", "pre_commit", "run", name, "--hook-stage", stage, "--color=never"]
-        done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True)
+        done = subprocess.run(command, check=False, cwd=project, env=environment, capture_output=True, text=True)
         return done.returncode, done.stdout + done.stderr
 
     return run
@@ -119,9 +119,13 @@ def test_the_hooks_keep_outputs_true(project: Path, home: Path, hook: Hook) -> N
 def test_with_nothing_changed_the_installed_check_loads_no_dependency(project: Path, home: Path, hook: Hook) -> None:
     (python,) = (home / "pre-commit").glob("repo*/py_env-*/bin/python")
     script = python.with_name("mfc")
-    # As the hook starts it, so that the identity of the installation is the same.
-    code = f"import sys, runpy\nsys.argv[:] = [{str(script)!r}, 'check']\nsys.path.pop(0)\nsys.path.insert(0, {str(script.parent)!r})\n"
-    code += "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\nexcept SystemExit as end:\n    print(end.code, *sys.modules)\n"
+    # As the hook starts it: with the folder of the script in front, for the identity of the installation counts that.
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv[:], sys.path[0] = [{str(script)!r}, 'check'], {str(script.parent)!r}\n"
+        "try:\n    runpy.run_path(sys.argv[0], run_name='__main__')\n"
+        "except SystemExit as end:\n    print(end.code, *sys.modules)\n"
+    )
     environment = {**os.environ, "XDG_CACHE_HOME": str(home / "cache")}
     environment.pop("PYTHONPATH", None)
     subprocess.run([script, "check"], cwd=project, env=environment, check=True)

@@ -61,7 +61,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "list for entry": lambda top: entry(top).write_text("[1]"),
     "entry of another spec": lambda top: entry(top).write_text(entry(top).read_text().replace("/run.yaml", "/x.yaml")),
     "unreadable entry": lambda top: entry(top).write_bytes(b"\xff\xfe"),
-    "folder for entry": lambda top: (entry(top).rename(top / "moved"), (top / "cache/mfc/check").rmdir()),
+    "no cache": lambda top: (top / "cache").rename(top / "moved"),
 }
 
 

@@ -121,7 +121,8 @@ def test_a_crash_between_renames_is_seen(
     out = tmp_path / "out"
     emit.write(compiled(out, spec=spec))
     new = compiled(out, {"run.yaml": "a: 2\n", "launch.sh": "new\n"}, spec=spec)
-    rename, done = os.replace, []
+    rename = os.replace
+    done: list[Path] = []
 
     def failing(source: Path, to: Path) -> None:
         if len(done) == crash_at:
