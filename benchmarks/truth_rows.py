@@ -127,11 +127,26 @@ ROLES = {
 }  # fmt: skip
 
 
+# Methods that train little beside a frozen base: memory sees them as adapters of the row's rank on the row's targets.
+LIKE_LORA = {
+    "dora": "lora", "qdora": "qlora", "rslora": "lora", "lora+": "lora", "adalora": "lora", "lora-fa": "lora", "vera": "lora",
+    "oft": "lora", "boft": "lora", "ia3": "lora", "adapter": "lora", "adapter_v2": "lora", "ln_tuning": "lora",
+    "prefixtuning": "lora", "prompt_tuning": "lora", "trainable_tokens": "lora",
+}  # fmt: skip
+
+
+NO_LINEAR = ("adapter", "ln_tuning", "prefixtuning", "prompt_tuning", "trainable_tokens")  # no linear carries anything
+
+
 def targets_of(row: Row, architecture: Architecture) -> str:
     """LoRA targets in the words of mfc: all-linear, attention, mlp, or this family's module names."""
+    if not row.get("lora_targets") and str(row.get("method")).lower().split("+")[0] in NO_LINEAR:
+        return "none"
     text = str(row.get("lora_targets") or "all-linear").lower()
     if text.startswith("all"):
         return "all-linear"
+    if "norm" in text:
+        return "none"
     roles = {ROLES[word] for word in re.findall(r"[a-z_0-9]+", text.replace("attention scope", "")) if word in ROLES}
     if {"q", "k", "v", "o", "mlp"} <= roles or {"q", "k", "v", "o", "up", "down"} <= roles:
         return "all-linear"
@@ -170,7 +185,7 @@ def strategy_of(row: Row) -> Strategy:
     architecture = architecture_of(row)
     method = str(row.get("method") or "").lower()
     variant = "dora" if "dora" in method else "lora"
-    method = {"dora": "lora", "qdora": "qlora", "rslora": "lora", "lora+": "lora"}.get(method, method)
+    method = LIKE_LORA.get(method.split("+")[0], method)
     if method not in ("full", "lora", "qlora"):
         raise Unsupported(f"method {row.get('method')}")
     if (row.get("tp") or 1) > 1 or (row.get("pp") or 1) > 1:
