@@ -1,0 +1,67 @@
+"""Plans as JSON and as text: the shape that others rely on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import mfc
+import mfc.schemas
+import pytest
+from mfc.planner import report
+from mfc.planner.schema import json_schema
+
+SCHEMA = Path(mfc.schemas.__path__[0], "plan.schema.json")
+SPECS = {
+    "fits": {"model": "Qwen/Qwen2.5-7B", "hardware": "4x RTX 4090"},
+    "does not fit": {"model": "Qwen/Qwen2.5-7B", "hardware": "T4", "train": {"method": "full"}},
+    "qlora": {"model": "meta-llama/Llama-3.1-8B", "hardware": "RTX 3060", "train": {"method": "qlora"}},
+    "host too small": {
+        "model": "Qwen/Qwen2.5-7B",
+        "hardware": {"gpu": "RTX 3090", "count": 2, "host_memory": "32GiB"},
+        "train": {"method": "full"},
+    },
+}
+
+
+def test_the_schema_is_the_generated_one() -> None:
+    assert json.loads(SCHEMA.read_text(encoding="utf-8")) == json_schema()
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_plans_satisfy_the_schema(name: str) -> None:
+    loaded = mfc.load(SPECS[name])
+    plan = mfc.plan(loaded)
+    said = {"schema_version": 1, "plans": [report.to_json(plan, loaded)]}
+    jsonschema.validate(json.loads(json.dumps(said)), json_schema())
+    memory = said["plans"][0]["memory"]["gpu"]
+    assert sum(memory["components"].values()) == memory["peak_bytes"]
+    assert memory["allocated_peak_bytes"] <= memory["peak_bytes"] <= memory["upper_bytes"]
+    assert plan.fits == (name in ("fits", "qlora"))
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_every_decision_has_a_reason_and_a_source(name: str) -> None:
+    for decision in mfc.plan(SPECS[name]).decisions.values():
+        assert decision.because, decision
+        assert decision.source, decision
+        assert decision.rule, decision
+
+
+def test_what_does_not_fit_says_what_would() -> None:
+    plan = mfc.plan(SPECS["host too small"])
+    assert plan.limited_by == "host"
+    assert plan.relaxations
+    for relaxation in plan.relaxations:
+        edits = [f"{path}={str(value).lower()}" for path, value in relaxation.set.items()]
+        relaxed = mfc.plan(SPECS["host too small"], overrides=edits)
+        assert relaxed.fits
+        assert relaxed.memory.upper_bytes == pytest.approx(relaxation.upper_bytes, abs=2)
+
+
+def test_the_text_names_what_matters() -> None:
+    text = report.to_text(mfc.plan(SPECS["does not fit"]), "spec.yaml")
+    assert "DOES NOT FIT" in text
+    assert "GPU memory is too small" in text
+    assert "any of these would fit" in text
