@@ -16,7 +16,7 @@ SCHEMA = Path(mfc.schemas.__path__[0], "plan.schema.json")
 SPECS = {
     "fits": {"model": "Qwen/Qwen2.5-7B", "hardware": "4x RTX 4090"},
     "does not fit": {"model": "Qwen/Qwen2.5-7B", "hardware": "T4", "train": {"method": "full"}},
-    "qlora": {"model": "meta-llama/Llama-3.1-8B", "hardware": "RTX 3060", "train": {"method": "qlora"}},
+    "qlora": {"model": "meta-llama/Llama-3.1-8B", "hardware": "RTX 4090", "train": {"method": "qlora"}},
     "host too small": {
         "model": "Qwen/Qwen2.5-7B",
         "hardware": {"gpu": "RTX 3090", "count": 2, "host_memory": "32GiB"},
