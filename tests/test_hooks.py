@@ -134,4 +134,6 @@ def test_with_nothing_changed_the_installed_check_loads_no_dependency(project: P
     )
     exit_code, *modules = done.stdout.split()
     assert exit_code == "0", done.stderr
-    assert not {"click", "pydantic", "yaml", "jinja2", "jsonschema", "rich"} & set(modules)
+    assert not {"click", "pydantic", "yaml", "jinja2", "jsonschema", "rich", "dataclasses", "pathlib", "inspect"} & set(
+        modules
+    )

@@ -12,7 +12,6 @@ language nor a template engine; the rest is imported by the function that needs 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfc.errors import SpecError
@@ -39,6 +38,8 @@ def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) ->
 
     Raises SpecError when a key under `extra` is wrong, Fault when what mfc itself gave is.
     """
+    from pathlib import Path
+
     from mfc.emit import contract, render
 
     settings = plan.problem.spec.targets.get(target.NAME)
