@@ -133,7 +133,8 @@ def _attention(attention: Attention, given: Inputs, into: bool) -> float:
     grouped = attention.heads != attention.kv_heads
     eager, masked = given.kernel == "eager" or attention.softcap, given.kernel == "masked"
     math = element == 4 and grouped and not eager and not masked  # fp32 with grouped heads: no fused kernel
-    expanded = grouped and (eager or masked or math or (given.kernel == "sdpa" and given.stack.sdpa_expands_kv))
+    repeats = given.stack.expands_kv or (given.kernel == "sdpa" and given.stack.sdpa_expands_kv)
+    expanded = grouped and (eager or masked or math or repeats)
     whole = attention.fused_qkv and not expanded  # v is a view of the fused projection
     key = element * (q if expanded else kv)
     value = element * (q + 2 * kv) if whole else key

@@ -22,7 +22,6 @@ from mfc.strategy import Strategy
 
 RECLAIMED = 0.94  # share of the card at which the allocator is taken to give free blocks back
 UNBOUNDED = 1e9  # a micro-batch that no memory limits
-SMALL_MODEL = 3_500_000_000  # numbers; below it a few logits-sized blocks make most of the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,8 @@ class Prepared:
     reserved_slopes: tuple[float, ...]
     outside: float  # process bytes outside the allocator
     limit: float  # the allocator gives free blocks back rather than grow the process beyond this
-    factor: float  # bound over prediction
+    factor: float  # bound over prediction, for what tensors need
+    held_factor: float  # and for what the allocator holds
 
     def allocated(self, micro_batch: int) -> float:
         """Peak bytes in tensors."""
@@ -71,18 +71,19 @@ class Prepared:
         """(process bytes, upper bytes)."""
         needed = self.allocated(micro_batch) + overhead.ROUNDING + self.outside
         held = max(self.reserved(micro_batch)) + self.outside
-        return max(needed, min(held, self.limit)), max(needed * self.factor, min(held * self.factor, self.limit))
+        return max(needed, min(held, self.limit)), max(needed * self.factor, min(held * self.held_factor, self.limit))
 
     def largest_micro_batch(self, budget_bytes: float) -> int:
         """The largest micro-batch whose bound stays within the budget; 0 if not even one does.
 
         With a budget below `limit` free blocks count as well, with one above it only what tensors need.
         """
-        room = budget_bytes / self.factor - self.outside
         by_need = budget_bytes >= self.limit
-        least = UNBOUNDED
         if by_need:
-            room -= overhead.ROUNDING
+            room = budget_bytes / self.factor - self.outside - overhead.ROUNDING
+        else:
+            room = budget_bytes / self.held_factor - self.outside
+        least = UNBOUNDED
         fixed_at, slopes = (self.fixed, self.slopes) if by_need else (self.reserved_fixed, self.reserved_slopes)
         for fixed, slope in zip(fixed_at, slopes, strict=True):
             if slope:
@@ -121,7 +122,7 @@ def prepare(run: Run) -> Prepared:
         reserved_slopes.append(slope + kept * sequences * phase.cached)
     made = (tuple(fixed), tuple(slopes), tuple(reserved_fixed), tuple(reserved_slopes))
     limit = run.limit_bytes or (RECLAIMED * run.gpu.memory_bytes if run.gpu is not None else math.inf)
-    return Prepared(run, static, placement, *made, outside, limit, _factor(run, static))
+    return Prepared(run, static, placement, *made, outside, limit, *_factors(run, static))
 
 
 def predict(run: Run) -> Memory:
@@ -291,7 +292,7 @@ def _place(run: Run, states: States) -> Placement:
     strategy, stack = run.strategy, run.stack
     world = strategy.world_size
     if strategy.sharding == "ddp":
-        return replicated(states, world)
+        return replicated(states, max(world, 2) if stack.wraps_one_gpu else world)
     if strategy.sharding == "fsdp2":
         return fsdp.fully_sharded(states, world, strategy.offload_parameters != "none", stack.fsdp_keeps_frozen)
     hidden = run.architecture.hidden
@@ -331,38 +332,42 @@ def _loading(run: Run, prepared: Prepared) -> tuple[int, int]:
     total = states.total * 2
     if sharded:
         host_bytes = host.loading_bytes(states.total, run.gpus_per_node, one_copy=True, bytes_each=2)
+    elif run.stack.loads_on_host and not prepared.static.quantised:
+        each = 4 if run.stack.frozen_fp32 and strategy.method in ("lora", "qlora") else 2
+        host_bytes = host.loading_bytes(states.total, run.gpus_per_node, one_copy=False, bytes_each=each)
     else:  # safetensors are mapped, tensor by tensor, to the GPU: one file's pages at a time
         host_bytes = host.loading_bytes(0, run.gpus_per_node, one_copy=True, bytes_each=0) + int(min(total, host.SHARD))
     return int(device + prepared.outside), host_bytes
 
 
-def _factor(run: Run, static: Static) -> float:
-    factor = bounds.BASE
-    if static.quantised:
-        factor += bounds.QUANTISED
-    if run.strategy.world_size > 1:
-        factor += bounds.SHARDED
-    if static.states.total < SMALL_MODEL:
-        factor += bounds.SMALL
-    if not run.stack.known:
-        factor += bounds.UNKNOWN_STACK
-    if not run.strategy.packing:
-        factor += bounds.VARIABLE_LENGTH
-    return factor
+def _factors(run: Run, static: Static) -> tuple[float, float]:
+    """(bound over prediction for what tensors need, the same for what the allocator holds)."""
+    unknown = 1.0 if run.stack.known else bounds.UNKNOWN
+    hard = bounds.FACTORS[bounds.hard(run.strategy, varies=False)]
+    held = max(hard, bounds.FACTORS["varies"]) if _varies(run) else hard
+    return hard * unknown, held * unknown
+
+
+def _varies(run: Run) -> bool:
+    return not run.strategy.packing and not run.stack.expandable_segments
+
+
+_WHY = {
+    "plain": "allocator, libraries and CUDA context",
+    "sharded": "several GPUs: communication buffers and gathered weights",
+    "quantised": "quantised weights: kernels and scratch differ by library version",
+    "quantised+sharded": "quantised and sharded: gathered weights, kernels and scratch differ by library version",
+}
 
 
 def _uncertainty(run: Run, static: Static) -> tuple[str, ...]:
-    made = ["allocator, libraries and CUDA context"]
-    if static.quantised:
-        made.append("quantised weights: kernels and scratch differ by library version")
-    if run.strategy.world_size > 1:
-        made.append("several GPUs: communication buffers and gathered weights")
-    if static.states.total < SMALL_MODEL:
+    made = [_WHY[bounds.hard(run.strategy, varies=False)]]
+    if static.states.total < bounds.SMALL_MODEL:
         made.append("small model: a few large blocks decide, and they fragment")
     if not run.stack.known:
         made.append("this framework was never checked against measurements")
-    if not run.strategy.packing:
-        made.append("batches vary in length")
+    if _varies(run):
+        made.append("batches vary in length: the allocator keeps blocks of every length until memory runs short")
     return tuple(made)
 
 

@@ -41,6 +41,7 @@ class Stack:
         "with_loss"  # kernels that keep no fp32 copies in norms and MLP
     )
     sdpa_expands_kv: bool = False  # k and v are repeated to all heads before SDPA (transformers < 4.48, torch < 2.5)
+    expands_kv: bool = False  # k and v are repeated to all heads before any kernel
     padding_mask: bool = True  # padded batches give SDPA a mask, which rules out its flash kernel
     kbit_keeps_inputs: bool = False  # bitsandbytes < 0.43.2 keeps the input of every 4-bit linear for backward
     checkpoint: Literal["block", "selective"] = "block"  # what gradient_checkpointing recomputes
@@ -49,12 +50,17 @@ class Stack:
     # FSDP
     fsdp_keeps_frozen: bool = False  # torch < 2.2: frozen units stay gathered until the whole backward pass is over
 
+    # Loading and wrapping
+    loads_on_host: bool = False  # each process holds the whole model in host memory before it moves to the GPU
+    wraps_one_gpu: bool = False  # a single process is wrapped in DDP too, with its gradient buckets
+
     # Allocator
     expandable_segments: bool = False  # the allocator does not fragment
 
     # DeepSpeed; None = what the Trainer's "auto" resolves to
     reduce_bucket_elements: int | None = None  # hidden squared
     prefetch_bucket_elements: int | None = None  # 0.9 hidden squared
+    persistence_threshold_elements: int | None = None  # 10 hidden
     overlap_comm: bool = False
     max_live_parameters: int = 1_000_000_000
     sub_group_elements: int = 1_000_000_000

@@ -51,8 +51,11 @@ def prefetch_bucket(profile: Profile, architecture: Architecture) -> Value:
 
 
 @derive("persistence_threshold_elements", _AUTO)
-def persistence_threshold(architecture: Architecture) -> Value:
-    """ZeRO-3 keeps parameters of up to 10 hidden elements whole: norms and biases."""
+def persistence_threshold(profile: Profile, architecture: Architecture) -> Value:
+    """ZeRO-3 keeps parameters of up to 10 hidden elements whole, norms and biases, unless the framework fixes it."""
+    fixed = profile.stack.persistence_threshold_elements
+    if fixed is not None:
+        return Value(fixed, f"{profile.target} {profile.version} fixes it: parameters up to this size stay whole")
     return Value(10 * architecture.hidden, f"10 x {architecture.hidden}: norms and biases stay whole on every GPU")
 
 
