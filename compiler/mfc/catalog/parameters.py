@@ -233,18 +233,24 @@ def target_names(arch: Architecture, targets: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=256)
 def adapters(
-    arch: Architecture, lora: Lora, *, fused_experts: bool = True, freeze_parts: tuple[str, ...] = ()
+    arch: Architecture,
+    lora: Lora,
+    *,
+    fused_experts: bool = True,
+    expert_adapters: bool = True,
+    freeze_parts: tuple[str, ...] = (),
 ) -> tuple[Adapter, ...]:
-    """The linears that `lora` adapts, as PEFT 0.21 picks them, each with its rank.
+    """The linears that `lora` adapts, as PEFT picks them, each with its rank.
 
     `all-linear` means every linear but the head. On transformers 5 (`fused_experts`) routers and fused experts are no
-    linears: PEFT finds them only in the families it remaps, gives the fused gate and up twice the rank, and there drops
-    dense and shared MLPs, whose names the remap takes over (peft 0.21.2, utils/transformers_weight_conversion.py).
+    linears. PEFT 0.21 (`expert_adapters`) finds them only in the families it remaps, gives the fused gate and up twice
+    the rank, and there drops dense and shared MLPs, whose names the remap takes over (peft 0.21.2,
+    utils/transformers_weight_conversion.py). PEFT 0.18 does not remap: it adapts what is left of linears.
     A frozen part of a multimodal model gets no adapters.
     """
     n = names(arch.family)
     wanted = frozenset(target_names(arch, lora.targets))
-    remapped = fused_experts and n.remapped and arch.moe
+    remapped = fused_experts and expert_adapters and n.remapped and arch.moe
     chosen = []
     for linear in linears(arch, fused_experts=fused_experts):
         if linear.kind == "head" or linear.part in freeze_parts:
@@ -275,13 +281,24 @@ def _named(linear: Linear, wanted: frozenset[str], n: Names) -> bool:
 
 
 def lora_count(
-    arch: Architecture, lora: Lora, *, fused_experts: bool = True, freeze_parts: Collection[str] = ()
+    arch: Architecture,
+    lora: Lora,
+    *,
+    fused_experts: bool = True,
+    expert_adapters: bool = True,
+    freeze_parts: Collection[str] = (),
 ) -> int:
     """Parameters that the adapters add: rank x (in + out) for each adapted linear; DoRA's magnitudes included.
 
     Whole modules trained beside them (`lora.modules_to_save`) are not counted here, see `trainable_count`.
     """
-    chosen = adapters(arch, lora, fused_experts=fused_experts, freeze_parts=tuple(freeze_parts))
+    chosen = adapters(
+        arch,
+        lora,
+        fused_experts=fused_experts,
+        expert_adapters=expert_adapters,
+        freeze_parts=tuple(freeze_parts),
+    )
     magnitudes = sum(a.linear.out_features * a.linear.count for a in chosen) if lora.variant == "dora" else 0
     return sum(a.parameters for a in chosen) + magnitudes
 
@@ -304,6 +321,7 @@ def trainable_count(
     freeze_parts: Collection[str] = (),
     trainable_layers: int = 0,
     fused_experts: bool = True,
+    expert_adapters: bool = True,
 ) -> int:
     """Parameters that get gradients.
 
@@ -312,7 +330,10 @@ def trainable_count(
     """
     counted = count(arch)
     if lora is not None and method in ("lora", "qlora"):
-        return lora_count(arch, lora, fused_experts=fused_experts, freeze_parts=freeze_parts) + saved_count(arch, lora)
+        added = lora_count(
+            arch, lora, fused_experts=fused_experts, expert_adapters=expert_adapters, freeze_parts=freeze_parts
+        )
+        return added + saved_count(arch, lora)
     if method == "freeze":
         last = arch.groups[max(0, arch.layers - trainable_layers) :]
         return sum(counted.blocks[group].total for group in last)
@@ -320,7 +341,9 @@ def trainable_count(
     return counted.total - sum(parts.get(part, 0) for part in set(freeze_parts))
 
 
-def trainable(arch: Architecture, strategy: Strategy, *, fused_experts: bool = True) -> int:
+def trainable(
+    arch: Architecture, strategy: Strategy, *, fused_experts: bool = True, expert_adapters: bool = True
+) -> int:
     """`trainable_count` for what a strategy trains."""
     return trainable_count(
         arch,
@@ -329,4 +352,5 @@ def trainable(arch: Architecture, strategy: Strategy, *, fused_experts: bool = T
         freeze_parts=strategy.freeze_parts,
         trainable_layers=strategy.trainable_layers,
         fused_experts=fused_experts,
+        expert_adapters=expert_adapters,
     )
