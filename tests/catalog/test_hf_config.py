@@ -55,6 +55,7 @@ def test_a_missing_key_is_named_with_its_file(key: str) -> None:
         ({"num_hidden_layers": -2}, "num_hidden_layers is -2, it has to be positive"),
         ({"num_hidden_layers": 10**9}, "1000000000 layers"),
         ({"model_type": "t5", "is_encoder_decoder": True}, "'t5' is not a decoder-only transformer"),
+        ({"model_type": "gemma3n_text", "altup_num_inputs": 4}, "gemma3n_text' is not .* mfc can count"),
         ({"model_type": "mamba2", "state_size": 128}, "'mamba2' is not a decoder-only transformer"),
     ],
 )

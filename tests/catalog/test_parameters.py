@@ -90,6 +90,7 @@ def test_experts_that_peft_does_not_remap_stay_frozen() -> None:
         ("THUDM/chatglm3-6b", "attention", ("dense", "query_key_value")),
         ("mistralai/Mixtral-8x7B-v0.1", "mlp", ("w1", "w2", "w3")),
         ("openai/gpt-oss-20b", "mlp", ()),
+        ("OpenGVLab/InternVL2-8B", "attention", ("wo", "wqkv")),
         ("Qwen/Qwen3-Coder-Next", "attention",
          ("in_proj_ba", "in_proj_qkvz", "k_proj", "o_proj", "out_proj", "q_proj", "v_proj")),
         ("Qwen/Qwen2.5-7B", "q_proj,lm_head", ("lm_head", "q_proj")),

@@ -136,7 +136,7 @@ class Vision:
 class Architecture:
     """Dimensions of one decoder-only language model, with its vision tower where it has one."""
 
-    family: str  # transformers' model_type
+    family: str  # transformers' model_type of the whole model
     hidden: int
     vocab: int  # rows of the embedding and of lm_head, not the tokenizer's size
     blocks: tuple[tuple[int, Block], ...]  # (count, block), in order of first appearance
@@ -152,6 +152,7 @@ class Architecture:
     max_positions: int = 0  # 0 = unknown
     vision: Vision | None = None
     extra_parameters: int = 0  # parameters of the language model that no other field tells of
+    text: str = ""  # model_type of the language model, where the config nests it
     order: tuple[int, ...] = ()  # index into `blocks` for each layer, where kinds alternate; () = one after the other
 
     @property

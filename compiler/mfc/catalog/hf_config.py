@@ -96,15 +96,11 @@ _LIKE = {
     "qwen3_vl": "qwen3_vl_text",
     "kimi_k2": "deepseek_v3",
 }
-_NO_DECODER = {
-    "encoder_layers",
-    "d_kv",
-    "ssm_cfg",
-    "state_size",
-    "mamba_d_state",
-    "mamba_n_heads",
-    "hybrid_override_pattern",
-}
+# Keys of models that are more than attention, or gated delta nets, and MLPs or experts.
+_FOREIGN = {
+    "encoder_layers", "d_kv", "ssm_cfg", "state_size", "mamba_d_state", "mamba_n_heads", "hybrid_override_pattern",
+    "altup_num_inputs", "hidden_size_per_layer_input", "conv_L_cache", "linear_attn_config", "block_configs",
+}  # fmt: skip
 _TEXT_SECTIONS = ("text_config", "llm_config", "language_config")
 
 
@@ -117,7 +113,7 @@ def _text_config(keys: Keys) -> Keys:
 
 
 def _refuse_unknown(text: Keys, family: str) -> None:
-    foreign = sorted(_NO_DECODER & text.values.keys())
+    foreign = sorted(_FOREIGN & text.values.keys())
     if foreign or text.flag("is_encoder_decoder"):
         raise SpecError(
             f"{text.where}: model_type {family!r} is not a decoder-only transformer that mfc can count"
@@ -155,6 +151,7 @@ def _decoder(text: Keys, family: str, text_family: str, traits: Traits, top: Key
         logit_softcap=bool(text.values.get("final_logit_softcapping")),
         max_positions=positions,
         extra_parameters=extra,
+        text="" if text_family == family else text_family,
         order=() if list(order) == sorted(order) else order,
     )
 

@@ -74,6 +74,11 @@ FAMILIES: dict[str, Names] = {
 }
 
 
-def names(family: str) -> Names:
-    """The names used by a `model_type`; a family without an entry uses Llama's."""
-    return FAMILIES.get(family, _LLAMA)
+def names(family: str, text: str = "") -> Names:
+    """The names used by a `model_type` whose language model is of the type `text`; Llama's where there is no entry.
+
+    PEFT looks at the whole model's type when it remaps experts, at the modules when it looks for names.
+    """
+    found = FAMILIES.get(text or family, _LLAMA)
+    outer = FAMILIES.get(family, _LLAMA)
+    return found if found.remapped == outer.remapped else replace(found, remapped=outer.remapped)

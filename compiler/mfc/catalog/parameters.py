@@ -158,7 +158,7 @@ def linears(arch: Architecture, *, fused_experts: bool = True) -> tuple[Linear, 
     (transformers 4); families whose experts were fused from the start stay fused. The head is listed also when tied:
     it computes, though its weight is the embedding's.
     """
-    n = names(arch.family)
+    n = names(arch.family, arch.text)
     fused = fused_experts or n.always_fused
     found = [
         linear
@@ -248,7 +248,7 @@ def adapters(
     utils/transformers_weight_conversion.py). PEFT 0.18 does not remap: it adapts what is left of linears.
     A frozen part of a multimodal model gets no adapters.
     """
-    n = names(arch.family)
+    n = names(arch.family, arch.text)
     wanted = frozenset(target_names(arch, lora.targets))
     remapped = fused_experts and expert_adapters and n.remapped and arch.moe
     chosen = []
@@ -305,7 +305,7 @@ def lora_count(
 
 def saved_count(arch: Architecture, lora: Lora) -> int:
     """Parameters of the modules trained whole beside the adapters. PEFT copies each, also where two are tied."""
-    n = names(arch.family)
+    n = names(arch.family, arch.text)
     sizes = {n.embedding: arch.vocab * arch.hidden, n.head: arch.vocab * (arch.hidden + int(arch.head_bias))}
     by_kind = {linear.name: 0 for linear in linears(arch)}
     for linear in linears(arch):

@@ -32,7 +32,9 @@ EXPERTS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_expe
 
 def few_experts(config: Mapping[str, Any]) -> dict[str, Any]:
     """The same model with eight experts in one group, four of them used."""
-    cut = {key: few_experts(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+    cut: dict[str, Any] = {
+        key: few_experts(value) if isinstance(value, Mapping) else value for key, value in config.items()
+    }
     for key in (key for key in EXPERTS if key in cut):
         cut[key] = 8
     for key in (key for key in ("num_experts_per_tok", "moe_k") if key in cut):
