@@ -70,7 +70,9 @@ def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
     cap = 2.0 if given.architecture.logit_softcap else 0.0
     if head.fused:
         return 0.0, 0.0, 0.0
-    if head.chunked_logits:  # whole logits, the fp32 log-softmax that each chunk saves; backward, an fp32 gradient as well
+    if (
+        head.chunked_logits
+    ):  # whole logits, the fp32 log-softmax that each chunk saves; backward, an fp32 gradient as well
         return width + 4.0 + cap, width + 8.0 + cap, 0.0
     if width == 4:
         forward, backward = 8.0, 12.0
@@ -138,7 +140,7 @@ def profile(
     if recipe.fp32_autocast:
         cast_head = 2.0 * shape.head_rows
         casts = cast_head
-        if given.checkpointing:
+        if given.checkpointing and full:  # autocast keeps copies only of what trains
             casts = 2.0 * (shape.parameters - (0 if architecture.tied else shape.embedding))
     elif recipe.autocast and recipe.weights == 4:  # an fp32 head beside quantised layers is cast as well
         cast_head = casts = 2.0 * shape.head_rows

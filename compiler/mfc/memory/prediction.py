@@ -14,6 +14,7 @@ from mfc.memory.activations import Inputs
 from mfc.memory.model import Confidence, Memory, Run
 from mfc.memory.phases import Head, Profile, profile
 from mfc.memory.recipe import Recipe, recipe
+from mfc.memory.rollout import scored_share, trained_models
 from mfc.memory.shape import Shape, adapted, shape
 from mfc.memory.stack import Stack
 from mfc.runtimes import bitsandbytes, deepspeed, fsdp
@@ -103,6 +104,7 @@ def prepare(run: Run) -> Prepared:
     outside = overhead.context_bytes(run.gpu) + overhead.nccl_bytes(world, run.gpus_per_node) + placement.managed
     workspace = overhead.workspace_bytes(run.gpu)
     sequences = strategy.sequences / strategy.micro_batch
+    models = trained_models(strategy)
     resident = placement.weights + placement.optimizer + placement.buffers + placement.gradients + workspace
     kept = overhead.cached_share(stack.expandable_segments)
     step = max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step
@@ -115,7 +117,7 @@ def prepare(run: Run) -> Prepared:
             at += placement.gathered + placement.layer_gradient
         else:
             at += placement.gathered
-        slope = sequences * (phase.activations + phase.logits)
+        slope = sequences * (models * phase.activations + phase.logits)
         fixed.append(at)
         slopes.append(slope)
         reserved_fixed.append(at + kept * phase.cached_fixed + overhead.ROUNDING)
@@ -178,7 +180,7 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
         parts["gradients"] = placement.gradients + placement.done * phase.done + placement.live * phase.live
         parts["gathered"] = placement.gathered + (placement.layer_gradient if phase.where == "layers" else 0.0)
         parts["scratch"] = phase.scratch
-        parts["activations"] = sequences * phase.activations
+        parts["activations"] = sequences * trained_models(run.strategy) * phase.activations
         parts["logits"] = sequences * phase.logits
     return {name: int(value) for name, value in parts.items() if value >= 1}
 
@@ -226,7 +228,7 @@ def _static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Sta
     found = names(architecture.family)
     saved = lora.modules_to_save if lora else ()
     head = Head(
-        vocab=0 if strategy.task == "reward" else architecture.vocab,
+        vocab=0 if strategy.task == "reward" else int(architecture.vocab * scored_share(strategy)),
         trains=(form.full and "language" not in strategy.freeze_parts) or found.head in saved,
         fused=fused and stack.fused_loss == "linear",
         chunked_logits=fused and stack.fused_loss == "logits",
@@ -269,6 +271,10 @@ def _states(figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made:
         layer = in_layer * each + (largest.parameters - in_layer) * per
     if strategy.reference_model:
         base += total * 2.0
+    if strategy.rollout:
+        base += total * 2.0 * strategy.rollout.frozen_models
+        if strategy.rollout.critic:  # a second model, trained as the policy is
+            base, trained = base * 2, trained * 2
     head = figure.head_rows if form.full else 0
     return States(
         base=base,
@@ -356,7 +362,6 @@ _WHY = {
     "plain": "allocator, libraries and CUDA context",
     "sharded": "several GPUs: communication buffers and gathered weights",
     "quantised": "quantised weights: kernels and scratch differ by library version",
-    "quantised+sharded": "quantised and sharded: gathered weights, kernels and scratch differ by library version",
 }
 
 
@@ -374,8 +379,6 @@ def _uncertainty(run: Run, static: Static) -> tuple[str, ...]:
 def _confidence(run: Run) -> tuple[Confidence, tuple[str, ...]]:
     architecture, strategy = run.architecture, run.strategy
     unmodelled = []
-    if strategy.task in ("ppo", "grpo"):
-        unmodelled.append(f"{strategy.task}: memory of rollouts is not counted")
     if strategy.optimizer in ("galore", "apollo", "badam", "muon"):
         unmodelled.append(f"{strategy.optimizer} is counted as adamw")
     if unmodelled:

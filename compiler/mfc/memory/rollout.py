@@ -8,11 +8,13 @@ beside the share. Sources: vLLM gpu_worker.py (determine_available_memory) and i
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from mfc.catalog.architecture import Architecture, Mlp
 from mfc.catalog.parameters import count
+from mfc.strategy import Strategy
 
 GIB = 1 << 30
 SERVER_UTILIZATION = 0.9  # vLLM's own default, right for a card that it has to itself
@@ -52,39 +54,42 @@ class Engine:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What training takes of one card, in bytes: bounds."""
+    """What training takes of one card, in bytes: bounds. `host` is of a node, and None where its RAM is unknown."""
 
     upper: float  # peak of a step
     idle: float  # between steps
     parked: float  # between steps, with weights and optimizer moved to the host
-    host: float  # per node, without rollouts
+    gpus_per_node: int
+    budget: float  # bytes that may be used
+    card: float  # bytes of the whole card, of which vLLM's utilization is a share
+    host: float | None = None  # bytes of a node's RAM that are free beside training
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """How vLLM and training share one card. Bytes are bounds on the process, both together."""
+    """How generation and training share the cards. Bytes are bounds on one GPU, both processes together."""
 
-    engine: Engine
-    utilization: float
-    sleep: bool
+    tensor_parallel: int
+    utilization: float  # 0 = no vLLM
+    sleep_level: int  # 0: vLLM stays; 1: its weights wait in host memory; 2: they are dropped and sent again
     offload: bool  # training's weights and optimizer wait in host memory while answers are generated
-    generating: float  # bytes while answers are generated
-    stepping: float  # bytes at the peak of a training step
-    concurrency: int
-    host: float  # bytes of one node's RAM
-    starved: bool  # the share is below the engine's least
+    sequences: int  # that one engine generates in an optimizer step
+    concurrency: int  # of them at a time, each at its longest
+    generating_bytes: int
+    stepping_bytes: int  # 0 = training is on other cards
+    host_bytes: int  # of a node, beside training's
+    starved: bool = False  # vLLM does not start: no room for the KV cache of one longest sequence
 
     @property
-    def peak(self) -> float:
-        """Bytes at the larger of the two moments."""
-        return max(self.generating, self.stepping)
+    def peak_bytes(self) -> int:
+        """The larger of the two moments."""
+        return max(self.generating_bytes, self.stepping_bytes)
 
 
 @lru_cache(maxsize=512)
 def engine(architecture: Architecture, length: int, sequences: int, tensor_parallel: int) -> Engine:
     """A vLLM engine in 16 bit over `tensor_parallel` GPUs. The work space is counted from its profile run: inferred."""
-    kv = 0.0
-    widest = 0
+    kv, widest = 0.0, 0
     for repeat, block in architecture.blocks:
         attention, ffn = block.attention, block.ffn
         widest = max(widest, ffn.width if isinstance(ffn, Mlp) else ffn.per_token * ffn.width + ffn.shared_width)
@@ -93,80 +98,104 @@ def engine(architecture: Architecture, length: int, sequences: int, tensor_paral
         elif attention.kind == "gqa":
             heads = max(attention.kv_heads / tensor_parallel, 1)
             kv += repeat * 2.0 * heads * (attention.head_dim + attention.value_dim)
-    work = 2.0 * PREFILL * (2 * widest / tensor_parallel + 6 * architecture.hidden) + 8.0 * architecture.vocab * sequences
-    weights = 2.0 * count(architecture).total / tensor_parallel
-    return Engine(weights, work, kv or 1.0, length, sequences, tensor_parallel)
+    work = 2.0 * PREFILL * (2 * widest / tensor_parallel + 6 * architecture.hidden)
+    work += 8.0 * architecture.vocab * sequences
+    return Engine(
+        2.0 * count(architecture).total / tensor_parallel, work, kv or 1.0, length, sequences, tensor_parallel
+    )
 
 
-def served(made: Engine, card: float, pinned: float | None) -> Share:
-    """A server's share of a card of its own."""
+def served(made: Engine, training: Training, pinned: float | None) -> Share:
+    """A server's share of cards of its own, equal to those that train."""
     utilization = pinned or SERVER_UTILIZATION
-    share = utilization * card
-    concurrency = made.concurrency(share)
-    return Share(made, utilization, False, False, share + GRAPHS, 0.0, concurrency, 0.0, share < made.least)
+    share = utilization * training.card
+    return Share(
+        made.tensor_parallel,
+        utilization,
+        sleep_level=0,
+        offload=False,
+        sequences=made.sequences,
+        concurrency=made.concurrency(share),
+        generating_bytes=int(share + GRAPHS),
+        stepping_bytes=0,
+        host_bytes=0,
+        starved=share < made.least,
+    )
 
 
-def colocated(
-    made: Engine,
-    training: Training,
-    card: float,
-    budget: float,
-    gpus_per_node: int,
-    pinned: float | None,
-    sleeps: tuple[bool, ...],
-) -> Share:
+def native(made: Engine, training: Training, gathers: bool) -> Share:
+    """Generation by the trainer itself: its weights, gathered whole under full sharding, and a KV cache."""
+    whole = made.weights if gathers else 0.0
+    cache = made.kv_token * made.length * made.sequences + made.work
+    return Share(
+        tensor_parallel=1,
+        utilization=0.0,
+        sleep_level=0,
+        offload=False,
+        sequences=made.sequences,
+        concurrency=made.sequences,
+        generating_bytes=int(training.idle + whole + cache),
+        stepping_bytes=int(training.upper),
+        host_bytes=0,
+    )
+
+
+def colocated(made: Engine, training: Training, pinned: float | None, sleeps: tuple[bool, ...]) -> Share:
     """The share of an engine that lives on the training GPUs.
 
     Of three arrangements (both side by side, vLLM asleep while training steps, training's states also parked on the
     host while vLLM generates) the first whose KV cache holds every sequence, or else the one that holds most. When
-    none fits, the one nearest to fitting.
+    none fits, the one nearest to fitting. Host memory of unknown size is not counted on.
     """
-    shares = [_share(made, training, card, budget, gpus_per_node, pinned, *way) for way in _ways(sleeps)]
-    fitting = [share for share in shares if share.peak <= budget and not share.starved]
+    ways = [(False, False), (True, False)] + ([(True, True)] if training.host is not None else [])
+    shares = [_colocated(made, training, pinned, *way) for way in ways if way[0] in sleeps]
+    return best(shares, training.budget)
+
+
+def best(shares: Sequence[Share], budget: float) -> Share:
+    """Of those that fit, the first of those that generate most at once; else the one nearest to fitting."""
+    fitting = [share for share in shares if share.peak_bytes <= budget and not share.starved]
     if fitting:
-        return max(fitting, key=lambda share: share.concurrency)  # of equals the first: the simplest
-    return min(shares, key=lambda share: share.peak)
+        return max(fitting, key=lambda share: share.concurrency / share.sequences)
+    return min(shares, key=lambda share: (share.starved, share.peak_bytes))
 
 
-def _ways(sleeps: tuple[bool, ...]) -> tuple[tuple[bool, bool], ...]:
-    """(sleep, offload), simplest first."""
-    ways = ((False, False), (True, False), (True, True))
-    return tuple(way for way in ways if way[0] in sleeps)
-
-
-def _share(
-    made: Engine,
-    training: Training,
-    card: float,
-    budget: float,
-    gpus_per_node: int,
-    pinned: float | None,
-    sleep: bool,
-    offload: bool,
-) -> Share:
+def _colocated(made: Engine, training: Training, pinned: float | None, sleep: bool, offload: bool) -> Share:
+    card = training.card
     beside = (training.parked if offload else training.idle) + GRAPHS
-    room = budget - beside
+    room = training.budget - beside
     if not sleep:
-        room = min(room, budget - GRAPHS - training.upper)
-    # Never below what starts: a share that is too large for the card is refused with its own numbers.
+        room = min(room, training.budget - GRAPHS - training.upper)
+    # Never below what starts: a share too large for the card is refused, with its own numbers.
     utilization = pinned or max(_down(min(room, made.most + STEP * card) / card), _up(made.least / card))
     share = utilization * card
-    stepping = training.upper + GRAPHS + (ASLEEP if sleep else share)
-    host = training.host
+    host = training.gpus_per_node * (training.idle - training.parked) if offload else 0.0
+    level, weights = 0, training.gpus_per_node * made.weights
     if sleep:
-        host += gpus_per_node * made.weights
-    if offload:
-        host += gpus_per_node * (training.idle - training.parked)
-    starved = share < made.least
-    return Share(made, utilization, sleep, offload, beside + share, stepping, made.concurrency(share), host, starved)
+        level = 1 if training.host is not None and host + weights <= training.host else 2
+        host += weights if level == 1 else 0.0
+    return Share(
+        made.tensor_parallel,
+        utilization,
+        sleep_level=level,
+        offload=offload,
+        sequences=made.sequences,
+        concurrency=made.concurrency(share),
+        generating_bytes=int(beside + share),
+        stepping_bytes=int(training.upper + GRAPHS + (ASLEEP if sleep else share)),
+        host_bytes=int(host),
+        starved=share < made.least,
+    )
 
 
-def native(made: Engine, training: Training, gathers: bool) -> Share:
-    """Generation by the trainer itself: its weights are there (gathered whole under full sharding), its cache is added."""
-    whole = made.weights if gathers else 0.0
-    cache = made.kv_token * made.length * made.sequences + made.work
-    at_once = made.sequences
-    return Share(made, 0.0, False, False, training.idle + whole + cache, training.upper, at_once, training.host, False)
+def scored_share(strategy: Strategy) -> float:
+    """The share of a sequence's tokens that get logits: answers only, where answers are generated."""
+    return strategy.rollout.max_completion_length / strategy.max_length if strategy.rollout else 1.0
+
+
+def trained_models(strategy: Strategy) -> int:
+    """Models whose activations wait for their backward pass at once: PPO's policy and critic share a step."""
+    return 2 if strategy.rollout and strategy.rollout.critic else 1
 
 
 def _down(share: float) -> float:
