@@ -31,7 +31,6 @@ UNMODELLED = frozenset(
         "communication_data_type",
         "compile",
         "data_types",
-        "expert_parallel",
         "hybrid_engine",
         "bf16.bf16_master_weights_and_grads",
         "bf16.bf16_optimizer_states",

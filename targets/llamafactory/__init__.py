@@ -37,7 +37,11 @@ UNMODELLED = frozenset(
         *("bf16_full_eval", "eval_accumulation_steps", "eval_on_start", "fp16_full_eval", "fp8"),
         *("fp8_backend", "fp8_enable_fsdp_float8_all_gather", "freeze_extra_modules"),
         *("freeze_trainable_modules", "fsdp", "fsdp_config", "galore_layerwise", "galore_rank"),
-        *("include_for_metrics", "label_smoothing_factor", "liger_kernel_config", "lora_dtype"),
+        *(
+            "include_for_metrics",
+            "label_smoothing_factor",
+            "liger_kernel_config",
+        ),
         *("mixture_of_depths", "new_special_tokens_config", "oft_block_size", "oft_rank", "oft_target"),
         *("optim_args", "optim_target_modules", "parallelism_config", "pissa_init", "predict_with_generate"),
         *("pref_bco_weight", "pref_ftx", "ref_model_adapters", "ref_model_quantization_bit", "resize_vocab"),
@@ -71,7 +75,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             expandable_segments=True,
         ),
         supports={
-            "task": ("sft", "pretrain", "dpo", "orpo", "simpo", "kto", "reward", "ppo"),
+            "task": ("sft", "pretrain", "dpo", "orpo", "simpo", "kto", "reward"),
             "method": ("lora", "full", "qlora", "freeze"),
             "lora_variant": ("lora", "rslora", "dora"),
             "precision": ("bf16", "pure_bf16", "fp16", "fp32"),
@@ -88,7 +92,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         },
         packages=packages,
         notes={
-            "task": "GRPO has no stage in it",
+            "task": "it has no GRPO, and its YAML cannot say the KL weight of its PPO",
             "sharding": "FSDP is started by accelerate, outside of its YAML",
             "sequence_parallel": "its engine has none",
             "overlong": "it cuts prompt and answer in proportion",
@@ -157,7 +161,7 @@ _LAUNCH_CITES = {
 
 def _move_paths(native_data: dict[str, Any], plan: Plan, out_to_spec: str) -> None:
     """Paths of the spec become paths from the output folder, where the run starts."""
-    for name in ("model_name_or_path", "adapter_name_or_path", "ref_model", "reward_model"):
+    for name in ("model_name_or_path", "adapter_name_or_path", "ref_model"):
         path = native_data.get(name)
         if isinstance(path, str) and is_local(path):
             native_data[name] = located(path, out_to_spec)

@@ -19,7 +19,7 @@ FILE_TYPES = ("arrow", "csv", "json", "jsonl", "parquet", "txt")
 PAIRS = ("reward", "dpo", "orpo", "simpo")
 
 # What the format `auto` means: the usual layout for each task.
-AUTO = {"pretrain": "text", "sft": "messages", "kto": "messages", "ppo": "prompt"}
+AUTO = {"pretrain": "text", "sft": "messages", "kto": "messages"}  # all others: preference
 
 _COLUMNS: dict[str, dict[str, str]] = {
     "alpaca": {"prompt": "instruction", "query": "input", "response": "output"},
@@ -27,7 +27,6 @@ _COLUMNS: dict[str, dict[str, str]] = {
     "messages": {"messages": "messages"},
     "text": {"prompt": "text"},
     "preference": {"prompt": "prompt"},
-    "prompt": {"prompt": "prompt"},
 }
 _TAGS: dict[str, dict[str, str]] = {
     "sharegpt": {
@@ -54,7 +53,6 @@ FORMATS = {
     "pretrain": ("text",),
     "sft": ("messages", "sharegpt", "alpaca"),
     "kto": ("messages", "sharegpt", "alpaca", "preference"),
-    "ppo": ("prompt", "messages", "sharegpt", "alpaca"),
     **dict.fromkeys(PAIRS, ("preference", "messages", "sharegpt", "alpaca")),
 }
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Test = Callable[["Plan"], bool]
 
-STAGES = {"pretrain": "pt", "sft": "sft", "reward": "rm", "ppo": "ppo", "kto": "kto"}  # all other tasks are dpo
+STAGES = {"pretrain": "pt", "sft": "sft", "reward": "rm", "kto": "kto"}  # all other tasks are dpo
 TYPES = {"qlora": "lora"}
 ATTENTION = {"flash": "fa2", "sdpa": "sdpa", "eager": "disabled"}
 OPTIMIZERS = {
@@ -256,15 +256,6 @@ METHOD = (
         "method",
         "otherwise the model itself: its adapters switched off, or a frozen copy",
     ),
-    Key(
-        "reward_model",
-        ("train.rollout.rewards",),
-        _spec(lambda spec: spec.train.rollout.rewards[0]),
-        _is("task", "ppo"),
-        "method",
-        "train.rollout.rewards",
-    ),
-    Key("reward_model_type", ("task",), lambda _: "full", _is("task", "ppo"), "method"),
 )
 
 DATASET = (

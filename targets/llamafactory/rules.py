@@ -132,20 +132,6 @@ def merging_needs_whole_weights(
     return "under ZeRO-3 the adapter would be continued, not merged: merge it first" if sharding == "zero3" else None
 
 
-@require(_PARSER + ", _verify_model_args and get_train_args: stage ppo")
-def ppo_needs_a_reward_model(task: str, spec: Spec) -> str | None:
-    """PPO scores answers with one reward model, and reports to the trackers it knows."""
-    if task != "ppo":
-        return None
-    if len(spec.train.rollout.rewards) != 1:
-        return "PPO needs one reward model: set train.rollout.rewards to its path"
-    if spec.train.rollout.engine == "vllm":
-        return "LLaMA-Factory's PPO generates by itself: train.rollout.engine must be native or auto"
-    if spec.run.report_to not in ("none", "tensorboard", "wandb", "trackio"):
-        return f"PPO reports to tensorboard, wandb or trackio, not {spec.run.report_to}"
-    return None
-
-
 @require("LLaMA-Factory train/trainer_utils.py: create_badam_optimizer; " + _PARSER)
 def badam_runs_alone(optimizer: str, world_size: int, sharding: str) -> str | None:
     """BAdam runs on one GPU, or block by block under ZeRO-3."""
@@ -225,7 +211,6 @@ RULES = (
     fp32_is_for_whole_models,
     alpha_is_whole,
     merging_needs_whole_weights,
-    ppo_needs_a_reward_model,
     badam_runs_alone,
     gpt_oss_needs_hopper,
     rows_suit_the_task,
