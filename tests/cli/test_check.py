@@ -196,7 +196,7 @@ def test_bad_specs_are_errors_and_the_worst_wins(project: Project) -> None:
     assert "bad.yaml:5:1: error" in err
     assert "run/one/run.yaml: edited" in out
     answer = json.loads(project.check("--format", "json")[1])
-    assert [(Path(error["spec"]).name, error["exit_code"]) for error in answer["errors"]] == [("bad.yaml", 2)]
+    assert [(error["spec"], error["exit_code"]) for error in answer["errors"]] == [("bad.yaml", 2)]
 
 
 @pytest.mark.parametrize("name", ["gone.yaml", "."])
@@ -292,6 +292,22 @@ def test_the_memo_knows_of_new_and_lost_outputs(project: Project, remembered: li
     assert project.check()[0] == 1
     Path("run.yaml").unlink()
     assert project.check()[0] == 1
+
+
+def test_the_memo_knows_bases_that_are_no_whole_specs(project: Project, remembered: list[str]) -> None:
+    project.write("deep.yaml", "hardware: 4x RTX 4090\n")
+    project.write("base.yaml", "mfc: 1\nextends: deep.yaml\ntargets: [one]\n")
+    project.write("child.yaml", "mfc: 1\nextends: base.yaml\nmodel: Qwen/Qwen2.5-7B-Instruct\n")
+    project.compile("child.yaml")
+    assert project.check()[0] == 0
+    assert memo.unchanged(()) == 3
+    for entry in (project.top.parent / "cache/mfc/check").iterdir():
+        if "child.yaml" not in json.loads(entry.read_text())["spec"]:
+            entry.unlink()
+    assert project.check()[0] == 0
+    Path("child.yaml").unlink()
+    shutil.rmtree("child")
+    assert project.check()[0] == 2  # nothing builds on it any more
 
 
 def test_a_memo_of_ignored_outputs_is_not_kept(project: Project, remembered: list[str]) -> None:

@@ -39,7 +39,7 @@ def save(top: Path, started: int | None = None) -> None:
 
 
 def holds(top: Path, folders: tuple[str, ...] = ("out",), who: str = WHO) -> bool:
-    return memo.holds(str(top / "run.yaml"), [str(top / folder) for folder in folders], who)
+    return memo.recall(str(top / "run.yaml"), [str(top / folder) for folder in folders], who) is not None
 
 
 def entry(top: Path) -> Path:

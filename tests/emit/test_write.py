@@ -201,6 +201,13 @@ def test_a_broken_manifest_is_in_the_way_until_forced(tmp_path: Path, spec: Path
     assert emit.compare(compiled(out, {"run.yaml": "a: 2\n"}, spec=spec)) == []
 
 
+def test_an_output_never_replaces_an_input(tmp_path: Path, spec: Path) -> None:
+    before = spec.read_text()
+    with pytest.raises(FileInTheWay, match="is an input"):
+        emit.write(compiled(tmp_path, spec=spec), force=True)
+    assert spec.read_text() == before
+
+
 def test_manifests_are_the_same_whatever_the_order(tmp_path: Path, spec: Path) -> None:
     base = tmp_path / "base.yaml"
     base.write_text("x: 1\n")

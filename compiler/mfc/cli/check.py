@@ -82,6 +82,12 @@ def _advice(mend: str, verdicts: set[str]) -> str:
     return f"to mend: {mend}"
 
 
+def _shown(spec: str) -> str:
+    from mfc.emit.audit import shown
+
+    return shown(spec).as_posix()
+
+
 def _json(result: Audit) -> dict[str, Any]:
     return {
         "schema_version": 1,
@@ -101,6 +107,6 @@ def _json(result: Audit) -> dict[str, Any]:
             for finding in drifted.findings
         ],
         "errors": [
-            {"spec": spec, "message": str(error), "exit_code": error.exit_code} for spec, error in result.errors
+            {"spec": _shown(spec), "message": str(error), "exit_code": error.exit_code} for spec, error in result.errors
         ],
     }

@@ -48,13 +48,19 @@ def audit(arguments: Sequence[str], use_memo: bool) -> Audit:
     """Check the specs named, or all that the current folder holds."""
     specs, outputs = discover.scope(arguments)
     who = memo.identity() if use_memo else None
-    result, bases = Audit(checked=len(specs)), set[str]()
+    started, result = time.time_ns(), Audit(checked=len(specs))
+    bases: dict[str, Collection[str]] = {}  # file that a spec builds on -> all inputs of that spec
     for spec in specs:
         folders = outputs.get(spec, [])
-        if who is None or not memo.holds(spec, folders, who):
-            bases.update(_Check(spec, folders, bool(arguments), who).run(result))
-    # A base need not be a whole spec: what is wrong with it alone is no fault.
-    result.errors = [(spec, error) for spec, error in result.errors if arguments or spec not in bases]
+        known = memo.recall(spec, folders, who) if who else None
+        inputs = _Check(spec, folders, bool(arguments), who).run(result) if known is None else known
+        bases.update(dict.fromkeys(set(inputs) - {spec}, inputs))
+    if not arguments:
+        # A base need not be a whole spec: what is wrong with it alone is no fault.
+        for spec in {spec for spec, _ in result.errors} & bases.keys():
+            result.errors = [(other, error) for other, error in result.errors if other != spec]
+            if who:
+                memo.save(spec, who, bases[spec], (), {}, started)
     seen = {finding.path for drifted in result.drifted for finding in drifted.findings}
     for spec, folders in outputs.items():
         for folder in folders if spec not in specs else ():
@@ -87,7 +93,7 @@ class _Check:
         self.found: list[Drifted] = []
 
     def run(self, result: Audit) -> set[str]:
-        """Add what is wrong to the result; the bases that the spec builds on."""
+        """Add what is wrong to the result. Returns the inputs, none when the spec does not load."""
         from mfc import api
 
         errors = []
@@ -97,12 +103,12 @@ class _Check:
         except MfcError as error:
             result.errors.append((self.spec, error))
             return set()
-        bases = {discover.absolute(path) for path in loaded.sources}
+        self.inputs.update(map(discover.absolute, loaded.sources))
         result.errors += [(self.spec, error) for error in errors]
         result.drifted += self.found
         if self.who and not errors and not self.found:
-            memo.save(self.spec, self.who, self.inputs | bases, self.absent, self.outputs, self.started)
-        return bases - {self.spec}
+            memo.save(self.spec, self.who, self.inputs, self.absent, self.outputs, self.started)
+        return self.inputs
 
     def _all(self, loaded: LoadedSpec) -> Iterator[MfcError]:
         """Check each target that the spec names, then each other folder that was made from it."""

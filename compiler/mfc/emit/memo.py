@@ -49,19 +49,19 @@ def unchanged(arguments: Sequence[str]) -> int | None:
     if who is None:
         return None
     specs, outputs = discover.scope(arguments)
-    known = outputs.keys() <= set(specs) and all(holds(spec, outputs.get(spec, ()), who) for spec in specs)
+    known = outputs.keys() <= set(specs) and all(recall(spec, outputs.get(spec, ()), who) for spec in specs)
     return len(specs) if known else None
 
 
-def holds(spec: str, folders: Collection[str], who: str) -> bool:
-    """Whether a spec was found clean before and nothing that mattered then has changed.
+def recall(spec: str, folders: Collection[str], who: str) -> list[str] | None:
+    """The inputs of a spec that was found clean before, when nothing that mattered then has changed; None otherwise.
 
     `folders` are the output folders known to come from it; `who` is the identity.
     """
     try:
         with open(_file(spec), "rb") as stream:
             entry = json.loads(stream.read())
-        return (
+        same = (
             entry["identity"] == who
             and entry["spec"] == spec
             and set(folders) <= entry["outputs"].keys()
@@ -74,8 +74,9 @@ def holds(spec: str, folders: Collection[str], who: str) -> bool:
                 for path, sha in files.items()
             )
         )
+        return list(entry["inputs"]) if same else None
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return False
+        return None
 
 
 def save(
@@ -173,5 +174,5 @@ def _registered() -> dict[str, list[int]] | None:
         files = point.dist.files if point.dist else None
         if not files or any(file.name.startswith("__editable__") or file.suffix == ".pth" for file in files):
             return None
-        code.update({str(path): _stat(str(path)) for path in (file.locate() for file in files)})
+        code.update({path: _stat(path) for path in (str(file.locate()) for file in files if file.suffix != ".pyc")})
     return code

@@ -143,6 +143,15 @@ def py(value: Any) -> str:
     return repr(plain(value))
 
 
+def name(value: str) -> str:
+    """A dotted Python name, such as torch.bfloat16: what a config refers to without quotes."""
+    import keyword
+
+    if not all(part.isidentifier() and not keyword.iskeyword(part) for part in value.split(".")):
+        raise Fault(f"{value!r} is no Python name")
+    return str(value)
+
+
 def comment(text: str, mark: str = "#", width: int = WIDTH) -> str:
     """Comment lines of at most `width` columns; whatever could end a line or hide text becomes a space."""
     import textwrap

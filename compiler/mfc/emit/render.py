@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.target import File
 
-FILTERS = (quote.yaml, quote.json, quote.document, quote.sh, quote.words, quote.py, quote.comment)
+FILTERS = (quote.yaml, quote.json, quote.document, quote.sh, quote.words, quote.py, quote.name, quote.comment)
 
 
 def header(source: str) -> str:

@@ -50,10 +50,13 @@ def prepare(compiled: Compiled, force: bool = False) -> Staged:
     folder = compiled.out
     with _told(folder):
         new = {path: text.encode() for path, text in compiled.files.items()}
-        old, obstacles = _old(compiled)
+        fresh = manifest.of(compiled)
+        old, obstacles = _old(folder, fresh)
         files = old.files if old else {}
         changed = {}
         for path, content in new.items():
+            if os.path.normpath(path) in map(os.path.normpath, fresh.inputs):
+                raise FileInTheWay(f"error: {folder / path} is an input, and an output of that name would go there")
             there = _content(place.inside(folder, path))
             if there == content:
                 continue
@@ -68,9 +71,9 @@ def prepare(compiled: Compiled, force: bool = False) -> Staged:
             )
         gone = {path: _content(place.inside(folder, path)) for path in files if path not in new}
         ours = {path for path, there in gone.items() if there is not None and manifest.digest(there) == files[path]}
-        fresh = manifest.text(manifest.of(compiled)).encode()
-        if _content(folder / manifest.NAME) != fresh:
-            changed[manifest.NAME] = fresh
+        record = manifest.text(fresh).encode()
+        if _content(folder / manifest.NAME) != record:
+            changed[manifest.NAME] = record
     return Staged(
         folder=folder,
         contents=changed,
@@ -105,16 +108,14 @@ def commit(staged: Staged) -> WriteReport:
     return WriteReport(folder, written, staged.unchanged, staged.removed, staged.kept)
 
 
-def _old(compiled: Compiled) -> tuple[manifest.Manifest | None, list[str]]:
+def _old(folder: Path, new: manifest.Manifest) -> tuple[manifest.Manifest | None, list[str]]:
     """The manifest in the way, and what it says against this write."""
-    folder = compiled.out
     if folder.exists() and not folder.is_dir():
         raise FileInTheWay(f"error: {folder} is a file, and the outputs need a folder there; it is kept")
     try:
         old = manifest.read(folder)
     except manifest.Broken as error:
         return None, [f"{folder / manifest.NAME}: {error}"]
-    new = manifest.of(compiled)
     if old and (old.spec, old.target) != (new.spec, new.target) and os.path.exists(old.spec_from(os.fspath(folder))):
         return old, [f"{folder} holds the outputs of {old.spec} for {old.target}"]
     return old, []

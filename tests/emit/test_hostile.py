@@ -1,0 +1,69 @@
+"""Through every target, no string of a spec changes the meaning of a generated file."""
+
+import json
+import shlex
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mfc import api, target
+from mfc.errors import SpecError
+
+from tests.emit.samples import HOSTILE
+
+BENIGN = "benign-word"
+
+
+def spec(word: str) -> dict[str, Any]:
+    return {
+        "model": {"id": "Qwen/Qwen2.5-7B-Instruct", "revision": word, "adapter": word},
+        "hardware": "2x A100-80G",
+        "data": {"train": [{"path": f"{word}.jsonl", "format": "messages"}], "max_length": 1024},
+        "run": {"output_dir": word},
+    }
+
+
+@cache
+def compiled(name: str, word: str) -> dict[str, str] | None:
+    """The files of one target; None when the language refuses the string itself."""
+    try:
+        (made,) = api.compile(spec(word), [name], out="out")
+    except SpecError:
+        return None
+    return dict(made.files)
+
+
+def shape(path: str, text: str) -> Any:
+    """What a file says apart from its strings: keys and kinds of values, or the words of each command."""
+    match Path(path).suffix:
+        case ".yaml" | ".yml":
+            return kinds(yaml.safe_load(text))
+        case ".json":
+            return kinds(json.loads(text))
+        case ".sh":
+            subprocess.run(["bash", "-n"], input=text.encode(), check=True)
+            code = [line for line in text.split("\n") if not line.startswith("#")]
+            return len(shlex.split("\n".join(code), comments=True))
+    raise AssertionError(f"no reader for {path}")
+
+
+def kinds(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: kinds(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [kinds(item) for item in value]
+    return type(value).__name__
+
+
+@pytest.mark.parametrize("name", target.names())
+@pytest.mark.parametrize("word", HOSTILE, ids=lambda value: ascii(value)[:30])
+def test_only_strings_change(name: str, word: str) -> None:
+    benign, files = compiled(name, BENIGN), compiled(name, word)
+    assert benign is not None
+    if files is not None:
+        assert {path: shape(path, text) for path, text in files.items()} == {
+            path: shape(path, text) for path, text in benign.items()
+        }
