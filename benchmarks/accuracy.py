@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from truth_rows import GIB, TRUTH, Row, Unsupported, gpu_of, rows, run_of
-
 from mfc.memory import Memory, predict
+from truth_rows import GIB, TRUTH, Row, Unsupported, gpu_of, rows, run_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +38,7 @@ class Case:
     @property
     def error(self) -> float:
         """Signed, in percent."""
-        assert self.measured is not None and self.predicted is not None
-        return 100 * (self.predicted / self.measured - 1)
+        return 100 * ((self.predicted or 0) / (self.measured or 1) - 1)
 
 
 def case(row: Row) -> Case | None:
@@ -156,9 +154,8 @@ def main() -> int:
     if options.rows:
         for c in cases:
             if c.measured is not None and c.predicted is not None and c.memory is not None:
-                print(
-                    f"{c.error:+7.1f}% {c.measured:7.2f} {c.predicted:7.2f} <{c.upper:6.1f}  {c.memory.moment:26s} {c.id}"
-                )
+                figures = f"{c.error:+7.1f}% {c.measured:7.2f} {c.predicted:7.2f} <{c.upper:6.1f}"
+                print(f"{figures}  {c.memory.moment:26s} {c.id}")
             elif c.upper is None:
                 print(f"uncovered ({c.why}) {c.id}")
             else:

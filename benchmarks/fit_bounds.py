@@ -15,11 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from accuracy import case
-from stacks import hugging_face
-from truth_rows import GIB, TRUTH, Unsupported, rows, run_of
-
 from mfc.memory import predict
 from mfc.memory.bounds import hard
+from stacks import hugging_face
+from truth_rows import GIB, TRUTH, rows, run_of
 
 LEVEL = 0.95
 TARGET = Path(__file__).parents[1] / "compiler" / "mfc" / "memory" / "bounds.py"
@@ -98,9 +97,8 @@ def main() -> int:
         blind = 100 * sum(s.neutral <= table[s.group] * wider for s in mine) / len(mine)
         shares.append((own, blind))
         print(f"  {source:20s} {own:5.1f} % with its stack, {blind:5.1f} % with the neutral one and its extra width")
-    print(
-        f"  {'mean':20s} {sum(a for a, _ in shares) / len(shares):5.1f} %, {sum(b for _, b in shares) / len(shares):5.1f} %"
-    )
+    own, blind = (sum(column) / len(shares) for column in zip(*shares, strict=True))
+    print(f"  {'mean':20s} {own:5.1f} %, {blind:5.1f} %")
     if options.write:
         text = TARGET.read_text(encoding="utf-8")
         start, end = text.index("FACTORS = {"), text.index("# end of generated part")

@@ -1,6 +1,6 @@
 """Software stacks of published runs: which facts of mfc.memory.Stack hold for a framework at its versions.
 
-Everything here is a property of library code at a version, stated with its source; nothing is fitted to a source's rows.
+Everything here is a property of library code at a version, stated with its source; nothing is fitted to the rows.
 Versions are read from the row's own text; where only torch's is given, libraries of the same months are assumed.
 """
 
@@ -48,7 +48,7 @@ def hugging_face(text: str) -> Stack:
     bits = version_of("bitsandbytes", text) or version_of("bnb", text) or era[2]
     return Stack(
         name="hf",
-        # torch.optim.AdamW picks foreach by itself; Trainer's default became the fused one in transformers 4.57/torch 2.8
+        # torch.optim.AdamW picks foreach; the Trainer's default became the fused one (transformers 4.57, torch 2.8)
         optimizer_foreach=transformers < (4, 57) or torch < (2, 8),
         logits_shift_copy=transformers
         < (4, 45),  # modeling code: logits.float(), then logits[..., :-1, :].contiguous()

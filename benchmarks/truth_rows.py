@@ -13,8 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from stacks import dropout_of, stack
-
 from mfc.catalog import gpus
 from mfc.catalog.architecture import Architecture, Attention, Block, Mlp, Moe
 from mfc.catalog.gpu import Gpu
@@ -22,6 +20,7 @@ from mfc.catalog.names import names
 from mfc.errors import MfcError
 from mfc.memory import Run, Stack
 from mfc.strategy import Lora, Quantization, Strategy
+from stacks import dropout_of, stack
 
 Row = Mapping[str, Any]
 FOLDER = Path(__file__).parent / "truth"
@@ -47,12 +46,15 @@ def dimensions() -> Mapping[str, Any]:
 
 # Which model code a dims_key runs; the first match counts. Others are read as Llama.
 FAMILIES = (
-    ("qwen3-next", "qwen3_next"), ("qwen3-.*a\\d", "qwen3_moe"), ("qwen3", "qwen3"), ("qwen1.5-moe|qwen2.*a14b", "qwen2_moe"),
+    ("qwen3-next", "qwen3_next"), ("qwen3-.*a\\d", "qwen3_moe"), ("qwen3", "qwen3"),
+    ("qwen1.5-moe|qwen2.*a14b", "qwen2_moe"),
     ("qwen-\\d", "qwen"), ("qwen", "qwen2"), ("mixtral", "mixtral"), ("mistral", "mistral"), ("gemma-2-", "gemma2"),
     ("gemma-3", "gemma3_text"), ("gemma", "gemma"), ("phi-3|phi-4", "phi3"), ("phi", "phi"), ("falcon", "falcon"),
-    ("stablelm-base-alpha|pythia|neox|redpajama", "gpt_neox"), ("chatglm", "chatglm"), ("glm-4.5", "glm4_moe"), ("glm", "glm"),
+    ("stablelm-base-alpha|pythia|neox|redpajama", "gpt_neox"), ("chatglm", "chatglm"),
+    ("glm-4.5", "glm4_moe"), ("glm", "glm"),
     ("baichuan", "baichuan"), ("internlm2", "internlm2"), ("bloom", "bloom"), ("gpt-oss", "gpt_oss"),
-    ("granite.*a\\d", "granitemoe"), ("granite", "granite"), ("santacoder|starcoder(?!2)", "gpt_bigcode"), ("olmo", "olmo2"),
+    ("granite.*a\\d", "granitemoe"), ("granite", "granite"), ("santacoder|starcoder(?!2)", "gpt_bigcode"),
+    ("olmo", "olmo2"),
     ("deepseek-v[23]", "deepseek_v3"),
 )  # fmt: skip
 FUSED_QKV = frozenset(
@@ -103,7 +105,7 @@ def _architecture(key: str, litgpt: bool) -> Architecture:
     else:
         ffn = Mlp(dims["intermediate"], gated=dims["mlp_gated"], bias=bias, fused_gate_up=family in FUSED_GATE_UP)
     norms = 4 if dims["post_norms"] else 1 if dims.get("shared_attention_norm") else 2
-    built = Architecture(
+    return Architecture(
         family=family,
         hidden=dims["hidden"],
         vocab=dims["vocab"],
@@ -114,7 +116,6 @@ def _architecture(key: str, litgpt: bool) -> Architecture:
         head_bias=family == "phi",
         logit_softcap=gemma2,
     )
-    return built
 
 
 # A target as a paper or a script spells it -> what it means in any family.
@@ -129,7 +130,8 @@ ROLES = {
 
 # Methods that train little beside a frozen base: memory sees them as adapters of the row's rank on the row's targets.
 LIKE_LORA = {
-    "dora": "lora", "qdora": "qlora", "rslora": "lora", "lora+": "lora", "adalora": "lora", "lora-fa": "lora", "vera": "lora",
+    "dora": "lora", "qdora": "qlora", "rslora": "lora", "lora+": "lora", "adalora": "lora", "lora-fa": "lora",
+    "vera": "lora",
     "oft": "lora", "boft": "lora", "ia3": "lora", "adapter": "lora", "adapter_v2": "lora", "ln_tuning": "lora",
     "prefixtuning": "lora", "prompt_tuning": "lora", "trainable_tokens": "lora",
 }  # fmt: skip
@@ -156,7 +158,8 @@ def targets_of(row: Row, architecture: Architecture) -> str:
     qkv = [n.qkv] if fused_qkv else [n.q, n.k, n.v]
     gate_up = [n.gate_up] if fused_mlp else [n.gate, n.up]
     spelled = {
-        "q": qkv[:1], "k": qkv[:1] if fused_qkv else [n.k], "v": qkv[:1] if fused_qkv else [n.v], "o": [n.o], "qkv": qkv,
+        "q": qkv[:1], "k": qkv[:1] if fused_qkv else [n.k], "v": qkv[:1] if fused_qkv else [n.v], "o": [n.o],
+        "qkv": qkv,
         "gate": gate_up[:1], "up": gate_up[-1:], "down": [n.down], "mlp": [*gate_up, n.down],
     }  # fmt: skip
     found = sorted({name for role in roles for name in spelled[role]})

@@ -113,8 +113,8 @@ def profile(
         skip -= layer.count - count
         if not count:
             continue
-        own = layer.parameters if full else adapter_numbers(chosen, given.lora, layer.count) if given.lora else 0
-        groups.append((layer, count, chosen, kept(shape, layer, chosen, given), float(own)))
+        each = layer.parameters if full else adapter_numbers(chosen, given.lora, layer.count) if given.lora else 0
+        groups.append((layer, count, chosen, kept(shape, layer, chosen, given), float(each)))
     head_numbers = shape.head_rows if head.trains and not partly else 0
     edge = 0 if partly or not full else shape.embedding
 

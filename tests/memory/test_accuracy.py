@@ -1,0 +1,56 @@
+"""The published measurements: the figures that docs/memory-model.md states, kept from getting worse."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "accuracy.py"
+
+
+def score(*arguments: str) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, str(SCRIPT), "--json", *arguments], capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_figures_do_not_get_worse() -> None:
+    macro = score()["macro"]
+    assert macro["median_abs_error_pct"] <= 6
+    assert macro["within10_pct"] >= 75
+    assert macro["useful_pct"] >= 70
+    assert macro["oom_missed_pct"] <= 2
+    assert macro["good_refused_pct"] <= 5
+
+
+UNSEEN = {
+    "id": "x/1",
+    "source_id": "x",
+    "kind": "memory",
+    "grade": "A",
+    "peak_gib_per_gpu": 20.0,
+    "metric": "nvidia-smi",
+}
+
+
+@pytest.mark.parametrize(
+    ("row", "covered"),
+    [
+        ({"dims_key": None, "framework": None}, 0),
+        ({"dims_key": "no-such-model", "framework": "new"}, 0),
+        ({"dims_key": "Llama-3.1-8B", "framework": "brand-new 1.0", "method": "lora", "seq_len": 512, "micro_batch": 1,
+          "grad_ckpt": True, "gpu": "No Such Card"}, 1),
+    ],
+    ids=["nothing known", "unknown model", "unknown framework and card"],
+)  # fmt: skip
+def test_unseen_rows_never_crash(tmp_path: Path, row: dict[str, Any], covered: int) -> None:
+    file = tmp_path / "truth.jsonl"
+    file.write_text(json.dumps(UNSEEN | row) + "\n")
+    assert score(str(file))["macro"]["covered"] == covered
