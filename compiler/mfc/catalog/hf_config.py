@@ -132,7 +132,10 @@ def _decoder(text: Keys, family: str, text_family: str, traits: Traits, top: Key
     distinct = list(dict.fromkeys(kinds))
     order = tuple(distinct.index(kind) for kind in kinds)
     blocks = [_block(text, text_family, traits, hidden, kind) for kind in distinct]
-    positions = text.optional("max_position_embeddings", "n_positions", "seq_length", "model_max_length") or 0
+    positions = (
+        text.optional("max_position_embeddings", "n_positions", "seq_length", "max_sequence_length", "model_max_length")
+        or 0
+    )
     extra = 0
     if family == "mllama":  # eight embeddings for image tokens, beside the vocabulary
         extra = 8 * hidden
