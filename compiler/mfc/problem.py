@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu, Link
-from mfc.strategy import Quantization
+from mfc.strategy import Quantization, RolloutMode
 
 if TYPE_CHECKING:
     from mfc.spec.models import Spec
@@ -31,6 +31,7 @@ class Hardware:
 
     @property
     def world_size(self) -> int:
+        """All GPUs of the run."""
         return self.gpus_per_node * self.nodes
 
 
@@ -47,8 +48,21 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class Split:
+    """How GRPO and PPO lay generation over the machines. In mode server, `Problem.hardware` is what training keeps."""
+
+    mode: RolloutMode
+    gpus: int  # that generate
+    nodes: int = 1  # of mode server, when whole nodes generate
+    devices: tuple[int, ...] = ()  # mode server on a node shared with training: which of its GPUs generate
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
-    """What is to be planned. `pins` and `ranges` are by plan field; `origin` says where in the spec each was set."""
+    """What is to be planned. `pins` and `ranges` are by plan field; `origin` says where in the spec each was set.
+
+    `split` is there for tasks that generate, once `planner.layouts` has laid them over the machines.
+    """
 
     spec: Spec
     hardware: Hardware
@@ -56,9 +70,10 @@ class Problem:
     pins: Mapping[str, Any]
     ranges: Mapping[str, tuple[int, int]]
     origin: Mapping[str, str]
+    split: Split | None = None
 
 
-# Where the spec holds each field that a plan may choose. The one table for reading pins, wording errors and writing edits.
+# Where the spec holds each field that a plan may choose: for reading pins, wording errors and writing edits.
 SPEC_PATHS: Mapping[str, str] = {
     "method": "train.method",
     "precision": "train.precision",

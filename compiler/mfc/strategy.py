@@ -12,6 +12,7 @@ Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"]
 Offload = Literal["none", "cpu", "nvme"]
 AttentionKernel = Literal["flash", "sdpa", "eager"]
 Loss = Literal["plain", "fused"]
+RolloutMode = Literal["colocate", "server", "native"]  # vLLM on the training GPUs, on its own, or the trainer generates
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,16 @@ class Quantization:
     kind: str = "nf4"  # nf4, fp4, int8, gptq, awq, aqlm, hqq, ...
     double: bool = True
     pre: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """How GRPO and PPO generate, as far as training memory depends on it. Lengths are tokens."""
+
+    mode: RolloutMode
+    max_completion_length: int
+    frozen_models: int = 0  # further whole models in 16 bit: those that score answers
+    critic: bool = False  # PPO: a second model of the same size trains beside the policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +71,8 @@ class Strategy:
     quantization: Quantization | None = None
     freeze_parts: tuple[str, ...] = ()  # vision, projector, language: parts of a multimodal model kept frozen
     trainable_layers: int = 0  # method freeze: how many of the last blocks train
-    reference_model: bool = False  # a second, frozen copy of the model is held (DPO and KTO without adapters)
+    reference_model: bool = False  # a second, frozen copy of the model is held (preference tasks, GRPO, PPO)
+    rollout: Rollout | None = None
 
     @property
     def zero_stage(self) -> int:
@@ -69,6 +81,7 @@ class Strategy:
 
     @property
     def deepspeed(self) -> bool:
+        """DeepSpeed runs the optimizer."""
         return self.sharding.startswith("zero")
 
     @property

@@ -8,7 +8,9 @@ from typing import Any
 
 import yaml
 from mfc.catalog.architecture import Architecture
+from mfc.memory.rollout import Share
 from mfc.memory.stack import Stack
+from mfc.planner.layouts import layouts
 from mfc.planner.space import facts
 from mfc.resolve import resolve
 from mfc.spec.load import load
@@ -29,6 +31,7 @@ STRATEGY = Strategy(
     loss="plain",
     optimizer="adamw",
 )
+SHARE = Share(1, 0.9, 0, False, 1, 1, 0, 0, 0)
 GIB = 2**30
 CASES = Path(__file__).parent.parent / "cases" / "rules"
 
@@ -46,7 +49,8 @@ def environment(given: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(model, dict) and "config" in model:
         model = {**model, "config": str(CASES / model["config"])}
     spec = {"model": model, "hardware": hardware, **given.pop("spec", {})}
-    env = facts(_problem(yaml.safe_dump(spec)), _profile(given.pop("profile", {})))
+    profile = _profile(given.pop("profile", {}))
+    env = facts(layouts(_problem(yaml.safe_dump(spec)), profile)[0], profile)
     if "architecture" in given:
         env["architecture"] = _changed(env["architecture"], given.pop("architecture"))
     for name, value in given.items():
@@ -86,6 +90,8 @@ def _field(name: str, value: Any) -> Any:
         return replace(STRATEGY, **fields)
     if name == "lora" and value is not None:
         return Lora(**{"rank": 16, "alpha": 32, **{key: _field(key, each) for key, each in value.items()}})
+    if name == "rollout_share" and value is not None:
+        return replace(SHARE, **value)
     if name == "quantization" and value is not None:
         return Quantization(**value)
     if isinstance(value, str) and value.endswith("GiB"):

@@ -7,7 +7,7 @@ from typing import Any
 
 from mfc import memory, speed
 from mfc.catalog.parameters import trainable
-from mfc.planner import decide, relax
+from mfc.planner import decide, layouts, relax
 from mfc.planner.plan import Plan
 from mfc.planner.refusal import refusal
 from mfc.planner.search import Candidate, run_of, search, strategy_of
@@ -25,20 +25,25 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
     smallest changes that would fit. Raises SpecError when pins cannot go together, CannotExpress when the target has
     no way to say them.
     """
-    outcome = search(problem, profile, rules)
+    planned = layouts.plan_all(problem, profile, lambda layout: search(layout, profile, rules))
+    chosen = layouts.best(planned)
+    whole, problem, outcome = problem, chosen.problem, chosen.outcome
     best = outcome.best
     if best is None:
         raise refusal(problem, profile, outcome.rejections)
     strategy = strategy_of(best.env)
     run = run_of(strategy, problem, profile)
     predicted = memory.predict(run)
-    timed = speed.predict(strategy, problem)
+    timed = layouts.with_rollouts(speed.predict(strategy, problem), chosen.generated)
     env = {**best.env, "strategy": strategy, "memory": predicted, "speed": timed}
     decisions = decide.choices(problem, outcome) | decide.finish(problem, env, rules)
+    decisions = layouts.decisions(decisions, chosen, planned)
 
     def attempt(edit: Mapping[str, Any]) -> Candidate | None:
         changed = edited(edit)
-        return search(changed, profile, rules).best if changed else None
+        if changed is None:
+            return None
+        return layouts.best(layouts.plan_all(changed, profile, lambda layout: search(layout, profile, rules))).whole
 
     return Plan(
         problem=problem,
@@ -52,12 +57,13 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
         trainable_parameters=trainable(problem.model.architecture, strategy),
         decisions=decisions,
         warnings=decide.advice(env, rules),
-        alternatives=decide.alternatives(outcome),
+        alternatives=(*layouts.alternatives(chosen, planned), *decide.alternatives(outcome)),
         rejected={rule: reason for rule, (reason, _) in outcome.rejections.by_rule.items()},
-        relaxations=() if best.fits else relax.relaxations(problem, strategy.max_length, attempt),
+        relaxations=() if best.fits else relax.relaxations(whole, strategy.max_length, attempt),
         limited_by="" if best.refused is None else _LIMITS.get(best.refused[0], "gpu"),
-        evaluated=outcome.evaluated,
+        evaluated=sum(one.outcome.evaluated for one in planned),
     )
 
 
 _LIMITS = {"memory/fits-device": "gpu", "memory/fits-host": "host", "memory/fits-loading": "load"}
+_LIMITS |= {"rollout/rollouts-fit": "rollout"}

@@ -23,6 +23,12 @@ def edits(problem: Problem, length: int) -> Iterator[Edit]:
     for name in _FREE:
         if name in problem.pins:
             yield {SPEC_PATHS[name]: "auto"}
+    asked = spec.train.rollout
+    for name in ("gpu_memory_utilization", "sleep", "tensor_parallel", "mode", "gpus"):
+        if getattr(asked, name) != "auto":
+            yield {f"train.rollout.{name}": "auto"}
+    if asked.mode == "colocate" and hardware.world_size > 1:
+        yield {"train.rollout.mode": "server"}
     for part in (3 * length // 4, length // 2, length // 4, length // 8):
         if part >= 256:
             yield {"data.max_length": part // 64 * 64}

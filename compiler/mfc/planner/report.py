@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 GIB = 2**30
 _LIMITS = {"gpu": "GPU memory", "host": "host memory", "load": "memory while the model loads"}
+_LIMITS |= {"rollout": "GPU memory for training and generation together"}
 
 
 def gib(size: float) -> str:
@@ -134,6 +135,8 @@ def shortfall(plan: Plan) -> str:
         known = hardware.host_memory_bytes
         room = "an unknown amount" if known is None else gib(known)
         numbers = f"it needs {gib(memory.host_bytes_per_node)} of host memory per node, and there is {room}"
+    elif plan.limited_by == "rollout":
+        numbers = plan.decisions["rollout_share"].because
     elif plan.limited_by == "load":
         numbers = f"loading takes {gib(memory.load_gpu_bytes)} per GPU and {gib(memory.load_host_bytes)} of host memory"
     else:

@@ -120,7 +120,7 @@ def evaluate(
     candidates = []
     for combination in walk(problem, start, rules, fixed, rejections):
         timed: speed.Model | None = None
-        held: dict[bool, tuple[memory.Prepared, tuple[int, int, int]]] = {}
+        held: dict[bool, tuple[memory.Prepared, tuple[int, ...]]] = {}
         for env in micro_batches(problem, combination, rules, rejections):
             accumulates = env["gradient_accumulation"] > 1  # all of the two sizes that memory and time do not vary with
             if accumulates not in held:
@@ -183,6 +183,7 @@ def strategy_of(env: Mapping[str, Any]) -> Strategy:
         freeze_parts=env["freeze_parts"],
         trainable_layers=env["trainable_layers"],
         reference_model=env["reference_model"],
+        rollout=env["rollout"],
     )
 
 

@@ -34,7 +34,7 @@ CANDIDATES: Mapping[str, tuple[Any, ...]] = {
 }
 CHOICES = tuple(CANDIDATES)
 FACTS = ("problem", "spec", "hardware", "gpu", "model", "architecture", "profile", "task", "world_size", "budget_bytes")
-COSTS = ("upper_bytes", "host_bytes", "load_gpu_bytes", "load_host_bytes")
+COSTS = ("upper_bytes", "host_bytes", "load_gpu_bytes", "load_host_bytes", "idle_bytes", "parked_bytes")
 ANSWER = ("strategy", "memory", "speed")
 
 Step = tuple[Rule, Callable[[Mapping[str, Any]], tuple[Any, ...]]]

@@ -41,8 +41,8 @@ def batch_size(problem: Problem, world_size: int, spec: Spec) -> Value:
         unit *= problem.pins["micro_batch"]
         parts += f" x micro-batch {problem.pins['micro_batch']}"
     if spec.train.task == "grpo":
-        unit = math.lcm(unit, _generations(spec))
-        parts += f" and of {_generations(spec)} answers a prompt"
+        unit = math.lcm(unit, generations(spec))
+        parts += f" and of {generations(spec)} answers a prompt"
     if "batch_size" in problem.ranges:
         low, high = problem.ranges["batch_size"]
         size = high // unit * unit
@@ -91,9 +91,9 @@ def gradient_accumulation(batch_size: int, micro_batch: int, world_size: int, se
 @require("trl trainer/grpo_config.py: the generation batch is a multiple of num_generations")
 def batch_holds_whole_groups(spec: Spec, batch_size: int) -> str | None:
     """In GRPO, a step holds all answers to each of its prompts."""
-    if spec.train.task != "grpo" or batch_size % _generations(spec) == 0:
+    if spec.train.task != "grpo" or batch_size % generations(spec) == 0:
         return None
-    number = _generations(spec)
+    number = generations(spec)
     near = batch_size // number * number or number
     return f"{batch_size} answers a step are no multiple of {number} answers a prompt; {near} is"
 
@@ -146,7 +146,8 @@ def small_batch_is_noisy(batch_size: int, task: str) -> str | None:
     return f"{batch_size} sequences a step are few: steps are noisy; accumulation makes more at no memory"
 
 
-def _generations(spec: Spec) -> int:
+def generations(spec: Spec) -> int:
+    """Answers per prompt of GRPO."""
     asked = spec.train.rollout.num_generations
     return _GENERATIONS if asked == "auto" else asked
 

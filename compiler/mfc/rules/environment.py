@@ -8,17 +8,15 @@ from mfc.rules.engine import Value, advise, derive
 
 if TYPE_CHECKING:
     from mfc.catalog.gpu import Gpu
-    from mfc.spec.models import Spec
 
 _EXPANDABLE = "expandable_segments:True"
 _HOURS = 3
 
 
 @derive("allocator", "PyTorch CUDA semantics, PYTORCH_CUDA_ALLOC_CONF; vLLM pull request 14189 on sleep mode")
-def allocator(gpu: Gpu, spec: Spec) -> Value:
+def allocator(gpu: Gpu, rollout_mode: str | None) -> Value:
     """On NVIDIA GPUs memory segments may grow, unless a colocated vLLM with its own memory pool forbids it."""
-    rollout = spec.train.rollout
-    if spec.train.task in ("grpo", "ppo") and rollout.engine != "native" and rollout.mode != "server":
+    if rollout_mode == "colocate":
         return Value("", "vLLM's sleep mode has a memory pool that older versions refuse to mix with growing segments")
     if gpu.vendor != "nvidia":
         return Value("", "growing segments are a feature of CUDA")

@@ -124,12 +124,14 @@ def preference_gamma(spec: Spec, preference_beta: float | None) -> Value:
     return Value(preference_beta / 2, f"half of beta {preference_beta:g}")
 
 
-@derive("reference_model", "DPO arXiv:2305.18290; TRL null_ref_context switches adapters off")
-def reference_model(spec: Spec, method: str) -> Value:
-    """DPO and KTO hold a frozen copy of the model, unless switching the adapters off gives the same."""
+@derive("reference_model", "DPO arXiv:2305.18290, GRPO 2402.03300; TRL null_ref_context switches adapters off")
+def reference_model(spec: Spec, method: str, kl_beta: float | None) -> Value:
+    """A task with a reference holds a frozen copy of the model, unless switching the adapters off gives the same."""
     task = spec.train.task
-    if task not in ("dpo", "kto"):
+    if task not in ("dpo", "kto", "grpo", "ppo"):
         return Value(False, f"task {task} has no reference model")
+    if task == "grpo" and kl_beta == 0:
+        return Value(False, "train.rollout.beta is 0, so nothing is compared with a reference")
     if spec.train.preference.reference != "auto":
         return Value(True, "set in the spec: train.preference.reference")
     if method in ("lora", "qlora"):

@@ -1,0 +1,245 @@
+"""Where GRPO and PPO generate: every split of the GPUs between training and generation, planned whole and compared.
+
+A layout is a problem of its own whose hardware is what training keeps, so nothing else of the planner knows of it.
+Tasks that generate nothing have one layout, the problem itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mfc.errors import CannotExpress
+from mfc.memory import rollout as memory
+from mfc.planner.plan import Alternative, Decision
+from mfc.planner.refusal import Refused
+from mfc.planner.search import Candidate, Outcome
+from mfc.planner.space import CANDIDATES
+from mfc.problem import Problem, Split
+from mfc.rules.words import gpus
+from mfc.speed import Speed
+from mfc.speed.rollout import Generation, generation
+from mfc.strategy import RolloutMode
+from mfc.target import Profile
+
+TASKS = ("grpo", "ppo")
+MODES: tuple[RolloutMode, ...] = ("colocate", "server", "native")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One layout with what the search found in it. `generated` is the time of rollouts, None where there are none."""
+
+    problem: Problem
+    outcome: Outcome
+    generated: Generation | None = None
+
+    @property
+    def seconds(self) -> float:
+        """Seconds per optimizer step, generation included."""
+        best = self.outcome.best
+        return (best.seconds_per_step if best else 0.0) + (self.generated.seconds if self.generated else 0.0)
+
+    @property
+    def whole(self) -> Candidate | None:
+        """The winner, timed with its rollouts."""
+        found = self.outcome.best
+        return replace(found, seconds_per_step=self.seconds) if found else None
+
+
+def layouts(problem: Problem, profile: Profile) -> tuple[Problem, ...]:
+    """Every way to lay a problem over its GPUs.
+
+    Raises CannotExpress when the target has no way to generate as the spec asks, Refused when the GPUs cannot be
+    split so.
+    """
+    task = problem.spec.train.task
+    if task not in TASKS:
+        return (problem,)
+    known = profile.supports.get(f"{task}_rollout", MODES)
+    wanted = _wanted(problem, known)
+    modes = [mode for mode in wanted if mode in known]
+    if not modes:
+        raise CannotExpress(
+            f"{profile.target} {profile.version} has no {' or '.join(wanted)} rollouts for task {task}; "
+            f"it knows {' and '.join(known)}"
+        )
+    problem = _measured(problem)
+    found: list[Problem] = []
+    for mode in modes:
+        if mode == "server":
+            found += [_served(problem, number) for number in _kept(problem)]
+        else:
+            found.append(replace(problem, split=Split(mode, problem.hardware.world_size)))
+    if not found:
+        raise Refused(
+            "train.rollout.gpus",
+            f"train.rollout.mode server keeps GPUs for vLLM alone: {gpus(problem.hardware.world_size)} on "
+            f"{problem.hardware.nodes} node(s) cannot be split so; of several nodes it takes whole ones",
+            "",
+        )
+    return tuple(found)
+
+
+def best(planned: list[Planned]) -> Planned:
+    """The layout to take: one that fits before one that does not, the most faithful method, then the shortest step."""
+
+    def order(one: Planned) -> tuple[Any, ...]:
+        found = one.outcome.best
+        if found is None:
+            return (2,)
+        env = found.env
+        faithful = (_index("method", env["method"]), -env["lora_rank"], -env["max_length"])
+        return (0 if found.fits else 1, faithful, _index("optimizer", env["optimizer"]), one.seconds, found.upper_bytes)
+
+    return min(planned, key=order)
+
+
+def plan_all(problem: Problem, profile: Profile, search: Callable[[Problem], Outcome]) -> list[Planned]:
+    """Every layout with the outcome of its search."""
+    planned = []
+    for layout in layouts(problem, profile):
+        outcome = search(layout)
+        found = outcome.best
+        planned.append(Planned(layout, outcome, timed(layout, found) if found and layout.split else None))
+    return planned
+
+
+def timed(problem: Problem, candidate: Candidate) -> Generation:
+    """The time of the rollouts of a candidate in its layout."""
+    from mfc.rules.rollout import share_of
+
+    env, hardware = candidate.env, problem.hardware
+    share = share_of(
+        problem,
+        *(env[name] for name in ("batch_size", "max_length", "sharding", "upper_bytes", "idle_bytes", "parked_bytes")),
+        *(env[name] for name in ("host_bytes", "budget_bytes")),
+    )
+    assert share is not None
+    made = memory.engine(problem.model.architecture, env["max_length"], share.sequences, share.tensor_parallel)
+    return generation(
+        problem.model.architecture,
+        hardware.gpu,
+        hardware.intra,
+        made,
+        share,
+        env["max_completion_length"],
+        env["num_generations"] or 1,
+        env["idle_bytes"] - env["parked_bytes"],
+    )
+
+
+def with_rollouts(speed: Speed, generated: Generation | None) -> Speed:
+    """The speed of a step that also generates its answers."""
+    if generated is None:
+        return speed
+    seconds = speed.seconds_per_step + generated.seconds
+    return Speed(
+        seconds,
+        speed.tokens_per_second * speed.seconds_per_step / seconds,
+        "generation" if generated.seconds > speed.seconds_per_step else speed.bound_by,
+        {**speed.parts, **generated.parts},
+    )
+
+
+def decisions(made: dict[str, Decision], chosen: Planned, planned: list[Planned]) -> dict[str, Decision]:
+    """Decisions with the comparison of layouts in place; without those about rollouts where there are none."""
+    split = chosen.problem.split
+    if split is None:
+        return {name: decision for name, decision in made.items() if not decision.rule.startswith("rollout/")}
+    asked = chosen.problem.spec.train.rollout
+    told = comparison(chosen, planned)
+    pinned = asked.mode == split.mode
+    if pinned:
+        told = f"set in the spec: train.rollout.mode; {told}"
+    mode = replace(made["rollout_mode"], because=told, pinned=pinned)
+    made = {**made, "rollout_mode": mode}
+    length = made["max_length"]
+    if length.rule == "default":
+        told = f"{made['max_prompt_length'].value} tokens of prompt and {made['max_completion_length'].value} of answer"
+        made["max_length"] = replace(length, rule="rollout/prompt-and-answer-fit", because=told)
+    return made
+
+
+def comparison(chosen: Planned, planned: list[Planned]) -> str:
+    """Why this layout, with what each of the others would cost."""
+    others = [_told(one) for one in planned if one is not chosen and one.outcome.best is not None]
+    if not others:
+        return f"{_told(chosen)}: the only layout that is possible"
+    return f"{_told(chosen)}; {'; '.join(others)}"
+
+
+def alternatives(chosen: Planned, planned: list[Planned]) -> tuple[Alternative, ...]:
+    """The layouts that lost."""
+    made = []
+    for one in planned:
+        found = one.outcome.best
+        if one is chosen or found is None or one.problem.split is None:
+            continue
+        changes = {"rollout_mode": one.problem.split.mode, "rollout_gpus": one.problem.split.gpus}
+        why = "slower" if found.refused is None else found.refused[1]
+        made.append(Alternative(changes, int(found.upper_bytes), one.seconds, found.fits, why))
+    return tuple(made)
+
+
+def _told(one: Planned) -> str:
+    found, split = one.outcome.best, one.problem.split
+    assert found is not None
+    assert split is not None
+    if split.mode == "server":
+        where = f"server on {split.gpus} of {split.gpus + one.problem.hardware.world_size} GPUs"
+    else:
+        where = f"{split.mode} on {gpus(split.gpus)}"
+    if found.refused is not None:
+        return f"{where} does not fit: {found.refused[1]}"
+    made = one.generated.seconds if one.generated else 0.0
+    return f"{where}: {one.seconds:.3g} s a step ({made:.3g} generating, {found.seconds_per_step:.3g} training)"
+
+
+def _wanted(problem: Problem, known: tuple[Any, ...]) -> tuple[RolloutMode, ...]:
+    asked = problem.spec.train.rollout
+    if asked.engine == "native":
+        return ("native",)
+    if asked.gpus != "auto":
+        return ("server",)
+    if asked.mode != "auto":
+        return (asked.mode,)
+    # Generation by the trainer is many times slower: only where nothing else is known, or asked for.
+    if asked.engine == "auto" and "colocate" not in known and "server" not in known:
+        return ("native",)
+    return ("colocate", "server") if problem.hardware.world_size > 1 else ("colocate",)
+
+
+def _kept(problem: Problem) -> tuple[int, ...]:
+    """How many GPUs a server may keep: as pinned, or powers of two; of several nodes, whole ones."""
+    asked, hardware = problem.spec.train.rollout.gpus, problem.hardware
+    unit = hardware.gpus_per_node if hardware.nodes > 1 else 1
+    numbers = (asked,) if asked != "auto" else tuple(unit * power for power in (1, 2, 4, 8, 16))
+    return tuple(number for number in numbers if number < hardware.world_size and number % unit == 0)
+
+
+def _served(problem: Problem, number: int) -> Problem:
+    hardware = problem.hardware
+    if hardware.nodes > 1:
+        nodes = number // hardware.gpus_per_node
+        kept = replace(hardware, nodes=hardware.nodes - nodes)
+        return replace(problem, hardware=kept, split=Split("server", number, nodes))
+    devices = hardware.devices or tuple(range(hardware.gpus_per_node))
+    training = hardware.gpus_per_node - number
+    kept = replace(hardware, gpus_per_node=training, devices=devices[:training])
+    return replace(problem, hardware=kept, split=Split("server", number, devices=devices[training:]))
+
+
+def _measured(problem: Problem) -> Problem:
+    """With prompt and answer both given, their sum is the length of a sequence, unless the spec says that too."""
+    asked = problem.spec.train.rollout
+    prompt, answer = asked.max_prompt_length, asked.max_completion_length
+    if "max_length" in problem.pins or "max_length" in problem.ranges or answer == "auto" or prompt == "auto":
+        return problem
+    return replace(problem, pins={**problem.pins, "max_length": prompt + answer})
+
+
+def _index(name: str, value: Any) -> int:
+    values = CANDIDATES[name]
+    return values.index(value) if value in values else len(values)
