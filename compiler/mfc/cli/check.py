@@ -82,13 +82,9 @@ def _advice(mend: str, verdicts: set[str]) -> str:
     return f"to mend: {mend}"
 
 
-def _shown(spec: str) -> str:
+def _json(result: Audit) -> dict[str, Any]:
     from mfc.emit.audit import shown
 
-    return shown(spec).as_posix()
-
-
-def _json(result: Audit) -> dict[str, Any]:
     return {
         "schema_version": 1,
         "clean": not result.exit_code,
@@ -107,6 +103,7 @@ def _json(result: Audit) -> dict[str, Any]:
             for finding in drifted.findings
         ],
         "errors": [
-            {"spec": _shown(spec), "message": str(error), "exit_code": error.exit_code} for spec, error in result.errors
+            {"spec": shown(spec).as_posix(), "message": str(error), "exit_code": error.exit_code}
+            for spec, error in result.errors
         ],
     }

@@ -46,7 +46,8 @@ def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) ->
     extra, unchecked = (settings.extra, settings.extra_unchecked) if settings else ({}, {})
 
     def blame(key: str, text: str, names: Collection[str]) -> SpecError:
-        return loaded.error(f"targets.{target.NAME}.extra.{key}", f"{key}: {text}", among=tuple(names), word=key)
+        name, word = f"targets.{target.NAME}.extra.{key}", key.rpartition(".")[2]
+        return loaded.error(name, f"{key}: {text}", among=tuple(names), word=word)
 
     for file in lowered.files:
         contract.check(file, extra, unchecked, blame)
