@@ -14,6 +14,7 @@ from .. import deepspeed
 from .data import dataset_info, media_folder
 from .keys import KEYS
 from .rules import RULES, VERSIONS
+from .unmodelled import UNMODELLED
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -28,31 +29,6 @@ _RELEASED_WITH = {
     "0.9.5": {"transformers": "5.6.0", "deepspeed": "0.18.4"},
     "0.9.4": {"transformers": "4.57.1", "deepspeed": "0.16.9"},
 }
-
-# The user's own keys that change what is held on the GPU, and that the memory model does not count.
-UNMODELLED = frozenset(
-    {
-        *("adapter_folder", "add_special_tokens", "add_tokens", "apollo_layerwise", "apollo_rank"),
-        *("asft_alpha", "auto_find_batch_size", "badam_mode", "badam_switch_interval", "badam_update_ratio"),
-        *("bf16_full_eval", "eval_accumulation_steps", "eval_on_start", "fp16_full_eval", "fp8"),
-        *("fp8_backend", "fp8_enable_fsdp_float8_all_gather", "freeze_extra_modules"),
-        *("freeze_trainable_modules", "fsdp", "fsdp_config", "galore_layerwise", "galore_rank"),
-        *(
-            "include_for_metrics",
-            "label_smoothing_factor",
-            "liger_kernel_config",
-        ),
-        *("mixture_of_depths", "new_special_tokens_config", "oft_block_size", "oft_rank", "oft_target"),
-        *("optim_args", "optim_target_modules", "parallelism_config", "pissa_init", "predict_with_generate"),
-        *("pref_bco_weight", "pref_ftx", "ref_model_adapters", "ref_model_quantization_bit", "resize_vocab"),
-        *("reward_model_quantization_bit", "rope_scaling", "shift_attn", "torch_compile"),
-        *("torch_compile_backend", "torch_compile_mode", "torch_empty_cache_steps", "train_from_scratch"),
-        *("upcast_layernorm", "upcast_lmhead_output", "use_adam_mini", "use_asft_loss", "use_dft_loss"),
-        *("use_eaft_loss", "use_hyper_parallel", "use_kt", "use_liger_kernel", "use_llama_pro", "use_mca"),
-        *("use_muon", "use_reentrant_gc", "use_unsloth", "use_unsloth_gc", "use_v1_kernels", "video_fps"),
-        *("video_max_pixels", "video_maxlen"),
-    }
-)
 
 
 def profile(version: str, packages: Mapping[str, str | None]) -> Profile:

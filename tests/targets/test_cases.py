@@ -23,7 +23,11 @@ from mfc.targets.deepspeed.rules import SCRIPT
 from mfc.targets.llamafactory.keys import ELSEWHERE as LLAMAFACTORY_ELSEWHERE
 
 FOLDER = Path(__file__).parent.parent / "cases" / "targets"
-TABLES: dict[str, Any] = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*.yaml")}
+TABLES: dict[str, Any] = {
+    path.stem: yaml.safe_load(path.read_text(encoding="utf-8"))
+    for path in FOLDER.glob("*.yaml")
+    if path.stem != "rules"
+}
 ALL = [(target, name) for target, table in sorted(TABLES.items()) for name in table["cases"]]
 GOOD = [(target, name) for target, name in ALL if "refused" not in TABLES[target]["cases"][name]]
 MISSING = object()
