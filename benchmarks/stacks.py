@@ -103,12 +103,38 @@ def _fsdp_qlora(text: str) -> Stack:
     )
 
 
+def _llamafactory(text: str) -> Stack:
+    """llamafactory/model/adapter.py casts what trains to fp32; its own k-bit preparation upcasts nothing."""
+    return replace(hugging_face(text), trainable_fp32=True, kbit_fp32=False)
+
+
+def _torchtune(text: str) -> Stack:
+    """Recipes run in bf16 throughout; CEWithChunkedOutputLoss upcasts chunks of whole logits."""
+    return replace(
+        hugging_face(text),
+        autocast=False,
+        adapter_fp32=False,
+        kbit_fp32=False,
+        fused_loss="logits",
+        fused_blocks="never",
+    )
+
+
+def _unsloth(text: str) -> Stack:
+    """Own kernels for norms, rotary embedding and MLP, no k-bit upcasts."""
+    return replace(hugging_face(text), kbit_fp32=False, fused_blocks="always", padding_mask=False)
+
+
+# What is written beside mfc's neutral stack, first match. `True`: its rows were there to check the stack against.
 FRAMEWORKS = (
-    (r"lit-?gpt|lightning", _litgpt),
-    (r"torchtitan", _torchtitan),
-    (r"fsdp_qlora", _fsdp_qlora),
-    (r"canifinetune|metamath|\bbench\b|script|plain loop", _plain_loop),
-    (r"swift|trl|trainer|xtuner|llama-?factory|axolotl|peft|transformers", hugging_face),
+    (r"lit-?gpt|lightning", _litgpt, True),
+    (r"torchtitan", _torchtitan, True),
+    (r"fsdp_qlora", _fsdp_qlora, True),
+    (r"canifinetune|metamath|\bbench\b|plain loop", _plain_loop, True),
+    (r"llama-?factory", _llamafactory, False),
+    (r"torchtune", _torchtune, False),
+    (r"unsloth", _unsloth, False),
+    (r"swift|trl|trainer|xtuner|peft|transformers", hugging_face, True),
 )
 
 
@@ -123,7 +149,7 @@ def dropout_of(framework: str) -> float:
 
 def stack(framework: str) -> Stack:
     """The stack of a framework by its description; the neutral one for frameworks never seen."""
-    for pattern, make in FRAMEWORKS:
+    for pattern, make, checked in FRAMEWORKS:
         if re.search(pattern, framework.lower()):
-            return replace(make(framework), known=True)
+            return replace(make(framework), known=checked)
     return hugging_face(framework) if framework else Stack()

@@ -210,8 +210,10 @@ def strategy_of(row: Row) -> Strategy:
         rank = int(row.get("lora_rank") or 8)
         dropout = dropout_of(str(row.get("framework") or ""))
         lora = Lora(rank, 2.0 * rank, dropout, targets_of(row, architecture), variant=variant)
-    # Of a fixed length, or shorter than stated: either way nothing is to be added for lengths that vary up to it.
-    fixed = bool(re.search(r"fixed|upper bound", str(row.get("seq_kind") or "").lower()))
+    # Lengths are taken to vary up to the stated one only where the row speaks of a data set's rows. Where it is a mere
+    # upper bound that no batch reaches, nothing is to be added for what varying lengths leave behind.
+    kind = str(row.get("seq_kind") or "").lower()
+    varies = bool(re.search(r"longest|dataset|variable|varying|differ", kind)) and "upper bound" not in kind
     task = str(row.get("task") or "sft").lower()
     return Strategy(
         task={"pt": "pretrain", "rm": "reward"}.get(task, task),  # type: ignore[arg-type]
@@ -229,7 +231,7 @@ def strategy_of(row: Row) -> Strategy:
         offload_optimizer="cpu" if offload != "none" else "none",
         offload_parameters="cpu" if parameters else "none",
         sequence_parallel=int(row.get("cp") or 1),
-        packing=bool(row.get("packing")) or fixed,
+        packing=bool(row.get("packing")) or not varies,
         lora=lora,
         quantization=quantization,
         reference_model=task in ("dpo", "kto") and method == "full",

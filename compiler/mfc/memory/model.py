@@ -18,7 +18,8 @@ Confidence = Literal["calibrated", "extrapolated", "unmodelled"]
 class Run:
     """One training run, as far as memory depends on it. `gpu` None = unknown, a usual context is assumed.
 
-    `limit_bytes` is the most that the process may hold: free blocks beyond it are given back. 0 = nearly the whole card.
+    `limit_bytes` is the most that the process may hold: free blocks beyond it are given back. 0 = nearly all of the
+    card.
     """
 
     architecture: Architecture

@@ -18,8 +18,8 @@ Where = Literal["forward", "loss", "layers", "embedding", "optimizer"]
 
 
 # Free blocks that the allocator cannot reuse, as shares of what one layer takes while it runs, or bytes per token and
-# vocabulary row. Fitted to the caching allocator replayed over 310 traced steps: with checkpointing and adapters 0.56 to
-# 1.04 (tenth to ninetieth percentile) of a layer is cached while the loss peaks, without 0.4 to 2.1.
+# vocabulary row. Fitted to the caching allocator replayed over 310 traced steps: with checkpointing and adapters 0.56
+# to 1.04 (tenth to ninetieth percentile) of a layer is cached while the loss peaks, without 0.4 to 2.1.
 CACHED_LAYER = 0.75
 CACHED_LAYER_SAVED = 1.3
 CACHED_BUSY = 0.5
@@ -32,7 +32,7 @@ GROWN_LAYER = 1.2
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One moment. `activations`, `logits` and `cached` are bytes per sequence, `scratch` bytes, `done` and `live` numbers."""
+    """One moment: bytes of activations and logits per sequence, fixed scratch, gradients finished and in the making."""
 
     name: str
     where: Where
@@ -98,8 +98,10 @@ def profile(
     accumulates: bool,
     varies: bool,
 ) -> Profile:
-    """Phases of one step. `trained` are numbers, `trained_layers` counts layers from the top, `varies`: batches differ
-    in length."""
+    """Phases of one step.
+
+    `trained` are numbers, `trained_layers` counts layers from the top, `varies`: batches differ in length.
+    """
     recipe, architecture, tokens = given.recipe, given.architecture, given.tokens
     hidden = architecture.hidden
     full = recipe.full
@@ -113,8 +115,8 @@ def profile(
         skip -= layer.count - count
         if not count:
             continue
-        each = layer.parameters if full else adapter_numbers(chosen, given.lora, layer.count) if given.lora else 0
-        groups.append((layer, count, chosen, kept(shape, layer, chosen, given), float(each)))
+        owned = layer.parameters if full else adapter_numbers(chosen, given.lora, layer.count) if given.lora else 0
+        groups.append((layer, count, chosen, kept(shape, layer, chosen, given), float(owned)))
     head_numbers = shape.head_rows if head.trains and not partly else 0
     edge = 0 if partly or not full else shape.embedding
 
@@ -146,7 +148,6 @@ def profile(
         cast_head = casts = 2.0 * shape.head_rows
     if recipe.autocast and recipe.adapters and recipe.trained == 4 and given.checkpointing:
         casts += 2.0 * trained
-    matrix = 2.0 * max(layer.largest_linear for layer in shape.layers) if given.kbit or given.dequantised else 0.0
     phases: list[Phase] = []
     # What one layer takes while it runs, kept or passing: freed before the loss, in blocks too small for logits.
     layer_bytes = max((k.sequence + scratch(layer, given) for layer, _, _, k, _ in groups), default=0.0)
@@ -200,19 +201,9 @@ def profile(
             rest = below + (checkpoint if given.checkpointing else 0.0) + 16 * tokens + rope
             where = f"{position} layer"
             if first:  # recomputing starts while nothing of the layers is freed yet
-                add(
-                    f"{where}, first",
-                    "layers",
-                    rest + 24 * hidden * tokens + each,
-                    0,
-                    below_fixed + each_fixed,
-                    done,
-                    0,
-                )
+                recomputed = rest + 24 * hidden * tokens + each
+                add(f"{where}, first", "layers", recomputed, 0, below_fixed + each_fixed, done, 0)
                 first = False
-            add(
-                f"{where}, busy", "layers", rest + k.sequence + scratch(layer, given), 0, below_fixed + k.fixed, done, 0
-            )
             for name, activations, fixed, live in _within(layer, chosen, given, k, accumulates):
                 add(f"{where}, {name}", "layers", rest + activations, 0, below_fixed + fixed, done, live)
             done += numbers
@@ -231,7 +222,8 @@ def _within(
     """(name, bytes per sequence, fixed bytes, gradients in the making) of the moments inside one layer's backward."""
     hidden, tokens, ffn = given.architecture.hidden, given.tokens, layer.block.ffn
     attention = layer.block.attention
-    moments: list[tuple[str, float, float, float]] = []
+    matrix = 2.0 * layer.largest_linear if given.kbit or given.dequantised else 0.0  # one dequantised matrix
+    moments = [("busy", k.sequence + scratch(layer, given), k.fixed + matrix, 0.0)]
     ffn_numbers = 0.0
     if given.recipe.full:  # gradients that are being accumulated into exist already: one fresh one at a time
         one = 2 * ffn.experts * hidden * ffn.width if isinstance(ffn, Moe) else hidden * ffn.width

@@ -124,7 +124,7 @@ def prepare(run: Run) -> Prepared:
         reserved_slopes.append(slope + kept * sequences * phase.cached)
     made = (tuple(fixed), tuple(slopes), tuple(reserved_fixed), tuple(reserved_slopes))
     limit = run.limit_bytes or (RECLAIMED * run.gpu.memory_bytes if run.gpu is not None else math.inf)
-    return Prepared(run, static, placement, *made, outside, limit, *_factors(run, static))
+    return Prepared(run, static, placement, *made, outside, limit, *_factors(run))
 
 
 def predict(run: Run) -> Memory:
@@ -346,7 +346,7 @@ def _loading(run: Run, prepared: Prepared) -> tuple[int, int]:
     return int(device + prepared.outside), host_bytes
 
 
-def _factors(run: Run, static: Static) -> tuple[float, float]:
+def _factors(run: Run) -> tuple[float, float]:
     """(bound over prediction for what tensors need, the same for what the allocator holds)."""
     unknown = 1.0 if run.stack.known else bounds.UNKNOWN
     hard = bounds.FACTORS[bounds.hard(run.strategy, varies=False)]
