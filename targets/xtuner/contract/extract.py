@@ -4,10 +4,10 @@
 # ///
 """Prints the contract of the installed XTuner's config files (MMEngine format).
 
-A config is a Python file whose `dict(type=X, ...)` are calls: X is imported, the rest are its arguments. As data, `type` is
-"module:name". The schema closes every such mapping by the real signature of its type, and the top level by the names
-that the runner and `xtuner train` read, plus the names of settings in XTuner's own configs. Nothing is listed by hand but
-the types a plan can use (CALLS), and which arguments the framework itself gives (GIVEN, ALSO).
+A config is a Python file whose `dict(type=X, ...)` are calls: X is imported, the rest are its arguments. As data,
+`type` is "module:name". The schema closes every such mapping by the real signature of its type, and the top level by
+the names that the runner and `xtuner train` read, plus the names of settings in XTuner's own configs. Nothing is listed
+by hand but the types a plan can use (CALLS), and which arguments the framework itself gives (GIVEN, ALSO).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def schema_of(call: str) -> json_types.Schema:
     if call.endswith("from_pretrained"):
         names, is_open = sorted({*from_pretrained(), *names}), "Tokenizer" in call
         required = ["pretrained_model_name_or_path"]
-    properties = {name: VALUE for name in (*names, *ALSO.get(call.partition(":")[0], ()))}
+    properties = dict.fromkeys((*names, *ALSO.get(call.partition(":")[0], ())), VALUE)
     needed = {*required, *NEEDED.get(call, ())} - (GIVEN - set(NEEDED.get(call, ())))
     closed = json_types.closed({"type": {"const": call}, **properties}, required=["type", *sorted(needed)])
     return {**closed, "additionalProperties": True} if is_open and "BitsAndBytes" not in call else closed
@@ -127,8 +127,10 @@ def from_pretrained() -> set[str]:
     """What PreTrainedModel.from_pretrained takes out of its keyword arguments."""
     from transformers.modeling_utils import PreTrainedModel
 
-    source = inspect.getsource(PreTrainedModel.from_pretrained)
-    return set(re.findall(r'kwargs\.(?:pop|get)\(\s*"(\w+)"', source)) | {"trust_remote_code", "attn_implementation"}
+    function = PreTrainedModel.from_pretrained
+    popped = set(re.findall(r'kwargs\.(?:pop|get)\(\s*"(\w+)"', inspect.getsource(function)))
+    named = set(inspect.signature(function).parameters) - {"model_args", "kwargs"}
+    return popped | named | {"trust_remote_code", "attn_implementation"}
 
 
 def runner_keys() -> set[str]:
@@ -163,7 +165,6 @@ def root() -> json_types.Schema:
     """The closed schema of a whole config, and what XTuner knows by name."""
     from torch.utils.data import DataLoader
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
-
     from xtuner.configs import cfgs_name_path
     from xtuner.dataset.map_fns import DATASET_FORMAT_MAPPING
     from xtuner.model.modules.dispatch import ATTN_DISPATCH_MAPPING, VARLEN_ATTN_DISPATCH_MAPPING
@@ -179,12 +180,13 @@ def root() -> json_types.Schema:
     call = {
         "properties": {"type": {"enum": list(CALLS)}},
         "allOf": [
-            {"if": {"properties": {"type": {"const": name}}}, "then": {"$ref": f"#/$defs/{_key(name)}"}} for name in CALLS
+            {"if": {"properties": {"type": {"const": name}}}, "then": {"$ref": f"#/$defs/{_key(name)}"}}
+            for name in CALLS
         ],
     }
     loader = [n for n in inspect.signature(DataLoader.__init__).parameters if n != "self"]
     top = {name: dict(VALUE) for name in runner_keys() | xtuner_keys() | settings()}
-    top["train_dataloader"] = json_types.closed({name: VALUE for name in loader}, required=["batch_size", "dataset"])
+    top["train_dataloader"] = json_types.closed(dict.fromkeys(loader, VALUE), required=["batch_size", "dataset"])
     for name in MEMORY & set(top):
         top[name] = {**top[name], "x-memory": True}
     presets = {name: path for name, path in cfgs_name_path.items() if name.startswith("deepspeed_")}

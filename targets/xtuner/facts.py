@@ -1,0 +1,164 @@
+"""What XTuner 0.2.0 knows by name: families, chat templates, data maps, DeepSpeed presets.
+
+The lists themselves are in the contract (schemas/contracts/xtuner-0.2.0.json, `x-knows`), read from XTuner; here is how
+a model or a data set is matched to them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from mfc.lowering import located
+
+if TYPE_CHECKING:
+    from mfc.problem import Model
+    from mfc.spec.models import DatasetSpec, Spec
+
+CONTRACT = "xtuner-0.2.0"
+
+# Families whose code is on the Hub beside the weights: XTuner always trusts it.
+REMOTE_CODE = frozenset({"baichuan", "chatglm", "internlm", "internlm2", "internlm3", "minicpm", "minicpm3", "qwen"})
+
+# Families whose attention XTuner replaces by one that takes packed samples and split sequences. The classes named in
+# xtuner/model/modules/dispatch for Phi-3, Cohere and Qwen2-MoE are not those that transformers 4.48 builds.
+DISPATCHED = frozenset({"internlm", "internlm2", "internlm3", "llama", "mistral", "mixtral", "qwen2"})
+
+# Templates by the model's name, the first that matches; "" = XTuner has none for it.
+_BY_NAME: tuple[tuple[str, str], ...] = (
+    (r"deepseek-r1|nemo|ministral|hermes-?3|tulu", ""),
+    (r"code-?llama", "code_llama_chat"),
+    (r"vicuna", "vicuna"),
+    (r"tinyllama|zephyr", "zephyr"),
+    (r"wizardcoder", "wizardcoder"),
+    (r"wizardlm", "wizardlm"),
+    (r"deepseek-coder", "deepseek_coder"),
+    (r"deepseek-moe", "deepseek_moe"),
+    (r"deepseek-v2", "deepseek_v2"),
+    (r"^(meta-)?llama-?3", "llama3_chat"),
+    (r"^(meta-)?llama-?2", "llama2_chat"),
+    (r"^mixtral", "mixtral"),
+    (r"^mistral-7b", "mistral"),
+    (r"^qwen(1\.5|2|2\.5)?-|^qwq", "qwen_chat"),
+    (r"^yi-", "qwen_chat"),  # ChatML as well
+    (r"internlm[23]", "internlm2_chat"),
+    (r"internlm", "internlm_chat"),
+    (r"phi-3", "phi3_chat"),
+    (r"^gemma-(1\.1-)?[27]b", "gemma"),
+    (r"command-r|aya", "cohere_chat"),
+    (r"chatglm3", "chatglm3"),
+    (r"chatglm2", "chatglm2"),
+    (r"baichuan2", "baichuan2_chat"),
+    (r"baichuan", "baichuan_chat"),
+    (r"minicpm3", "minicpm3"),
+    (r"minicpm", "minicpm"),
+)
+# A name that says nothing, by family; Llama is many things.
+_BY_FAMILY = {
+    "cohere": "cohere_chat",
+    "gemma": "gemma",
+    "internlm2": "internlm2_chat",
+    "internlm3": "internlm2_chat",
+    "mixtral": "mixtral",
+    "phi3": "phi3_chat",
+    "qwen2": "qwen_chat",
+    "qwen2_moe": "qwen_chat",
+}
+
+# The layout of the rows that `auto` means, and the map from each layout to XTuner's own.
+AUTO = {"pretrain": "text", "sft": "messages"}
+MAPS = {
+    "messages": "openai_map_fn",
+    "alpaca": "alpaca_map_fn",
+    "sharegpt": "wizardlm_map_fn",
+    "text": "pretrain_map_fn",
+}
+FORMATS = {"pretrain": ("text",), "sft": ("messages", "alpaca", "sharegpt")}  # other tasks: preference
+FILE_TYPES = {"json": "json", "jsonl": "json", "parquet": "parquet", "csv": "csv", "arrow": "arrow", "txt": "text"}
+
+# The token whose output becomes the reward: what XTuner's own configs take (configs/reward_model).
+_REWARD_TOKENS = {"internlm2": 92527}
+_LLAMA_3_VOCAB, _LLAMA_3_REWARD = 128256, 128002
+
+
+def knows(what: str) -> Any:
+    """One of the contract's lists: templates, dataset_maps, deepspeed, families."""
+    from mfc.emit import contract
+
+    return contract.load(CONTRACT)["x-knows"][what]
+
+
+def find_template(model: Model) -> tuple[str, str]:
+    """The chat template of a model and why it is that one; an empty name when XTuner has none."""
+    own, family = model.name.rstrip("/").rpartition("/")[2].lower(), model.architecture.family
+    for pattern, template in _BY_NAME:
+        if re.search(pattern, own):
+            return template, f"by its name, {model.name} was trained with it" if template else "XTuner has none for it"
+    if family in _BY_FAMILY:
+        return _BY_FAMILY[family], f"what XTuner has for {family}"
+    return "", f"XTuner has none that is known to be that of {model.name}"
+
+
+def find_reward_token(model: Model) -> int | None:
+    """The token id that XTuner's own configs use for a family's rewards."""
+    architecture = model.architecture
+    if architecture.family == "llama" and architecture.vocab == _LLAMA_3_VOCAB:
+        return _LLAMA_3_REWARD
+    return _REWARD_TOKENS.get(architecture.family)
+
+
+def layout(one: DatasetSpec, task: str) -> str:
+    """The format of a data set's rows, `auto` resolved."""
+    return AUTO.get(task, "preference") if one.format == "auto" else one.format
+
+
+def file_type(path: str) -> str | None:
+    """The reader of `datasets` for a file; None for a folder, which it looks into by itself."""
+    ending = PurePosixPath(path).suffix.removeprefix(".")
+    return FILE_TYPES.get(ending) if ending else None
+
+
+def files(spec: Spec, out_to_spec: str = "") -> list[str]:
+    """Files to train on, as seen from the output folder."""
+    return [located(str(one.path), out_to_spec) for one in spec.data.train if one.path and file_type(one.path)]
+
+
+def loader(spec: Spec, out_to_spec: str = "") -> dict[str, Any]:
+    """The call of `datasets.load_dataset` that reads the training data."""
+    first, call = spec.data.train[0], {"type": "datasets:load_dataset"}
+    if first.hub:
+        return {**call, "path": first.hub}
+    kind = file_type(str(first.path))
+    if kind is None:
+        return {**call, "path": located(str(first.path), out_to_spec)}
+    return {**call, "path": kind, "data_files": {"train": files(spec, out_to_spec)}}
+
+
+def is_preset(values: Mapping[str, Any]) -> str | None:
+    """The shipped DeepSpeed config that says exactly what these plan fields say, or None.
+
+    What a preset leaves out are DeepSpeed's own defaults (runtime/zero/config.py), which the profile fixes too.
+    """
+    name = _PRESETS.get((values["sharding"], values["offload_optimizer"], values["offload_parameters"]))
+    best = "bf16" if values["gpu"].bf16 else "fp16"  # "auto" in a preset: bf16 where the GPU has it
+    same = values["precision"] == best and all(values[field] == number for field, number in DEFAULTS.items())
+    return name if same else None
+
+
+_PRESETS = {
+    ("zero1", "none", "none"): "deepspeed_zero1",
+    ("zero2", "none", "none"): "deepspeed_zero2",
+    ("zero2", "cpu", "none"): "deepspeed_zero2_offload",
+    ("zero3", "none", "none"): "deepspeed_zero3",
+    ("zero3", "cpu", "cpu"): "deepspeed_zero3_offload",
+}
+DEFAULTS: Mapping[str, Any] = {
+    "reduce_bucket_elements": 500_000_000,
+    "prefetch_bucket_elements": 50_000_000,
+    "persistence_threshold_elements": 100_000,
+    "max_live_elements": 1_000_000_000,
+    "sub_group_elements": 1_000_000_000,
+    "overlap_comm": True,
+}

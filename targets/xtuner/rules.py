@@ -1,0 +1,311 @@
+"""What XTuner 0.2.0 derives, cannot say, forbids, or does without saying so."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mfc.rules.engine import Rule, Value, advise, derive, require
+from mfc.rules.words import gib, listed
+
+from . import facts
+
+if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
+    from mfc.catalog.gpu import Gpu
+    from mfc.problem import Model, Problem
+    from mfc.spec.models import Spec
+    from mfc.strategy import Strategy
+    from mfc.target import Profile
+
+_TRAIN = "XTuner 0.2.0 tools/train.py"
+_DATA = "XTuner 0.2.0 dataset/huggingface.py and dataset/map_fns"
+_PAIRS = ("reward", "dpo", "orpo")
+
+
+def cannot_say(source: str) -> Callable[[Callable[..., str | None]], Rule]:
+    """A require rule about what the framework can express: when it refuses, other targets are named."""
+
+    def made(function: Callable[..., str | None]) -> Rule:
+        rule = require(source)(function)
+        return replace(rule, id=f"support/xtuner-{rule.id.rpartition('/')[2]}")
+
+    return made
+
+
+@cannot_say("transformers 4.48.0, which XTuner 0.2.0 pins: models/auto/configuration_auto.py")
+def family(architecture: Architecture) -> str | None:
+    """The family is one that transformers 4.48 knows, or that brings its own code."""
+    name = architecture.family
+    if architecture.vision is not None:
+        return f"trains images in its LLaVA and InternVL classes only, which mfc does not write; {name} needs another"
+    if name in facts.REMOTE_CODE or name in facts.knows("families"):
+        return None
+    return f"pins transformers 4.48.0, which does not know {name}"
+
+
+@derive("template", "XTuner 0.2.0 utils/templates.py")
+def template(model: Model, task: str) -> Value:
+    """Chats are written in the template of the model; plain text has none, preferences take the tokenizer's own."""
+    if task != "sft":
+        return Value(None, "texts are taken as they are" if task == "pretrain" else "the tokenizer's own chat template")
+    name, why = facts.find_template(model)
+    return Value(name, why)
+
+
+@cannot_say("XTuner 0.2.0 utils/templates.py, PROMPT_TEMPLATE")
+def chat_template(template: str | None, model: Model) -> str | None:
+    """The chat template is one that XTuner has."""
+    names = facts.knows("templates")
+    if template is None or template in names:
+        return None
+    if template:
+        return f"has no chat template {template}; there are {', '.join(names)}"
+    return f"has no chat template for {model.name}; if one of its own will do, set data.template ({', '.join(names)})"
+
+
+@cannot_say(_DATA)
+def data_rows(spec: Spec, task: str) -> str | None:
+    """All data sets have one layout, one kind of file and one weight, and suit the task."""
+    able = facts.FORMATS.get(task, ("preference",))
+    found = {facts.layout(one, task) for one in spec.data.train}
+    if wrong := sorted(found - {*able}):
+        return f"reads {listed(able, 'and')} rows for task {task}, not {wrong[0]}"
+    if len(found) > 1:
+        return f"reads data sets of one layout at a time, not {listed(sorted(found), 'and')}"
+    if len({one.weight for one in spec.data.train}) > 1:
+        return "cannot mix data sets by weight: leave data.train[].weight out, or mix the files"
+    hubs = [one.hub for one in spec.data.train if one.hub]
+    if hubs and len(spec.data.train) > 1:
+        return f"reads files together, but a set on the Hub ({hubs[0]}) only alone"
+    paths = [str(one.path) for one in spec.data.train if one.path]
+    kinds = {facts.file_type(path) for path in paths}
+    if None in kinds and (len(paths) > 1 or "." in paths[0].rpartition("/")[2]):
+        return f"reads {listed(sorted(facts.FILE_TYPES), 'and')} files"
+    return "reads files of one kind at a time" if len(kinds) > 1 else None
+
+
+@cannot_say("XTuner 0.2.0 configs: validation needs an evaluator, and there is none for the loss")
+def evaluation(spec: Spec) -> str | None:
+    """There is no loss on a held-out set."""
+    return (
+        None if spec.data.eval in (None, "none") else "does not evaluate the loss while it trains: set data.eval: none"
+    )
+
+
+@cannot_say("XTuner 0.2.0 model/sft.py: peft_model is a checkpoint of MMEngine's, not an adapter of PEFT's")
+def adapter(spec: Spec) -> str | None:
+    """Training does not go on from a PEFT adapter."""
+    if spec.model.adapter is None:
+        return None
+    return "starts from no PEFT adapter: merge it into the model first (xtuner convert merge)"
+
+
+@cannot_say("XTuner 0.2.0 engine/runner/loops.py: max_epochs times the steps of an epoch is an integer")
+def whole_epochs(spec: Spec) -> str | None:
+    """Epochs are whole."""
+    epochs = spec.train.epochs
+    return f"trains whole epochs, not {epochs:g}; train.max_steps may say it" if epochs and epochs % 1 else None
+
+
+@derive("reward_token", "XTuner 0.2.0 configs/reward_model: a token of the vocabulary that no text holds")
+def reward_token(model: Model, task: str) -> Value:
+    """The reward is read at a reserved token of the family."""
+    if task != "reward":
+        return Value(None, f"task {task} has no reward head")
+    return Value(facts.find_reward_token(model), f"the reserved token that XTuner's own configs take for {model.name}")
+
+
+@cannot_say("XTuner 0.2.0 dataset/preference_dataset.py: reward_token_id must be set")
+def reward_needs_a_token(reward_token: int | None, task: str, architecture: Architecture) -> str | None:
+    """Reward models are trained for families with a known reserved token."""
+    if task != "reward" or reward_token is not None:
+        return None
+    return f"needs a reserved token to read rewards at, and none is known for {architecture.family}"
+
+
+@derive("varlen", "XTuner 0.2.0 dataset/utils.py, Packer, and model/modules/dispatch")
+def varlen(packing: bool, attention: str, architecture: Architecture) -> Value:
+    """Packed samples do not see each other where flash attention takes their borders."""
+    if not packing:
+        return Value(False, "nothing is packed")
+    if attention != "flash" or architecture.family not in facts.DISPATCHED:
+        return Value(
+            False, f"only flash attention in {listed(sorted(facts.DISPATCHED), 'and')} takes the borders of samples"
+        )
+    return Value(True, "flash attention takes the borders of the packed samples")
+
+
+@require(_TRAIN + ", check_cfg: 'the batch size should be set to 1'")
+def packed_rows_are_single(varlen: bool, micro_batch: int) -> str | None:
+    """With variable-length attention, rows come one at a time."""
+    if not varlen or micro_batch == 1:
+        return None
+    return (
+        f"packed rows with variable-length attention come one at a time, not {micro_batch}; a longer row does the same"
+    )
+
+
+@require(_DATA + ": without use_varlen_attn a packed row is one long text")
+def packed_samples_stay_apart(
+    task: str, packing: bool, varlen: bool, gpu: Gpu, architecture: Architecture, profile: Profile, problem: Problem
+) -> str | None:
+    """Packed samples are kept apart wherever that is possible, unless the spec pins the attention kernel."""
+    able = gpu.flash_attention and architecture.family in facts.DISPATCHED
+    able = able and profile.packages.get("flash-attn", "") is not None and "attention" not in problem.pins
+    if task != "sft" or not packing or varlen or not able:
+        return None
+    return "packed samples would see each other; flash attention keeps them apart"
+
+
+@advise(_DATA + ": without use_varlen_attn a packed row is one long text")
+def packed_samples_see_each_other(strategy: Strategy, varlen: bool) -> str | None:
+    """Without variable-length attention, each sample of a row sees those before it."""
+    if strategy.task != "sft" or not strategy.packing or varlen:
+        return None
+    return (
+        f"with {strategy.attention} attention each sample of a packed row sees those before it; flash keeps them apart"
+    )
+
+
+@require(_TRAIN + ", check_cfg; parallel/sequence; XTuner issues 938 and 997")
+def split_sequences_need(
+    sequence_parallel: int, sharding: str, attention: str, packing: bool, architecture: Architecture
+) -> str | None:
+    """Splitting sequences needs DeepSpeed, flash attention, packing, and a family whose attention XTuner replaces."""
+    if sequence_parallel == 1:
+        return None
+    if sharding == "ddp":
+        return "XTuner splits sequences under DeepSpeed only"
+    if architecture.family not in facts.DISPATCHED:
+        return f"XTuner does not replace the attention of {architecture.family}, so it cannot split its sequences"
+    if attention != "flash":
+        return "XTuner splits sequences with flash attention only"
+    return None if packing else "XTuner splits packed rows only (issue 997): set data.packing: true"
+
+
+@require("XTuner 0.2.0 model/sft.py, _prepare_for_flash_attn: torch_dtype is overwritten; issue 893")
+def flash_loses_masters(method: str, sharding: str, attention: str, precision: str) -> str | None:
+    """Without DeepSpeed, flash attention makes XTuner train 16-bit weights without fp32 masters."""
+    if method != "full" or sharding != "ddp" or attention != "flash" or precision == "pure_bf16":
+        return None
+    return "with flash attention XTuner loads 16-bit weights whatever is asked; fp32 masters need ZeRO, or sdpa"
+
+
+@require("XTuner 0.2.0 model/sft.py, _prepare_for_lora: PEFT's prepare_model_for_kbit_training makes everything fp32")
+def adapters_are_not_pure(method: str, precision: str) -> str | None:
+    """Adapters cannot train in pure bf16."""
+    if method == "full" or precision != "pure_bf16":
+        return None
+    return "XTuner turns every model with adapters to fp32 before training; precision bf16 is as near as it gets"
+
+
+@derive("deepspeed_preset", "XTuner 0.2.0 configs/deepspeed/*.json, and DeepSpeed's defaults for what they leave out")
+def deepspeed_preset(
+    sharding: str,
+    offload_optimizer: str,
+    offload_parameters: str,
+    precision: str,
+    gpu: Gpu,
+    reduce_bucket_elements: int,
+    prefetch_bucket_elements: int,
+    persistence_threshold_elements: int,
+    max_live_elements: int,
+    sub_group_elements: int,
+    overlap_comm: bool,
+) -> Value:
+    """A DeepSpeed config that XTuner ships is used when it says exactly what the plan says."""
+    name = facts.is_preset(locals())
+    if not sharding.startswith("zero"):
+        return Value(None, "DeepSpeed is not used")
+    if name is None:
+        return Value(None, f"no shipped config says {sharding} with {precision} and this offload: mfc writes its own")
+    return Value(name, f"shipped with XTuner, and says exactly this: {sharding}, {precision}, 5e8-element buckets")
+
+
+@derive(
+    "save_steps", "XTuner 0.2.0 engine/runner/loops.py: micro-steps are counted, and there are no epochs to save after"
+)
+def save_steps(save_every: int | str, gradient_accumulation: int) -> Value:
+    """Checkpoints are written every so many micro-steps, and at the end."""
+    if save_every == "epoch":
+        every = -(-500 // gradient_accumulation) * gradient_accumulation
+        return Value(
+            every, f"XTuner's loop has no epochs: every {every} micro-steps (its own 500, in whole steps), and last"
+        )
+    every = int(save_every) * gradient_accumulation
+    return Value(every, f"{save_every} optimizer steps x {gradient_accumulation} micro-steps, and at the end")
+
+
+@derive("log_steps", "mmengine hooks/logger_hook.py counts micro-steps")
+def log_steps(log_every: int, gradient_accumulation: int) -> Value:
+    """Log lines are counted in micro-steps."""
+    return Value(log_every * gradient_accumulation, f"{log_every} steps x {gradient_accumulation} micro-steps")
+
+
+@advise("XTuner 0.2.0 engine/runner/loops.py")
+def no_epochs_to_save_after(save_every: int | str, save_steps: int, gradient_accumulation: int) -> str | None:
+    """A checkpoint at the end of each epoch becomes one every so many steps."""
+    if save_every != "epoch":
+        return None
+    steps = save_steps // gradient_accumulation
+    return f"XTuner cannot save by epochs: it saves every {steps} optimizer steps and at the end"
+
+
+@advise("mmengine optim/scheduler: 'end should be larger than begin'; XTuner issues 368, 466 and 811")
+def warmup_needs_steps(warmup: float, epochs: float | None, strategy: Strategy, max_steps: int | None) -> str | None:
+    """A warm-up shorter than one micro-step ends the run at its start."""
+    if not warmup or epochs is None or max_steps is not None:
+        return None
+    steps = math.ceil(1 / (warmup * epochs))
+    rows = steps * strategy.micro_batch * strategy.world_size // strategy.sequence_parallel
+    if rows < 1000 and not strategy.packing:
+        return None
+    what = "packed rows" if strategy.packing else "samples"
+    return f"with fewer than {rows} {what} the warm-up is shorter than one micro-step, and XTuner stops: set warmup: 0"
+
+
+@advise("XTuner 0.2.0 model/sft.py, _prepare_for_lora")
+def frozen_base_is_fp32(strategy: Strategy, model: Model) -> str | None:
+    """Without DeepSpeed, plain LoRA holds the frozen base in fp32."""
+    if strategy.method != "lora" or strategy.deepspeed:
+        return None
+    size = gib(4 * model.total_parameters)
+    return f"XTuner turns the frozen base to fp32: {size}; under ZeRO it is cast back to 16 bits"
+
+
+@advise("XTuner 0.2.0 model/modules/dispatch: import of flash_attn")
+def flash_must_be_installed(strategy: Strategy, profile: Profile) -> str | None:
+    """Flash attention is a package of its own."""
+    if strategy.attention != "flash" or profile.packages.get("flash-attn"):
+        return None
+    return "the run needs the flash-attn package, which XTuner does not bring: check that it is installed"
+
+
+RULES = (
+    family,
+    template,
+    chat_template,
+    data_rows,
+    evaluation,
+    adapter,
+    whole_epochs,
+    reward_token,
+    reward_needs_a_token,
+    varlen,
+    packed_rows_are_single,
+    packed_samples_stay_apart,
+    packed_samples_see_each_other,
+    split_sequences_need,
+    flash_loses_masters,
+    adapters_are_not_pure,
+    deepspeed_preset,
+    save_steps,
+    log_steps,
+    no_epochs_to_save_after,
+    warmup_needs_steps,
+    frozen_base_is_fp32,
+    flash_must_be_installed,
+)
