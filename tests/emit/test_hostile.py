@@ -1,5 +1,6 @@
 """Through every target, no string of a spec changes the meaning of a generated file."""
 
+import ast
 import json
 import shlex
 import subprocess
@@ -10,16 +11,16 @@ from typing import Any
 import pytest
 import yaml
 from mfc import api, target
-from mfc.errors import SpecError
+from mfc.errors import CannotExpress, SpecError
 
 from tests.emit.samples import HOSTILE
 
 BENIGN = "benign-word"
 
 
-def spec(word: str) -> dict[str, Any]:
+def spec(word: str, fields: tuple[str, ...]) -> dict[str, Any]:
     return {
-        "model": {"id": "Qwen/Qwen2.5-7B-Instruct", "revision": word, "adapter": word},
+        "model": {"id": "Qwen/Qwen2.5-7B-Instruct", **dict.fromkeys(fields, word)},
         "hardware": "2x A100-80G",
         "data": {"train": [{"path": f"{word}.jsonl", "format": "messages"}], "max_length": 1024},
         "run": {"output_dir": word},
@@ -27,10 +28,22 @@ def spec(word: str) -> dict[str, Any]:
 
 
 @cache
+def fields(name: str) -> tuple[str, ...]:
+    """The fields of the model, of those that take any word, that a target can express."""
+    for some in (("revision", "adapter"), ("revision",)):
+        try:
+            api.compile(spec(BENIGN, some), [name], out="out")
+        except CannotExpress:
+            continue
+        return some
+    return ()
+
+
+@cache
 def compiled(name: str, word: str) -> dict[str, str] | None:
     """The files of one target; None when the language refuses the string itself."""
     try:
-        (made,) = api.compile(spec(word), [name], out="out")
+        (made,) = api.compile(spec(word, fields(name)), [name], out="out")
     except SpecError:
         return None
     return dict(made.files)
@@ -47,6 +60,8 @@ def shape(path: str, text: str) -> Any:
             subprocess.run(["bash", "-n"], input=text.encode(), check=True)
             code = [line for line in text.split("\n") if not line.startswith("#")]
             return len(shlex.split("\n".join(code), comments=True))
+        case ".py":
+            return [type(node).__name__ for node in ast.walk(ast.parse(text))]
     raise AssertionError(f"no reader for {path}")
 
 
