@@ -136,3 +136,14 @@ def test_simple_strings_stay_bare() -> None:
 def test_no_format_can_say_it(writer: Any, value: Any) -> None:
     with pytest.raises(Fault):
         writer([value])
+
+
+@pytest.mark.parametrize("name", ["torch", "torch.optim.AdamW", "_x1"])
+def test_python_names(name: str) -> None:
+    assert quote.name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a.", "import", "a.class", "os;exit()", "a\nb", "1a", "__import__('os')"])
+def test_what_is_no_python_name(name: str) -> None:
+    with pytest.raises(Fault, match="no Python name"):
+        quote.name(name)
