@@ -22,7 +22,8 @@ def command(spec: str, field: str | None, target: str | None, overrides: tuple[s
     from mfc.planner.report import decision_json, show
 
     loaded = api.load(spec, overrides)
-    for name in [target] if target else list(loaded.spec.targets) or [None]:
+    names = [target] if target else list(loaded.spec.targets) or [None]
+    for name in names:
         plan = api.plan(loaded, name)
         chosen = dict(plan.decisions)
         if field is not None:
@@ -35,6 +36,8 @@ def command(spec: str, field: str | None, target: str | None, overrides: tuple[s
         if form == "json":
             print(options.dump([decision_json(decision) for decision in chosen.values()]))
             continue
+        if len(names) > 1:
+            print(f"== {plan.profile.target} {plan.profile.version}")
         for decision in chosen.values():
             print(f"{decision.field}: {show(decision.value)}")
             print(f"  because  {decision.because}")
