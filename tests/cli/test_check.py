@@ -218,6 +218,7 @@ def test_one_targets_refusal_does_not_hide_the_other(project: Project, monkeypat
     assert code == 3
     assert "does not fit" in err
     assert "run/two/run.yaml: edited" in out
+    assert "orphaned" not in out
 
 
 def test_only_what_lies_below_the_current_folder(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

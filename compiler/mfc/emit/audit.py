@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfc.emit import discover, drift, manifest, memo
+from mfc.emit import discover, drift, manifest, memo, place
 from mfc.emit.drift import Finding
 from mfc.errors import MfcError, SpecError
 
@@ -119,12 +119,9 @@ class _Check:
         done = set()
         for name in loaded.spec.targets:
             try:
-                (compiled,) = api.compile(loaded, [name])
-                done.add(os.path.realpath(compiled.out))
-                recorded = _recorded(compiled.out)
-                if recorded and (recorded.target, recorded.spec_from(os.fspath(compiled.out))) == (name, self.spec):
-                    compiled = self._again(loaded, recorded, compiled)
-                self._compare(compiled)
+                out = place.declared(loaded, name)
+                done.add(os.path.realpath(out))
+                self._compare(self._compile(loaded, name, out))
             except MfcError as error:
                 yield error
         for folder in sorted({os.path.realpath(folder) for folder in self.folders} - done):
@@ -143,14 +140,14 @@ class _Check:
             except MfcError as error:
                 yield error
 
-    def _again(self, loaded: LoadedSpec, recorded: Manifest, compiled: Compiled) -> Compiled:
-        """The same compilation with the overrides that the outputs were made with."""
+    def _compile(self, loaded: LoadedSpec, name: str, out: Path) -> Compiled:
+        """One target into its declared folder, with the overrides that the outputs there were made with."""
         from mfc import api
 
-        if recorded.overrides == compiled.overrides:
-            return compiled
-        loaded = api.load(shown(self.spec), recorded.overrides)
-        return api.compile(loaded, [compiled.target], out=compiled.out)[0]
+        recorded = _recorded(out)
+        if recorded and (recorded.target, recorded.spec_from(os.fspath(out))) == (name, self.spec):
+            loaded = api.load(shown(self.spec), recorded.overrides) if recorded.overrides else loaded
+        return api.compile(loaded, [name], out=out)[0]
 
     def _compare(self, compiled: Compiled) -> None:
         folder = os.path.realpath(compiled.out)
