@@ -29,6 +29,12 @@ LIGER = {
     *("gemma", "gemma2", "gemma3", "gemma3_text", "glm4", "glm4v", "gpt_oss", "granite", "llama", "llava", "mistral"),
     *("mixtral", "mllama", "olmo2", "paligemma", "phi3", "qwen2", "qwen2_vl", "qwen2_5_vl", "qwen3", "qwen3_moe"),
 }
+# Mixtures of experts whose sparse blocks LLaMA-Factory tells ZeRO-3 to gather as one.
+LEAVES = {
+    *("dbrx", "deepseek_v2", "deepseek_v3", "ernie4_5_moe", "glm4_moe", "gpt_oss", "granitemoe", "llama4_text"),
+    *("mixtral", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe"),
+}
+LEAVES_0_9_5 = LEAVES | {"qwen3_next", "qwen3_5_moe"}
 LIGER_0_9_5 = LIGER | {"glm", "qwen3_next", "qwen3_5"}
 
 
@@ -171,6 +177,17 @@ def files_are_readable(spec: Spec) -> str | None:
     return None
 
 
+@require("LLaMA-Factory model/model_utils/moe.py, add_z3_leaf_module; DeepSpeed issues 4966 and 7461")
+def experts_are_marked(sharding: str, architecture: Architecture, profile: Profile) -> str | None:
+    """Under ZeRO-3, experts that are modules of their own hang unless LLaMA-Factory marks their blocks."""
+    if sharding != "zero3" or not architecture.moe or profile.stack.fused_experts:
+        return None
+    known = LEAVES_0_9_5 if nearest(profile.version, VERSIONS) == "0.9.5" else LEAVES
+    if architecture.family in known:
+        return None
+    return f"LLaMA-Factory {profile.version} does not mark the experts of {architecture.family}, and ranks would hang"
+
+
 @advise("LLaMA-Factory model/model_utils/attention.py: 'FlashAttention-2 is not installed.' and on it goes")
 def flash_falls_back(strategy: Strategy, profile: Profile) -> str | None:
     """Without the flash-attn package LLaMA-Factory goes on with another kernel."""
@@ -215,6 +232,7 @@ RULES = (
     gpt_oss_needs_hopper,
     rows_suit_the_task,
     files_are_readable,
+    experts_are_marked,
     flash_falls_back,
     full_tuning_starts_in_fp32,
     version_is_extrapolated,

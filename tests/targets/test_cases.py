@@ -17,7 +17,7 @@ from mfc.emit import contract
 from mfc.errors import MfcError
 from mfc.lowering import native, overlay
 from mfc.target import get
-from mfc.targets import deepspeed
+from mfc.targets.deepspeed.keys import ENGINE
 from mfc.targets.deepspeed.rules import ELSEWHERE as DEEPSPEED_ELSEWHERE
 from mfc.targets.deepspeed.rules import SCRIPT
 from mfc.targets.llamafactory.keys import ELSEWHERE as LLAMAFACTORY_ELSEWHERE
@@ -100,7 +100,7 @@ def test_every_key_is_cited_and_every_decision_carried(target: str, name: str, f
     module = get(target)
     for key in native(module.KEYS, plan).cites.values():
         assert key, "a key without a plan field"
-    carried = {field for key in (*module.KEYS, *deepspeed.ENGINE) for field in key.fields}
+    carried = {field for key in (*module.KEYS, *ENGINE) for field in key.fields}
     elsewhere = {*SCRIPT, *DEEPSPEED_ELSEWHERE} if target == "deepspeed" else set(LLAMAFACTORY_ELSEWHERE)
     decided = [field for field in plan.decisions if plan.values[field] is not None]
     assert [field for field in decided if field not in carried and field not in elsewhere] == []

@@ -26,6 +26,7 @@ NASTY = [
     "$(touch pwned)",
     "`touch pwned`",
     "a\\b",
+    "a*[b]?",
     "é漢字",
     "#x: y",
     "- x",
