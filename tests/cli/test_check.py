@@ -302,6 +302,7 @@ def test_the_memo_knows_bases_that_are_no_whole_specs(project: Project, remember
     project.compile("child.yaml")
     assert project.check()[0] == 0
     assert memo.unchanged(()) == 3
+    assert project.check("base.yaml")[0] == 2
     for entry in (project.top.parent / "cache/mfc/check").iterdir():
         if "child.yaml" not in json.loads(entry.read_text())["spec"]:
             entry.unlink()

@@ -39,7 +39,7 @@ def save(top: Path, started: int | None = None) -> None:
 
 
 def holds(top: Path, folders: tuple[str, ...] = ("out",), who: str = WHO) -> bool:
-    return memo.recall(str(top / "run.yaml"), [str(top / folder) for folder in folders], who) is not None
+    return memo.recall(str(top / "run.yaml"), [str(top / folder) for folder in folders], who, named=True) is not None
 
 
 def entry(top: Path) -> Path:
@@ -149,19 +149,19 @@ def test_a_hit_imports_no_dependency(kept: Path, monkeypatch: pytest.MonkeyPatch
     (kept / "run.yaml").write_text("mfc: 1\nmodel: a\nhardware: b\ntargets: [c]\n")
     recorded = manifest.Manifest("../run.yaml", "c", (), declared=True, version="0", inputs={}, files={})
     (kept / "out/.mfc.json").write_text(manifest.text(recorded))
+    spec, out = str(kept / "run.yaml"), str(kept / "out")
+    outputs = {out: {".mfc.json": digest((kept / "out/.mfc.json").read_bytes())}}
+    memo.save(spec, WHO, inputs=[spec], absent=[], outputs=outputs, started=time.time_ns() + 10**9)
     code = (
-        "import sys, time\n"
+        "import sys\n"
         "loaded = set(sys.modules)\n"
-        "from mfc.emit import memo, manifest\n"
-        "memo.identity = lambda: 'someone'\n"
-        "read = lambda path: manifest.digest(open(path, 'rb').read())\n"
-        "memo.save(sys.argv[1], 'someone', [sys.argv[1]], [], {sys.argv[2]: {'.mfc.json': read(sys.argv[2] + "
-        "'/.mfc.json')}}, time.time_ns() + 10**9)\n"
+        "from mfc.emit import memo\n"
+        f"memo.identity = lambda: {WHO!r}\n"
         "from mfc.cli import main\n"
-        "try:\n    main(['check'])\nexcept SystemExit as end:\n"
-        "    print(end.code, *sorted(set(sys.modules) - loaded))\n"
+        "try:\n    main(['check'])\n"
+        "except SystemExit as end:\n    print(end.code, *(set(sys.modules) - loaded))\n"
     )
-    fresh = [sys.executable, "-c", code, str(kept / "run.yaml"), str(kept / "out")]
+    fresh = [sys.executable, "-c", code]
     done = subprocess.run(fresh, cwd=kept, capture_output=True, text=True, check=True)
     exit_code, *modules = done.stdout.split()
     assert exit_code == "0", done.stderr

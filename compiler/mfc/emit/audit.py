@@ -52,7 +52,7 @@ def audit(arguments: Sequence[str], use_memo: bool) -> Audit:
     bases: dict[str, Collection[str]] = {}  # file that a spec builds on -> all inputs of that spec
     for spec in specs:
         folders = outputs.get(spec, [])
-        known = memo.recall(spec, folders, who) if who else None
+        known = memo.recall(spec, folders, who, bool(arguments)) if who else None
         inputs = _Check(spec, folders, bool(arguments), who).run(result) if known is None else known
         bases.update(dict.fromkeys(set(inputs) - {spec}, inputs))
     if not arguments:

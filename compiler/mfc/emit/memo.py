@@ -49,14 +49,16 @@ def unchanged(arguments: Sequence[str]) -> int | None:
     if who is None:
         return None
     specs, outputs = discover.scope(arguments)
-    known = outputs.keys() <= set(specs) and all(recall(spec, outputs.get(spec, ()), who) for spec in specs)
+    known = outputs.keys() <= set(specs)
+    known = known and all(recall(spec, outputs.get(spec, ()), who, bool(arguments)) for spec in specs)
     return len(specs) if known else None
 
 
-def recall(spec: str, folders: Collection[str], who: str) -> list[str] | None:
+def recall(spec: str, folders: Collection[str], who: str, named: bool) -> list[str] | None:
     """The inputs of a spec that was found clean before, when nothing that mattered then has changed; None otherwise.
 
-    `folders` are the output folders known to come from it; `who` is the identity.
+    `folders` are the output folders known to come from it; `who` is the identity. A spec with no outputs is clean only
+    as long as it was not `named` by the user.
     """
     try:
         with open(_file(spec), "rb") as stream:
@@ -64,6 +66,7 @@ def recall(spec: str, folders: Collection[str], who: str) -> list[str] | None:
         same = (
             entry["identity"] == who
             and entry["spec"] == spec
+            and (entry["outputs"] or not named)
             and set(folders) <= entry["outputs"].keys()
             and all(_is(path, sha) for path, sha in entry["inputs"].items())
             and not any(os.path.lexists(path) for path in entry["absent"])
