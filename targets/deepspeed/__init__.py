@@ -135,6 +135,8 @@ def environment(plan: Plan) -> dict[str, str]:
     made = {"DEEPSPEED_TIMEOUT": str(plan.values["timeout_seconds"] // 60)}
     if plan.values["allocator"]:
         made["PYTORCH_CUDA_ALLOC_CONF"] = plan.values["allocator"]
+    if plan.values["cpu_threads"]:
+        made["OMP_NUM_THREADS"] = str(plan.values["cpu_threads"])
     if hardware.devices:
         made["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, hardware.devices))
     return made
@@ -143,5 +145,6 @@ def environment(plan: Plan) -> dict[str, str]:
 _LAUNCH_CITES = {
     "DEEPSPEED_TIMEOUT": ("timeout_seconds",),
     "PYTORCH_CUDA_ALLOC_CONF": ("allocator",),
+    "OMP_NUM_THREADS": ("cpu_threads",),
     **{name: (name,) for name in SCRIPT},
 }

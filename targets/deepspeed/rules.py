@@ -46,6 +46,7 @@ SCRIPT = (
 ELSEWHERE = {
     "allocator": "the environment that launch.sh sets",
     "timeout_seconds": "the environment that launch.sh sets",
+    "cpu_threads": "the environment that launch.sh sets",
     "sequence_parallel": "always 1",
     **dict.fromkeys(
         ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_variant", "modules_to_save"), "part of lora"

@@ -115,6 +115,8 @@ def environment(plan: Plan) -> dict[str, str]:
     if hardware.nodes > 1:
         made["NNODES"] = str(hardware.nodes)
     made["NPROC_PER_NODE"] = str(hardware.gpus_per_node)
+    if plan.values["cpu_threads"]:
+        made["OMP_NUM_THREADS"] = str(plan.values["cpu_threads"])
     allocator = plan.values["allocator"]
     if _torchrun(plan) and not allocator:
         made["OPTIM_TORCH"] = "0"
@@ -131,6 +133,7 @@ _LAUNCH_CITES = {
     "FORCE_TORCHRUN": ("sharding",),
     "OPTIM_TORCH": ("allocator",),
     "PYTORCH_CUDA_ALLOC_CONF": ("allocator",),
+    "OMP_NUM_THREADS": ("cpu_threads",),
     "output_dir": ("existing",),
 }
 

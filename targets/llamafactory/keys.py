@@ -354,6 +354,7 @@ KEYS: tuple[Key, ...] = (*MODEL, *METHOD, *DATASET, *OUTPUT, *TRAIN, *EVALUATION
 # Plan fields that no key of the YAML or of the JSON carries, and where they are instead.
 ELSEWHERE = {
     "allocator": "the environment that launch.sh sets",
+    "cpu_threads": "the environment that launch.sh sets",
     "lora": "its parts are keys of their own",
     "sequence_parallel": "always 1",
 }

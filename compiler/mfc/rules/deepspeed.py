@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _AUTO = "transformers integrations/deepspeed.py, trainer_config_finalize: what 'auto' becomes"
 _ZERO_CONFIG = "DeepSpeed runtime/zero/config.py"
+_THREADS = "torch.distributed.run sets OMP_NUM_THREADS=1 for several processes; DeepSpeed's CPU Adam is OpenMP code"
 _LEAVES = ("mixtral", "qwen2_moe", "qwen3_moe")  # sparse blocks that DeepSpeed gathers as one by itself
 _REENTRANT_MENDED = (0, 19, 3)
 
@@ -165,15 +166,23 @@ def nvme_takes_space(strategy: Strategy, architecture: Architecture, hardware: H
     return f"{hardware.nvme} on each node needs {gib(size)} free, all of it read and written at every optimizer step"
 
 
-@advise("torch.distributed.run sets OMP_NUM_THREADS=1 for several processes; DeepSpeed's CPU Adam is OpenMP code")
+@derive("cpu_threads", _THREADS)
+def cpu_threads(offload_optimizer: str, hardware: Hardware) -> Value:
+    """An offloaded optimizer step has the cores of its GPU, as many threads in each process."""
+    if offload_optimizer == "none":
+        return Value(None, "the optimizer steps on the GPU")
+    if hardware.cpu_cores is None:
+        return Value(None, "hardware.cpu_cores is not given")
+    share = max(hardware.cpu_cores // hardware.gpus_per_node, 1)
+    return Value(share, f"the offloaded step has {hardware.cpu_cores} cores for {hardware.gpus_per_node} GPUs")
+
+
+@advise(_THREADS)
 def cpu_adam_wants_threads(offload_optimizer: str, hardware: Hardware) -> str | None:
     """Launched by torchrun, each process has one thread for an offloaded optimizer step unless told otherwise."""
-    if offload_optimizer == "none" or hardware.gpus_per_node == 1:
+    if offload_optimizer == "none" or hardware.gpus_per_node == 1 or hardware.cpu_cores is not None:
         return None
-    if hardware.cpu_cores is None:
-        return "the offloaded step runs on CPU threads: set OMP_NUM_THREADS to the cores per GPU, torchrun sets it to 1"
-    share = max(hardware.cpu_cores // hardware.gpus_per_node, 1)
-    return f"the offloaded step runs on CPU threads: set OMP_NUM_THREADS={share}, where torchrun would set it to 1"
+    return "the offloaded step runs on CPU threads, one where nothing is said: give hardware.cpu_cores"
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -195,5 +204,6 @@ RULES = (
     resuming_needs_the_same_layout,
     nvme_takes_space,
     cpu_adam_is_compiled,
+    cpu_threads,
     cpu_adam_wants_threads,
 )
