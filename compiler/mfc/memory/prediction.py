@@ -21,7 +21,7 @@ from mfc.runtimes import bitsandbytes, deepspeed, fsdp
 from mfc.runtimes.placement import Placement, States, replicated
 from mfc.strategy import Strategy
 
-RECLAIMED = 0.94  # share of the card at which the allocator is taken to give free blocks back
+RECLAIMED = 0.96  # share of the card at which the allocator is taken to give free blocks back
 UNBOUNDED = 1e9  # a micro-batch that no memory limits
 
 

@@ -196,6 +196,7 @@ def run_of(strategy: Strategy, problem: Problem, profile: Profile) -> memory.Run
         gpu=hardware.gpu,
         gpus_per_node=hardware.gpus_per_node,
         stack=profile.stack,
+        limit_bytes=int(hardware.memory_bytes * (1 - problem.spec.strategy.headroom)),  # the budget
     )
 
 
