@@ -65,7 +65,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     return Profile(
         target=NAME,
         version=version,
-        stack=Stack(name=NAME, trainable_fp32=True, autocast=False),
+        stack=Stack(name=NAME, trainable_fp32=True, autocast=False, expandable_segments=True),
         supports={
             "sharding": ("ddp", "zero1", "zero2", "zero3"),
             "sequence_parallel": (1,),
