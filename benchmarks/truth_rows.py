@@ -183,6 +183,14 @@ def quantization_of(row: Row) -> Quantization | None:
     return Quantization(4, "fp4" if "fp4" in text else "nf4", double=double)
 
 
+def _number(row: Row, key: str) -> int | None:
+    """A field as a whole number; None when it is absent or is none."""
+    value = row.get(key)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        return int(value)
+    return int(value) if isinstance(value, str) and value.isdigit() else None
+
+
 def strategy_of(row: Row) -> Strategy:
     """The strategy of a row. Raises Unsupported for what mfc cannot plan."""
     architecture = architecture_of(row)
@@ -191,14 +199,15 @@ def strategy_of(row: Row) -> Strategy:
     method = LIKE_LORA.get(method.split("+")[0], method)
     if method not in ("full", "lora", "qlora"):
         raise Unsupported(f"method {row.get('method')}")
-    if (row.get("tp") or 1) > 1 or (row.get("pp") or 1) > 1:
+    if (_number(row, "tp") or 1) > 1 or (_number(row, "pp") or 1) > 1:
         raise Unsupported("tensor or pipeline parallel")
-    if row.get("seq_len") is None or row.get("micro_batch") is None:
+    length, micro_batch = _number(row, "seq_len"), _number(row, "micro_batch")
+    if length is None or micro_batch is None:
         raise Unsupported("no length or micro-batch")
     quantization = quantization_of(row)
     if quantization is not None and method == "lora":
         method = "qlora"
-    world = int(row.get("num_gpus") or 1)
+    world = _number(row, "num_gpus") or 1
     sharding = _sharding(row)
     offload = str(row.get("offload") or "none").lower()
     parameters = offload != "none" and ("param" in offload or sharding == "zero3")
@@ -207,7 +216,7 @@ def strategy_of(row: Row) -> Strategy:
         raise Unsupported("gradient checkpointing not stated")
     lora = None
     if method in ("lora", "qlora"):
-        rank = int(row.get("lora_rank") or 8)
+        rank = _number(row, "lora_rank") or 8
         dropout = dropout_of(str(row.get("framework") or ""))
         lora = Lora(rank, 2.0 * rank, dropout, targets_of(row, architecture), variant=variant)
     # Lengths are taken to vary up to the stated one only where the row speaks of a data set's rows. Where it is a mere
@@ -221,16 +230,16 @@ def strategy_of(row: Row) -> Strategy:
         precision=_precision(row),  # type: ignore[arg-type]
         sharding=sharding,  # type: ignore[arg-type]
         world_size=world,
-        max_length=int(row["seq_len"]),
-        micro_batch=int(row["micro_batch"]),
-        gradient_accumulation=int(row.get("grad_accum") or 1),
+        max_length=length,
+        micro_batch=micro_batch,
+        gradient_accumulation=_number(row, "grad_accum") or 1,
         gradient_checkpointing=bool(checkpointing),
         attention=_attention(row),  # type: ignore[arg-type]
         loss=_loss(row),  # type: ignore[arg-type]
         optimizer=_optimizer(row, quantization),
         offload_optimizer="cpu" if offload != "none" else "none",
         offload_parameters="cpu" if parameters else "none",
-        sequence_parallel=int(row.get("cp") or 1),
+        sequence_parallel=_number(row, "cp") or 1,
         packing=bool(row.get("packing")) or not varies,
         lora=lora,
         quantization=quantization,
@@ -246,7 +255,7 @@ def _sharding(row: Row) -> str:
         return "fsdp2"
     if "megatron" in text or "device_map" in text or "pipeline" in text:
         raise Unsupported(text)
-    stage = int(row.get("zero_stage") or 0)
+    stage = _number(row, "zero_stage") or 0
     if found := re.search(r"zero-?(\d)", text):
         stage = int(found[1])
     return ("ddp", "zero1", "zero2", "zero3")[stage]
@@ -325,6 +334,6 @@ def gpu_of(row: Row) -> Gpu | None:
 
 def run_of(row: Row) -> Run:
     """Everything together. Raises Unsupported."""
-    nodes = int(row.get("nodes") or 1)
-    per_node = max(1, int(row.get("num_gpus") or 1) // nodes)
+    nodes = _number(row, "nodes") or 1
+    per_node = max(1, (_number(row, "num_gpus") or 1) // nodes)
     return Run(architecture_of(row), strategy_of(row), gpu_of(row), min(per_node, 8), stack_of(row))
