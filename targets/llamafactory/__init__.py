@@ -35,7 +35,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     """What one version supports and how it uses memory.
 
     Weights that train are cast to fp32 unless pure_bf16 or ZeRO-3 (model/adapter.py), nothing else is: what stays
-    unquantised beside 4-bit weights keeps 16 bits (model/model_utils/checkpointing.py prepares models, not PEFT). The
+    unquantised beside 4-bit weights keeps 16 bits (model/model_utils/checkpointing.py prepares models, not PEFT). A
+    reward model has TRL's value head, whose forward makes the logits of the language model too and upcasts them. The
     launcher lets memory segments grow (launcher.py), and launch.sh does where there is no launcher.
     """
     transformers = packages.get("transformers") or _RELEASED_WITH[nearest(version, VERSIONS)]["transformers"]
@@ -50,6 +51,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             kbit_fp32=False,
             fused_experts=int(transformers.partition(".")[0]) >= 5,
             expandable_segments=True,
+            value_head=True,
         ),
         supports={
             "task": ("sft", "pretrain", "dpo", "orpo", "simpo", "kto", "reward"),

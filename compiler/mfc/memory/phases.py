@@ -54,6 +54,7 @@ class Head:
     trains: bool
     fused: bool  # the head and the loss run in chunks
     chunked_logits: bool  # only the loss runs in chunks, logits exist whole
+    unscored: bool = False  # logits are made and upcast, and no loss takes them
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,8 @@ def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
     cap = 2.0 if given.architecture.logit_softcap else 0.0
     if head.fused:
         return 0.0, 0.0, 0.0
+    if head.unscored:
+        return (4.0 if width == 4 else width + 4.0) + cap, 0.0, 0.0
     if (
         head.chunked_logits
     ):  # whole logits, the fp32 log-softmax that each chunk saves; backward, an fp32 gradient as well

@@ -227,9 +227,11 @@ def _static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Sta
     )
     found = names(architecture.family)
     saved = lora.modules_to_save if lora else ()
+    reward, unscored = strategy.task == "reward", strategy.task == "reward" and stack.value_head
     head = Head(
-        vocab=0 if strategy.task == "reward" else int(architecture.vocab * scored_share(strategy)),
-        trains=(form.full and "language" not in strategy.freeze_parts) or found.head in saved,
+        vocab=0 if reward and not unscored else int(architecture.vocab * scored_share(strategy)),
+        trains=not unscored and ((form.full and "language" not in strategy.freeze_parts) or found.head in saved),
+        unscored=unscored,
         fused=fused and stack.fused_loss == "linear",
         chunked_logits=fused and stack.fused_loss == "logits",
     )

@@ -31,6 +31,7 @@ class Stack:
     logits_fp32_copy: bool = True  # the loss upcasts 16-bit logits
     logits_shift_copy: bool = False  # labels are shifted by slicing the logits (transformers before 4.45 or so)
     keeps_outputs: bool = False  # the training loop holds model outputs during backward
+    value_head: bool = False  # a reward model is a language model with a value head beside: whole logits, never used
     fused_loss: Literal["linear", "logits"] = (
         "linear"  # what loss=fused cuts into chunks: head and loss, or the loss alone
     )
