@@ -17,8 +17,7 @@ from pathlib import Path
 from accuracy import case
 from mfc.memory import predict
 from mfc.memory.bounds import hard
-from stacks import hugging_face
-from truth_rows import GIB, TRUTH, rows, run_of
+from truth_rows import GIB, TRUTH, rows, run_of, stack_of
 
 LEVEL = 0.95
 TARGET = Path(__file__).parents[1] / "compiler" / "mfc" / "memory" / "bounds.py"
@@ -46,7 +45,7 @@ def scores() -> list[Score]:
         # Allocated figures say nothing of the blocks that changing lengths leave behind.
         varies = not run.strategy.packing and not allocated
         group = hard(run.strategy, varies=varies)
-        neutral = predict(replace(run, stack=hugging_face(str(row.get("framework") or ""))))
+        neutral = predict(replace(run, stack=stack_of(row, neutral=True)))
         other = (neutral.allocated_bytes if allocated else neutral.process_bytes) / GIB
         found.append(Score(made.source, group, made.measured / made.predicted, made.measured / other))
     return found

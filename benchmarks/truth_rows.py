@@ -20,7 +20,7 @@ from mfc.catalog.names import names
 from mfc.errors import MfcError
 from mfc.memory import Run, Stack
 from mfc.strategy import Lora, Quantization, Strategy
-from stacks import dropout_of, stack
+from stacks import dropout_of, hugging_face, stack
 
 Row = Mapping[str, Any]
 FOLDER = Path(__file__).parent / "truth"
@@ -299,9 +299,10 @@ def _optimizer(row: Row, quantization: Quantization | None) -> str:
     return "_".join(part for part in ("paged" if paged else "", kind, eight) if part)
 
 
-def stack_of(row: Row) -> Stack:
-    """The software facts of a row: its framework's, then what the row itself states."""
-    found = stack(str(row.get("framework") or ""))
+def stack_of(row: Row, *, neutral: bool = False) -> Stack:
+    """The software facts of a row: its framework's (`neutral`: as if never seen), then what the row itself states."""
+    framework = str(row.get("framework") or "")
+    found = hugging_face(framework) if neutral else stack(framework)
     text = f"{row.get('precision_recipe') or ''}".lower()
     if re.search(r"fp32 weights|fp32 params|mixed \(fp32|fp32 master weights", text):
         found = replace(found, trainable_fp32=True, frozen_fp32=True, autocast=True)

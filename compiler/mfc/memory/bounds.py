@@ -16,7 +16,7 @@ FACTORS = {
     "quantised": 1.216,
     "varies": 1.215,
 }
-UNKNOWN = 1.218
+UNKNOWN = 1.073
 # end of generated part
 
 
