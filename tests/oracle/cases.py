@@ -1,7 +1,7 @@
 """The dozen live cases: every kind of attention and feed-forward, full and LoRA, both checkpointing modes.
 
-A case is (model of the catalogue, fields of the strategy over BASE, facts of the stack over its defaults). Hundreds more
-are recorded in tests/memory/data.
+A case is (model of the catalogue, fields of the strategy over BASE, facts of the stack over its defaults). Hundreds
+more are recorded in tests/memory/data.
 """
 
 from __future__ import annotations

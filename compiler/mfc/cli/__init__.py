@@ -11,6 +11,8 @@ COMMANDS = {
     "plan": "Show the strategy, the memory it takes and the time.",
     "explain": "Say why each value is what it is.",
     "check": "Tell whether generated files are what the specs would give.",
+    "verify": "Compare the prediction with the real model code, on a CPU.",
+    "calibrate": "Learn from a run's measured memory, for plans on this machine.",
     "gpus": "List the GPUs that mfc knows.",
     "models": "List the models that mfc knows.",
     "targets": "List the targets and what they support.",

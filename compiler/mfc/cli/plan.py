@@ -19,10 +19,12 @@ from mfc.errors import CannotFit, MfcError
 @click.option("--strict", is_flag=True, help="Warnings count as a failure (exit code 2).")
 def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ...], form: str, strict: bool) -> int:
     """Show the strategy, the memory it takes and the time."""
+    from mfc import calibration
     from mfc.planner import report
 
     codes: list[int] = []
     plans: list[dict[str, Any]] = []
+    runs = calibration.load(calibration.path())
     for path in specs:
         try:
             loaded = api.load(path, overrides)
@@ -31,10 +33,11 @@ def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ..
                 codes.append(0 if plan.fits else CannotFit.exit_code)
                 if strict and plan.warnings:
                     codes.append(2)
+                calibrated = calibration.calibrated(plan, runs)
                 if form == "json":
-                    plans.append(report.to_json(plan, loaded))
+                    plans.append(report.to_json(plan, loaded, calibrated))
                 else:
-                    print(report.to_text(plan, loaded.name), end="\n\n" if len(specs) > 1 else "\n")
+                    print(report.to_text(plan, loaded.name, calibrated), end="\n\n" if len(specs) > 1 else "\n")
         except MfcError as error:
             codes.append(options.report(error))
     if form == "json":

@@ -10,6 +10,7 @@ from mfc.planner.decide import results_that_may_change
 from mfc.planner.plan import Decision, Plan, Relaxation
 
 if TYPE_CHECKING:
+    from mfc.calibration import Calibrated
     from mfc.spec.load import LoadedSpec
 
 GIB = 2**30
@@ -46,12 +47,12 @@ def seconds(time: float) -> str:
     return f"{time:.2g} s" if time < 100 else f"{time:.0f} s"
 
 
-def to_text(plan: Plan, name: str) -> str:
-    """The whole plan, for a terminal."""
-    return "\n".join(_lines(plan, name))
+def to_text(plan: Plan, name: str, calibrated: Calibrated | None = None) -> str:
+    """The whole plan, for a terminal, with what runs on this machine say about it."""
+    return "\n".join(_lines(plan, name, calibrated))
 
 
-def _lines(plan: Plan, name: str) -> Iterator[str]:
+def _lines(plan: Plan, name: str, calibrated: Calibrated | None) -> Iterator[str]:
     memory, strategy, hardware, model = plan.memory, plan.strategy, plan.problem.hardware, plan.problem.model
     target = f" for {plan.profile.target} {plan.profile.version}" if plan.profile.target else ""
     yield f"{name}{target}: {'fits' if plan.fits else 'DOES NOT FIT'}"
@@ -85,6 +86,8 @@ def _lines(plan: Plan, name: str) -> Iterator[str]:
         f"host      {gib(memory.host_bytes_per_node)} per node in training, {gib(memory.load_host_bytes)} while loading"
     )
     yield f"bound     {memory.confidence}: {'; '.join(memory.uncertainty)}"
+    if calibrated:
+        yield _calibrated(calibrated)
     yield (
         f"time      {seconds(plan.speed.seconds_per_step)} a step, {plan.speed.tokens_per_second:,.0f} tokens/s, "
         f"bound by {plan.speed.bound_by} (estimate)"
@@ -166,7 +169,20 @@ def edit(relaxation: Relaxation) -> str:
     return " ".join(f"--set {path}={show(value)}" for path, value in relaxation.set.items())
 
 
-def to_json(plan: Plan, loaded: LoadedSpec) -> dict[str, Any]:
+def _calibrated(found: Calibrated) -> str:
+    """What measured runs say, in one line; the plan itself does not follow them, so that compiling stays the same."""
+    if not found.runs:
+        return f"measured  {found.outdated} runs with another mfc do not count any more: measure again"
+    fits = "" if found.fits else "; BY THESE RUNS IT DOES NOT FIT"
+    bound = "their own bound" if found.own_bound else "too few for a bound of their own"
+    return (
+        f"measured  {gib(found.peak_bytes)} per GPU, at most {gib(found.upper_bytes)}, as {found.runs} "
+        f"run{'' if found.runs == 1 else 's'} on this machine correct it ({found.bias - 1:+.1%}, {bound}; "
+        f"{found.key}){fits}"
+    )
+
+
+def to_json(plan: Plan, loaded: LoadedSpec, calibrated: Calibrated | None = None) -> dict[str, Any]:
     """The plan as schemas/plan.schema.json describes it. Sizes are bytes, times seconds."""
     strategy, memory, hardware = plan.strategy, plan.memory, plan.problem.hardware
     return {
@@ -215,6 +231,7 @@ def to_json(plan: Plan, loaded: LoadedSpec) -> dict[str, Any]:
             "load": {"gpu_bytes": memory.load_gpu_bytes, "host_bytes": memory.load_host_bytes},
             "confidence": memory.confidence,
             "uncertainty": list(memory.uncertainty),
+            "calibration": plain(calibrated),
         },
         "speed": {
             "seconds_per_step": plan.speed.seconds_per_step,

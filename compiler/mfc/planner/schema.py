@@ -81,6 +81,29 @@ class LoadReport(_Part):
     host_bytes: int
 
 
+class CalibrationKeyReport(_Part):
+    """What the runs have in common with the plan."""
+
+    target: str = Field(description="with its version; empty for a plain trainer")
+    attention: str
+    loss: str
+    quantization: str
+    gpu: str
+
+
+class CalibrationReport(_Part):
+    """What runs measured on this machine say about the plan, which itself does not follow them. Bytes of one GPU."""
+
+    key: CalibrationKeyReport
+    runs: int = Field(description="0: all runs are outdated")
+    bias: float = Field(description="measured over predicted, shrunk towards 1 while runs are few")
+    peak_bytes: int
+    upper_bytes: int
+    fits: bool = Field(description="upper_bytes stays within the budget")
+    own_bound: bool = Field(description="upper_bytes comes from the spread of these runs alone")
+    outdated: int = Field(description="runs whose predictions another version of mfc made: not counted")
+
+
 class MemoryReport(_Part):
     """All memory."""
 
@@ -89,6 +112,7 @@ class MemoryReport(_Part):
     load: LoadReport
     confidence: str
     uncertainty: list[str]
+    calibration: CalibrationReport | None = Field(default=None, description="null: no run of this kind was measured")
 
 
 class SpeedReport(_Part):

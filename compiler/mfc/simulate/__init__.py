@@ -73,6 +73,4 @@ def require() -> None:
 
     missing = [name for name in ("torch", "transformers", "peft") if find_spec(name) is None]
     if missing:
-        raise SpecError(
-            f"error: simulating needs {', '.join(missing)}: pip install 'mfc-compiler[simulate]'"
-        )
+        raise SpecError(f"error: simulating needs {', '.join(missing)}: pip install 'mfc-compiler[simulate]'")
