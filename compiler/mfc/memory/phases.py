@@ -7,28 +7,13 @@ scratch, and how many trained numbers have a gradient by then. Where gradients l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 from mfc.catalog.architecture import Attention, Moe
 from mfc.catalog.parameters import Adapter
+from mfc.memory import blocks
 from mfc.memory.activations import Inputs, Kept, kept, scratch
+from mfc.memory.blocks import Where
 from mfc.memory.shape import Layer, Shape, adapter_numbers
-
-Where = Literal["forward", "loss", "layers", "embedding", "optimizer"]
-
-
-# Free blocks that the allocator cannot reuse, as shares of what one layer takes while it runs, or bytes per token and
-# vocabulary row. Fitted to the caching allocator replayed over 310 traced steps: with checkpointing and adapters 0.56
-# to 1.04 (tenth to ninetieth percentile) of a layer is cached while the loss peaks, without 0.4 to 2.1.
-CACHED_LAYER = 0.75
-CACHED_LAYER_SAVED = 1.3
-CACHED_BUSY = 0.5
-CACHED_LOGITS = 4.0
-# Batches of changing length leave blocks of every length behind. The allocator replayed over 300 to 900 steps of random
-# lengths outgrows its steady state by 1.4 to 5.6 times the logits of the longest batch (median 2.1, mean 2.7), and by
-# about one layer (benchmarks/replay.py).
-GROWN_LOGITS = 2.4
-GROWN_LAYER = 1.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +40,17 @@ class Head:
     fused: bool  # the head and the loss run in chunks
     chunked_logits: bool  # only the loss runs in chunks, logits exist whole
     unscored: bool = False  # logits are made and upcast, and no loss takes them
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`count` equal layers; what one of them keeps and trains."""
+
+    layer: Layer
+    count: int
+    adapters: tuple[Adapter, ...]
+    kept: Kept
+    trained: float  # numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,29 +106,17 @@ def profile(
     hidden = architecture.hidden
     full = recipe.full
     partly = full and trained_layers < shape.depth
-    groups: list[
-        tuple[Layer, int, tuple[Adapter, ...], Kept, float]
-    ] = []  # bottom to top; count, adapters, trained numbers
-    skip = shape.depth - trained_layers
-    for layer, chosen in zip(shape.layers, adapters, strict=True):
-        count = layer.count - min(layer.count, skip)
-        skip -= layer.count - count
-        if not count:
-            continue
-        owned = layer.parameters if full else adapter_numbers(chosen, given.lora, layer.count) if given.lora else 0
-        groups.append((layer, count, chosen, kept(shape, layer, chosen, given), float(owned)))
+    groups = _groups(shape, adapters, given, trained_layers)
     head_numbers = shape.head_rows if head.trains and not partly else 0
     edge = 0 if partly or not full else shape.embedding
 
     stream = recipe.stream * hidden * tokens
     checkpoint = 0.0 if given.stack.checkpoint_offload else stream
     rope = 2 * recipe.element * _rope_width(shape) * tokens
-    per_layer = [
-        checkpoint + _selective(layer, given) if given.checkpointing else k.sequence for layer, _, _, k, _ in groups
-    ]
-    per_layer_fixed = [0.0 if given.checkpointing else k.fixed for _, _, _, k, _ in groups]
-    saved = sum(n * bytes_ for (_, n, _, _, _), bytes_ in zip(groups, per_layer, strict=True)) + 16 * tokens + rope
-    saved_fixed = sum(n * bytes_ for (_, n, _, _, _), bytes_ in zip(groups, per_layer_fixed, strict=True))
+    per_layer = [checkpoint + _selective(g.layer, given) if given.checkpointing else g.kept.sequence for g in groups]
+    per_layer_fixed = [0.0 if given.checkpointing else g.kept.fixed for g in groups]
+    saved = sum(g.count * bytes_ for g, bytes_ in zip(groups, per_layer, strict=True)) + 16 * tokens + rope
+    saved_fixed = sum(g.count * bytes_ for g, bytes_ in zip(groups, per_layer_fixed, strict=True))
     if not full and not given.checkpointing:
         saved -= (4 * hidden + 4) * tokens  # the frozen embedding's output needs no gradient
     if given.kernel in ("masked", "eager"):
@@ -141,39 +125,29 @@ def profile(
     forward, backward, held = logits_bytes(given, head)
     logits = head.vocab * tokens
     final = (4 * hidden + 4 + ((4 if recipe.stream == 4 else 2) * hidden + 2 * hidden if full else 0)) * tokens
-    # Under fp32 autocast 16-bit copies of all linear weights live until forward ends, the head's until its backward.
-    casts = cast_head = 0.0
-    if recipe.fp32_autocast:
-        cast_head = 2.0 * shape.head_rows
-        casts = cast_head
-        if given.checkpointing and full:  # autocast keeps copies only of what trains
-            casts = 2.0 * (shape.parameters - (0 if architecture.tied else shape.embedding))
-    elif recipe.autocast and recipe.weights == 4:  # an fp32 head beside quantised layers is cast as well
-        cast_head = casts = 2.0 * shape.head_rows
-    if recipe.autocast and recipe.adapters and recipe.trained == 4 and given.checkpointing:
-        casts += 2.0 * trained
+    casts, cast_head = _casts(shape, given, trained)
+    layer_bytes = max((group.kept.sequence + scratch(group.layer, given) for group in groups), default=0.0)
+    layer_fixed = max((group.kept.fixed for group in groups), default=0.0)
+    stale = not (head.fused or given.stack.keeps_outputs or recipe.logits == 4)
+    free = blocks.free(
+        blocks.Step(
+            layer=layer_bytes,
+            layer_fixed=layer_fixed,
+            logits=logits,
+            stale=recipe.logits * logits if stale else 0.0,
+            loss=backward * logits,
+            full=full,
+            keeps_layers=not given.checkpointing,
+            varies=varies,
+        )
+    )
     phases: list[Phase] = []
-    # What one layer takes while it runs, kept or passing: freed before the loss, in blocks too small for logits.
-    layer_bytes = max((k.sequence + scratch(layer, given) for layer, _, _, k, _ in groups), default=0.0)
-    layer_fixed = max((k.fixed for _, _, _, k, _ in groups), default=0.0)
-    stale = 0.0 if head.fused or given.stack.keeps_outputs or recipe.logits == 4 else recipe.logits * logits
-    share = CACHED_LAYER if given.checkpointing and not full else CACHED_LAYER_SAVED
-    own = stale + share * layer_bytes
-    after = (CACHED_LOGITS * logits if forward else 0.0) + CACHED_BUSY * layer_bytes
-    if varies:
-        own += GROWN_LOGITS * backward * logits + GROWN_LAYER * layer_bytes
-    cached = {
-        "loss": (own, share * layer_fixed),
-        "layers": (max(stale + CACHED_BUSY * layer_bytes, own - backward * logits), CACHED_BUSY * layer_fixed),
-        "embedding": (max(after, own - backward * logits), 0.0),
-        "optimizer": (max(after if full else 0.0, own - backward * logits), 0.0),
-    }
 
     def add(
         name: str, where: Where, activations: float, of_logits: float, fixed: float, done: float, live: float
     ) -> None:
         so_far = 0.0 if accumulates else done
-        phases.append(Phase(name, where, activations, of_logits, fixed, so_far, live, *cached[where]))
+        phases.append(Phase(name, where, activations, of_logits, fixed, so_far, live, *free[where]))
 
     add("loss forward", "loss", saved + 8 * hidden * tokens, forward * logits, saved_fixed + casts, 0, 0)
     add("loss backward", "loss", saved + final, backward * logits, saved_fixed + cast_head, 0, 0)
@@ -193,13 +167,13 @@ def profile(
     below, below_fixed = saved - 16 * tokens - rope, saved_fixed
     first = True
     for index in range(len(groups) - 1, -1, -1):
-        layer, repeat, chosen, k, numbers = groups[index]
+        group, numbers = groups[index], groups[index].trained
         each, each_fixed = per_layer[index], per_layer_fixed[index]
-        for position in ("top", "bottom") if repeat > 1 else ("top",):
+        for position in ("top", "bottom") if group.count > 1 else ("top",):
             if position == "bottom":
-                below -= each * (repeat - 2)
-                below_fixed -= each_fixed * (repeat - 2)
-                done += numbers * (repeat - 2)
+                below -= each * (group.count - 2)
+                below_fixed -= each_fixed * (group.count - 2)
+                done += numbers * (group.count - 2)
             below -= each
             below_fixed -= each_fixed
             rest = below + (checkpoint if given.checkpointing else 0.0) + 16 * tokens + rope
@@ -208,7 +182,7 @@ def profile(
                 recomputed = rest + 24 * hidden * tokens + each
                 add(f"{where}, first", "layers", recomputed, 0, below_fixed + each_fixed, done, 0)
                 first = False
-            for name, activations, fixed, live in _within(layer, chosen, given, k, accumulates):
+            for name, activations, fixed, live in _within(group, given, accumulates):
                 add(f"{where}, {name}", "layers", rest + activations, 0, below_fixed + fixed, done, live)
             done += numbers
             add(f"{where}, done", "layers", rest + 26 * hidden * tokens, 0, below_fixed, done, 0)
@@ -216,14 +190,46 @@ def profile(
         tied = shape.embedding if architecture.tied and head.trains else 0
         add("embedding", "embedding", stream + 16 * tokens, 0, 0, trained, edge if accumulates else tied)
     add("optimizer step", "optimizer", 0, 0, 0, 0, 0)
-    largest = max((numbers for *_, numbers in groups), default=0.0)
-    return Profile(tuple(phases), largest)
+    return Profile(tuple(phases), max((group.trained for group in groups), default=0.0))
 
 
-def _within(
-    layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, k: Kept, accumulates: bool
-) -> list[tuple[str, float, float, float]]:
+def _groups(shape: Shape, adapters: tuple[tuple[Adapter, ...], ...], given: Inputs, trained_layers: int) -> list[Group]:
+    """The layers from which gradients flow, bottom to top."""
+    groups = []
+    skip = shape.depth - trained_layers
+    for layer, chosen in zip(shape.layers, adapters, strict=True):
+        count = layer.count - min(layer.count, skip)
+        skip -= layer.count - count
+        if not count:
+            continue
+        trained = 0
+        if given.recipe.full:
+            trained = layer.parameters
+        elif given.lora is not None:
+            trained = adapter_numbers(chosen, given.lora, layer.count)
+        groups.append(Group(layer, count, chosen, kept(shape, layer, chosen, given), float(trained)))
+    return groups
+
+
+def _casts(shape: Shape, given: Inputs, trained: int) -> tuple[float, float]:
+    """Bytes of 16-bit copies of fp32 weights under autocast: (until forward ends, until the head's backward).
+
+    Autocast keeps the copies of what trains; without checkpointing each layer counts its own.
+    """
+    recipe = given.recipe
+    if not recipe.autocast:
+        return 0.0, 0.0
+    head = 2.0 * shape.head_rows if recipe.fp32_autocast or recipe.weights == 4 else 0.0
+    if not given.checkpointing:
+        return head, head
+    if recipe.fp32_autocast:
+        return 2.0 * (shape.parameters - (0 if given.architecture.tied else shape.embedding)), head
+    return head + (2.0 * trained if recipe.adapters and recipe.trained == 4 else 0.0), head
+
+
+def _within(group: Group, given: Inputs, accumulates: bool) -> list[tuple[str, float, float, float]]:
     """(name, bytes per sequence, fixed bytes, gradients in the making) of the moments inside one layer's backward."""
+    layer, k = group.layer, group.kept
     hidden, tokens, ffn = given.architecture.hidden, given.tokens, layer.block.ffn
     attention = layer.block.attention
     matrix = 2.0 * layer.largest_linear if given.kbit or given.dequantised else 0.0  # one dequantised matrix
@@ -243,7 +249,7 @@ def _within(
     if given.kernel == "eager" or attention.softcap:  # softmax backward: two more score matrices beside the saved one
         scores = 6.0 * attention.heads * given.length * tokens
         moments.append(("attention scores", k.attention + scores + 6 * hidden * tokens, k.fixed, ffn_numbers))
-    if isinstance(ffn, Moe) and any(adapter.linear.fused_expert for adapter in chosen):
+    if isinstance(ffn, Moe) and any(adapter.linear.fused_expert for adapter in group.adapters):
         merged = 2.0 * ffn.experts * hidden * ffn.width
         width = ffn.width * ffn.per_token * tokens
         moments.append(("merged experts", k.sequence + 2 * width, k.fixed + merged, 0.0))
