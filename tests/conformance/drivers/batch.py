@@ -10,6 +10,7 @@ verdicts come in the same order: `{"accepted": true, "facts": {...}}` with the v
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import multiprocessing
@@ -75,6 +76,7 @@ def main() -> None:
     cases = json.load(sys.stdin)
     driver = importlib.import_module(sys.argv[1])
     driver.prepare()
+    gc.freeze()  # or each child's first collection walks, and so copies, all that the parent imported
     verdicts = run(driver.check, cases, jobs=os.cpu_count() or 1)
     with os.fdopen(stdout, "w", encoding="utf-8") as out:
         json.dump(verdicts, out, indent=1)

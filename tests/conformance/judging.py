@@ -1,0 +1,67 @@
+"""Compile specs into folders and hand them to the real framework, many at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+import mfc
+from mfc.api import Compiled
+from mfc.errors import CannotFit
+from tests.conformance.environments import environment
+
+DRIVERS = Path(__file__).parent / "drivers"
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One compiled output: its plan and where its files lie."""
+
+    name: str
+    compiled: Compiled
+    folder: Path
+
+
+def compile_all(specs: Iterable[tuple[str, Any]], target: str, into: Path) -> tuple[list[Case], dict[str, str]]:
+    """Compile each spec for one target into a folder of its own; those that do not fit come back with the reason."""
+    cases, too_big = [], {}
+    for name, spec in specs:
+        try:
+            [made] = mfc.compile(spec, [target], out=into / name)
+        except CannotFit as error:
+            too_big[name] = str(error)
+            continue
+        for path, text in made.files.items():
+            file = into / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text, encoding="utf-8")
+        cases.append(Case(name, made, into / name))
+    return cases, too_big
+
+
+def examples(target: str) -> Iterable[tuple[str, Path]]:
+    """The examples that name a target."""
+    for path in sorted(EXAMPLES.rglob("*.yaml")):
+        whole = "model" in yaml.safe_load(path.read_text(encoding="utf-8"))  # others are bases to extend
+        if whole and target in mfc.load(path).spec.targets:
+            yield f"example-{path.stem}", path
+
+
+def judge(driver: str, where: str, cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The verdicts of a driver in an environment, in the order of the cases."""
+    done = environment(where).run(
+        ["python", DRIVERS / "batch.py", driver], stdin=json.dumps(cases), timeout=1200, cwd=DRIVERS
+    )
+    verdicts: list[dict[str, Any]] = json.loads(done.stdout)
+    return verdicts
+
+
+def differences(read_back: dict[str, Any], planned: dict[str, Any]) -> str:
+    """What the framework read otherwise than planned, in words; empty when nothing."""
+    return ", ".join(f"{key} is {read_back[key]!r}, planned {v!r}" for key, v in planned.items() if read_back[key] != v)
