@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mfc.memory import host
-from mfc.memory.prediction import Prepared, _loading
+from mfc.memory.prediction import Prepared, loading
 
 
 def fixed_costs(prepared: Prepared) -> tuple[int, int, int, int, int]:
@@ -16,7 +16,7 @@ def fixed_costs(prepared: Prepared) -> tuple[int, int, int, int, int]:
     held = left + placement.weights + placement.optimizer
     return (
         host.host_bytes(placement.host, prepared.run.gpus_per_node),
-        *_loading(prepared.run, prepared),
+        *loading(prepared.run, prepared),
         int(held * prepared.factor),
         int(left * prepared.factor),
     )

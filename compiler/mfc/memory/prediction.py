@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 
-from mfc.catalog.architecture import Architecture
-from mfc.catalog.names import names
-from mfc.catalog.parameters import trainable
 from mfc.memory import bounds, host, overhead
-from mfc.memory.activations import Inputs
 from mfc.memory.model import Confidence, Memory, Run
-from mfc.memory.phases import Head, Profile, profile
-from mfc.memory.recipe import Recipe, recipe
-from mfc.memory.rollout import scored_share, trained_models
-from mfc.memory.shape import Shape, adapted, shape
-from mfc.memory.stack import Stack
-from mfc.runtimes import bitsandbytes, deepspeed, fsdp
+from mfc.memory.rollout import trained_models
+from mfc.memory.static import Static, key, static
+from mfc.runtimes import deepspeed, fsdp
 from mfc.runtimes.placement import Placement, States, replicated
-from mfc.strategy import Strategy
 
 RECLAIMED = 0.96  # share of the card at which the allocator is taken to give free blocks back
 UNBOUNDED = 1e9  # a micro-batch that no memory limits
-
-
-@dataclass(frozen=True, slots=True)
-class Static:
-    """What neither the micro-batch nor the place of states changes."""
-
-    profile: Profile
-    states: States
-    quantised: bool
-    adapter_share: float  # of all weight bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +78,8 @@ class Prepared:
 def prepare(run: Run) -> Prepared:
     """Everything about a run that its micro-batch does not change."""
     strategy, stack = run.strategy, run.stack
-    static = _static(run.architecture, _open(strategy), stack)
-    states = static.states
+    shared = static(run.architecture, key(strategy), stack)
+    states = shared.states
     placement = _place(run, states)
     world = strategy.world_size
     outside = overhead.context_bytes(run.gpu) + overhead.nccl_bytes(world, run.gpus_per_node) + placement.managed
@@ -109,7 +90,7 @@ def prepare(run: Run) -> Prepared:
     kept = overhead.cached_share(stack.expandable_segments)
     step = max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step
     fixed, slopes, reserved_fixed, reserved_slopes = [], [], [], []
-    for phase in static.profile.phases:
+    for phase in shared.profile.phases:
         at = resident + placement.done * phase.done + placement.live * phase.live + phase.scratch
         if phase.where == "optimizer":
             at += step
@@ -124,7 +105,7 @@ def prepare(run: Run) -> Prepared:
         reserved_slopes.append(slope + kept * sequences * phase.cached)
     made = (tuple(fixed), tuple(slopes), tuple(reserved_fixed), tuple(reserved_slopes))
     limit = run.limit_bytes or (RECLAIMED * run.gpu.memory_bytes if run.gpu is not None else math.inf)
-    return Prepared(run, static, placement, *made, outside, limit, *_factors(run))
+    return Prepared(run, shared, placement, *made, outside, limit, *_factors(run))
 
 
 def predict(run: Run) -> Memory:
@@ -143,7 +124,7 @@ def predict(run: Run) -> Memory:
     components["context"] = int(prepared.outside)
     components["fragmentation"] = max(0, int(process) - sum(components.values()))
     phases = prepared.static.profile.phases
-    load_gpu, load_host = _loading(run, prepared)
+    load_gpu, load_host = loading(run, prepared)
     confidence, reasons = _confidence(run)
     return Memory(
         allocated_bytes=int(prepared.allocated(batch)),
@@ -185,117 +166,6 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
     return {name: int(value) for name, value in parts.items() if value >= 1}
 
 
-def _open(strategy: Strategy) -> Strategy:
-    """The strategy without what only places states: a key that many strategies share."""
-    return replace(
-        strategy,
-        micro_batch=1,
-        gradient_accumulation=2 if strategy.gradient_accumulation > 1 else 1,
-        world_size=1,
-        offload_optimizer="none",
-        offload_parameters="none",
-    )
-
-
-@lru_cache(maxsize=8192)
-def _static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Static:
-    form = recipe(strategy, stack)
-    figure = shape(architecture, stack.fused_experts)
-    lora = strategy.lora if form.adapters else None
-    quantization = strategy.quantization
-    adapters = (
-        adapted(architecture, lora, stack.fused_experts, strategy.freeze_parts)
-        if lora
-        else tuple(() for _ in figure.layers)
-    )
-    fused = strategy.loss == "fused"
-    kernel: str = strategy.attention
-    if kernel == "sdpa" and stack.padding_mask and not strategy.packing:
-        kernel = "masked"
-    given = Inputs(
-        architecture=architecture,
-        recipe=form,
-        stack=stack,
-        lora=lora,
-        tokens=strategy.max_length / strategy.sequence_parallel,
-        length=strategy.max_length,
-        kernel=kernel,
-        checkpointing=strategy.gradient_checkpointing,
-        lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and fused),
-        kbit=quantization is not None and quantization.kind in ("nf4", "fp4"),
-        dequantised=quantization is not None and quantization.kind in ("gptq", "awq"),
-    )
-    found = names(architecture.family)
-    saved = lora.modules_to_save if lora else ()
-    reward, unscored = strategy.task == "reward", strategy.task == "reward" and stack.value_head
-    head = Head(
-        vocab=0 if reward and not unscored else int(architecture.vocab * scored_share(strategy)),
-        trains=not unscored and ((form.full and "language" not in strategy.freeze_parts) or found.head in saved),
-        unscored=unscored,
-        fused=fused and stack.fused_loss == "linear",
-        chunked_logits=fused and stack.fused_loss == "logits",
-    )
-    trained = trainable(architecture, strategy, fused_experts=stack.fused_experts)
-    accumulates = strategy.gradient_accumulation > 1
-    layers = strategy.trainable_layers if strategy.method == "freeze" else figure.depth
-    made = profile(figure, adapters, given, head, trained, layers, accumulates, not strategy.packing)
-    states = _states(figure, form, stack, strategy, made, trained)
-    own = states.trained * states.weight
-    return Static(made, states, quantization is not None, own / (states.base + own) if form.adapters else 0.0)
-
-
-# Bytes of one moment over bytes of its number, moments, both by optimizer name. What is not listed counts as adamw.
-_MOMENTS = {"sgd": 0, "lion": 1, "lion_8bit": 1, "paged_lion_8bit": 1}
-
-
-def _optimizer(name: str, form: Recipe) -> float:
-    """Optimizer bytes per trained number, the fp32 master copy included."""
-    if name.startswith("adafactor"):
-        return form.master + 0.01 * form.state  # one row and one column per matrix
-    moments = _MOMENTS.get(name, 2)
-    if "8bit" in name:
-        return form.master + moments * bitsandbytes.OPTIMIZER_8BIT
-    return form.master + moments * form.state
-
-
-def _states(figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made: Profile, trained: int) -> States:
-    total = figure.parameters
-    if form.full:
-        base = (total - trained) * 2.0 if form.element == 2 else (total - trained) * 4.0
-        layer = max(x.parameters for x in figure.layers) * min(form.weights, 2)
-    else:
-        per = form.weights
-        quantised = figure.quantised if strategy.quantization else 0
-        each = bitsandbytes.quantised_bytes(strategy.quantization) if strategy.quantization else 0.0
-        base = quantised * each + (total - quantised) * per
-        largest = max(figure.layers, key=lambda x: x.parameters)
-        in_layer = largest.linear_numbers if strategy.quantization else 0
-        layer = in_layer * each + (largest.parameters - in_layer) * per
-    if strategy.reference_model:
-        base += total * 2.0
-    if strategy.rollout:
-        base += total * 2.0 * strategy.rollout.frozen_models
-        if strategy.rollout.critic:  # a second model, trained as the policy is
-            base, trained = base * 2, trained * 2
-    head = figure.head_rows if form.full else 0
-    return States(
-        base=base,
-        trained=trained,
-        weight=form.trained,
-        gradient=form.gradient,
-        optimizer=_optimizer(strategy.optimizer, form),
-        master=form.master,
-        managed=strategy.optimizer.startswith("paged"),
-        foreach=stack.optimizer_foreach,
-        layer=layer,
-        edges=2.0 * (figure.embedding + figure.head),
-        layer_trained=made.layer_trained,
-        largest=max(head, max((x.largest_linear for x in figure.layers), default=0)) if form.full else 0,
-        total=total,
-        accumulates=strategy.gradient_accumulation > 1,
-    )
-
-
 def _place(run: Run, states: States) -> Placement:
     strategy, stack = run.strategy, run.stack
     world = strategy.world_size
@@ -323,7 +193,7 @@ def _place(run: Run, states: States) -> Placement:
     )
 
 
-def _loading(run: Run, prepared: Prepared) -> tuple[int, int]:
+def loading(run: Run, prepared: Prepared) -> tuple[int, int]:
     """(GPU bytes, host bytes per node) at the peak before the first step."""
     strategy, states = run.strategy, prepared.static.states
     full = states.base + states.trained * states.weight

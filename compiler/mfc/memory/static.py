@@ -1,0 +1,141 @@
+"""What neither the micro-batch nor the place of states changes: computed once for many strategies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from mfc.catalog.architecture import Architecture
+from mfc.catalog.names import names
+from mfc.catalog.parameters import trainable
+from mfc.memory.activations import Inputs
+from mfc.memory.phases import Head, Profile, profile
+from mfc.memory.recipe import Recipe, recipe
+from mfc.memory.rollout import scored_share
+from mfc.memory.shape import Shape, adapted, shape
+from mfc.memory.stack import Stack
+from mfc.runtimes import bitsandbytes
+from mfc.runtimes.placement import States
+from mfc.strategy import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """What neither the micro-batch nor the place of states changes."""
+
+    profile: Profile
+    states: States
+    quantised: bool
+    adapter_share: float  # of all weight bytes
+
+
+def key(strategy: Strategy) -> Strategy:
+    """The strategy without what only places states: a key that many strategies share."""
+    return replace(
+        strategy,
+        micro_batch=1,
+        gradient_accumulation=2 if strategy.gradient_accumulation > 1 else 1,
+        world_size=1,
+        offload_optimizer="none",
+        offload_parameters="none",
+    )
+
+
+@lru_cache(maxsize=8192)
+def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Static:
+    """Phases and states of a strategy, as `key` made it."""
+    form = recipe(strategy, stack)
+    figure = shape(architecture, stack.fused_experts)
+    lora = strategy.lora if form.adapters else None
+    quantization = strategy.quantization
+    adapters = (
+        adapted(architecture, lora, stack.fused_experts, strategy.freeze_parts)
+        if lora
+        else tuple(() for _ in figure.layers)
+    )
+    fused = strategy.loss == "fused"
+    kernel: str = strategy.attention
+    if kernel == "sdpa" and stack.padding_mask and not strategy.packing:
+        kernel = "masked"
+    given = Inputs(
+        architecture=architecture,
+        recipe=form,
+        stack=stack,
+        lora=lora,
+        tokens=strategy.max_length / strategy.sequence_parallel,
+        length=strategy.max_length,
+        kernel=kernel,
+        checkpointing=strategy.gradient_checkpointing,
+        lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and fused),
+        kbit=quantization is not None and quantization.kind in ("nf4", "fp4"),
+        dequantised=quantization is not None and quantization.kind in ("gptq", "awq"),
+    )
+    found = names(architecture.family)
+    saved = lora.modules_to_save if lora else ()
+    reward, unscored = strategy.task == "reward", strategy.task == "reward" and stack.value_head
+    head = Head(
+        vocab=0 if reward and not unscored else int(architecture.vocab * scored_share(strategy)),
+        trains=not unscored and ((form.full and "language" not in strategy.freeze_parts) or found.head in saved),
+        unscored=unscored,
+        fused=fused and stack.fused_loss == "linear",
+        chunked_logits=fused and stack.fused_loss == "logits",
+    )
+    trained = trainable(architecture, strategy, fused_experts=stack.fused_experts)
+    accumulates = strategy.gradient_accumulation > 1
+    layers = strategy.trainable_layers if strategy.method == "freeze" else figure.depth
+    made = profile(figure, adapters, given, head, trained, layers, accumulates, not strategy.packing)
+    states = _states(figure, form, stack, strategy, made, trained)
+    own = states.trained * states.weight
+    return Static(made, states, quantization is not None, own / (states.base + own) if form.adapters else 0.0)
+
+
+# Bytes of one moment over bytes of its number, moments, both by optimizer name. What is not listed counts as adamw.
+_MOMENTS = {"sgd": 0, "lion": 1, "lion_8bit": 1, "paged_lion_8bit": 1}
+
+
+def _optimizer(name: str, form: Recipe) -> float:
+    """Optimizer bytes per trained number, the fp32 master copy included."""
+    if name.startswith("adafactor"):
+        return form.master + 0.01 * form.state  # one row and one column per matrix
+    moments = _MOMENTS.get(name, 2)
+    if "8bit" in name:
+        return form.master + moments * bitsandbytes.OPTIMIZER_8BIT
+    return form.master + moments * form.state
+
+
+def _states(figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made: Profile, trained: int) -> States:
+    total = figure.parameters
+    if form.full:
+        base = (total - trained) * 2.0 if form.element == 2 else (total - trained) * 4.0
+        layer = max(x.parameters for x in figure.layers) * min(form.weights, 2)
+    else:
+        per = form.weights
+        quantised = figure.quantised if strategy.quantization else 0
+        each = bitsandbytes.quantised_bytes(strategy.quantization) if strategy.quantization else 0.0
+        base = quantised * each + (total - quantised) * per
+        largest = max(figure.layers, key=lambda x: x.parameters)
+        in_layer = largest.linear_numbers if strategy.quantization else 0
+        layer = in_layer * each + (largest.parameters - in_layer) * per
+    if strategy.reference_model:
+        base += total * 2.0
+    if strategy.rollout:
+        base += total * 2.0 * strategy.rollout.frozen_models
+        if strategy.rollout.critic:  # a second model, trained as the policy is
+            base, trained = base * 2, trained * 2
+    head = figure.head_rows if form.full else 0
+    return States(
+        base=base,
+        trained=trained,
+        weight=form.trained,
+        gradient=form.gradient,
+        optimizer=_optimizer(strategy.optimizer, form),
+        master=form.master,
+        managed=strategy.optimizer.startswith("paged"),
+        foreach=stack.optimizer_foreach,
+        layer=layer,
+        edges=2.0 * (figure.embedding + figure.head),
+        layer_trained=made.layer_trained,
+        largest=max(head, max((x.largest_linear for x in figure.layers), default=0)) if form.full else 0,
+        total=total,
+        accumulates=strategy.gradient_accumulation > 1,
+    )
