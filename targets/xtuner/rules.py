@@ -152,9 +152,9 @@ def packed_rows_are_single(varlen: bool, micro_batch: int) -> str | None:
 def packed_samples_stay_apart(
     task: str, packing: bool, varlen: bool, gpu: Gpu, architecture: Architecture, profile: Profile, problem: Problem
 ) -> str | None:
-    """Packed samples are kept apart wherever that is possible, unless the spec pins the attention kernel."""
+    """Packed samples are kept apart where flash-attn is declared, unless the spec pins the attention kernel."""
     able = gpu.flash_attention and architecture.family in facts.DISPATCHED
-    able = able and profile.packages.get("flash-attn", "") is not None and "attention" not in problem.pins
+    able = able and bool(profile.packages.get("flash-attn")) and "attention" not in problem.pins
     if task != "sft" or not packing or varlen or not able:
         return None
     return "packed samples would see each other; flash attention keeps them apart"

@@ -138,7 +138,7 @@ def _parameters(target: Any) -> tuple[set[str], set[str], bool]:
             required = {p.name for p in fixed if p.default is p.empty}
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return names, required, False
-    return names, required, True
+    return names, required, not inspect.isclass(target)  # a class hands unknown names to nobody
 
 
 def _from_pretrained() -> set[str]:

@@ -1,0 +1,102 @@
+"""XTuner V1: a Python file that builds its TrainerConfig, and a launcher. Full training on FSDP2 only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from mfc.lowering import is_local, located, native
+from mfc.memory.stack import Stack
+from mfc.target import File, Lowered, Profile
+
+from .keys import ELSEWHERE, KEYS, TRACKERS
+from .rules import CONTRACT, RULES
+
+if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
+
+__all__ = ["ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
+
+NAME = "xtuner-v1"
+TITLE = "XTuner V1"
+VERSIONS = ("1.0.1",)
+CONFIG = "train.py"
+
+# The user's own keys that change what is held in memory, and that the memory model does not count.
+UNMODELLED = frozenset(
+    {"trainer.fsdp_cfg", "trainer.dataloader_cfg", "trainer.model_cfg", "trainer.intra_layer_micro_batch"}
+)
+PARTS = ("model_cfg", "dataloader_cfg", "optim_cfg", "lr_cfg", "loss_cfg", "fsdp_cfg")
+
+
+def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
+    """What XTuner V1 can say, and how it uses memory (source: xtuner/tools/llm_calc/README.md of InternLM/xtuner).
+
+    Masters, gradients and Adam states are fp32 and split over all GPUs; one layer is gathered in bf16 at a time.
+    """
+    stack = Stack(name=NAME, trainable_fp32=True, autocast=False, optimizer_foreach=True, fused_blocks="never")
+    return Profile(
+        target=NAME,
+        version=version,
+        stack=stack,
+        supports={
+            "task": ("sft", "pretrain"),
+            "method": ("full",),
+            "schedule": ("cosine", "linear", "constant"),
+            "precision": ("bf16",),
+            "sharding": ("fsdp2",),
+            "offload_optimizer": ("none", "cpu"),
+            "offload_parameters": ("none", "cpu"),
+            "attention": ("flash",),
+            "loss": ("fused", "plain"),
+            "optimizer": ("adamw",),
+            "overlong": ("truncate",),
+            "report_to": tuple(TRACKERS),
+        },
+        packages={"flash-attn": "as XTuner V1 asks for", **packages},
+        notes={
+            "method": "adapters are trained by XTuner 0.2.0: target xtuner",
+            "task": "preferences are trained by XTuner 0.2.0: target xtuner",
+            "sharding": "it runs on FSDP2 alone",
+        },
+    )
+
+
+def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
+    """The config and the launcher."""
+    made = native(KEYS, plan, extra)
+    trainer = made.data["trainer"]
+    for folder, name in ((trainer["model_cfg"], "model_path"), (trainer, "load_from"), (trainer, "tokenizer_path")):
+        if is_local(folder[name]):
+            folder[name] = located(folder[name], out_to_spec)
+    for one in trainer["dataloader_cfg"]["dataset_config_list"]:
+        one["dataset"]["anno_path"] = located(one["dataset"]["anno_path"], out_to_spec)
+    sections = {"imports": tuple(sorted(set(_references(made.data)))), "parts": PARTS}
+    hardware = plan.problem.hardware
+    environment = {"PYTORCH_CUDA_ALLOC_CONF": plan.values["allocator"]} if plan.values["allocator"] else {}
+    if hardware.devices:
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, hardware.devices))
+    launch = {
+        "nodes": hardware.nodes,
+        "processes": hardware.gpus_per_node,
+        "environment": environment,
+        "output": plan.values["output_dir"],
+        "existing": plan.values["existing"],
+    }
+    cites = {"PYTORCH_CUDA_ALLOC_CONF": ("allocator",), "existing": ("existing",)}
+    files = (
+        File(CONFIG, made.data, "train.py.j2", CONTRACT, made.cites, sections),
+        File("launch.sh", launch, "launch.sh.j2", cites=cites, executable=True),
+    )
+    return Lowered(files, "bash launch.sh" if hardware.nodes == 1 else "NODE_RANK=0 MASTER_ADDR=HOST bash launch.sh")
+
+
+def _references(data: Any) -> Iterator[str]:
+    if isinstance(data, Mapping):
+        if "type" in data:
+            yield data["type"]
+        for value in data.values():
+            yield from _references(value)
+    elif isinstance(data, list):
+        for item in data:
+            yield from _references(item)

@@ -1,0 +1,158 @@
+"""What XTuner V1 derives, cannot say, and needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mfc.rules.engine import Rule, Value, advise, derive, require
+from mfc.rules.words import listed
+
+if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
+    from mfc.problem import Model, Problem
+    from mfc.spec.models import Spec
+    from mfc.strategy import Strategy
+
+CONTRACT = "xtuner-v1-1.0.1"
+_CONFIG = "XTuner v1.0.1 xtuner/v1/datasets/config.py"
+
+# Chat templates by family (xtuner/v1/data_proto/templates): Qwen 2 and 3 both write ChatML.
+TEMPLATES = {
+    "qwen2": "qwen3",
+    "qwen3": "qwen3",
+    "qwen3_moe": "qwen3",
+    "gpt_oss": "gpt-oss",
+    "deepseek_v3": "deepseek-v3",
+}
+FORMATS = {"sft": "messages", "pretrain": "text"}
+
+
+def knows(what: str) -> list[str]:
+    """One of the contract's lists: families, templates."""
+    from mfc.emit import contract
+
+    names: list[str] = contract.load(CONTRACT)["x-knows"][what]
+    return names
+
+
+def cannot_say(source: str) -> Callable[[Callable[..., str | None]], Rule]:
+    """A require rule about what the framework can express: when it refuses, other targets are named."""
+
+    def made(function: Callable[..., str | None]) -> Rule:
+        rule = require(source)(function)
+        return replace(rule, id=f"support/xtuner-v1-{rule.id.rpartition('/')[2]}")
+
+    return made
+
+
+@cannot_say("XTuner v1.0.1 xtuner/v1/model/__init__.py, get_model_config_from_hf")
+def family(architecture: Architecture, model: Model) -> str | None:
+    """The family is one that XTuner V1 has model code for."""
+    if architecture.vision is not None:
+        return "trains images by configs of their own, which mfc does not write"
+    if architecture.family not in knows("families"):
+        return f"has no model code for {architecture.family}; it knows {listed(knows('families'), 'and')}"
+    return "trains whole weights, not quantised ones" if model.quantized is not None else None
+
+
+@derive("template", "XTuner v1.0.1 xtuner/v1/data_proto/templates")
+def template(architecture: Architecture, task: str) -> Value:
+    """Chats are written in the template of the family; plain text has none."""
+    if task != "sft":
+        return Value(None, "texts are taken as they are")
+    return Value(TEMPLATES.get(architecture.family, ""), f"what XTuner V1 has for {architecture.family}")
+
+
+@cannot_say("XTuner v1.0.1 xtuner/v1/data_proto/templates, CHAT_TEMPLATE_MAP")
+def chat_template(template: str | None, model: Model) -> str | None:
+    """The chat template is one that XTuner V1 has."""
+    if template is None or template in knows("templates"):
+        return None
+    return f"has no chat template {template or 'for ' + model.name}; there are {listed(knows('templates'), 'and')}"
+
+
+@cannot_say(_CONFIG + ": JsonlDataset")
+def data_rows(spec: Spec, task: str) -> str | None:
+    """Data are JSON lines of messages, for pretraining of one text each."""
+    wanted = FORMATS.get(task, "messages")
+    for one in spec.data.train:
+        form = wanted if one.format == "auto" else one.format
+        if form != wanted:
+            return f"reads {wanted} rows for task {task}, not {form}"
+        if one.hub or not str(one.path).endswith(".jsonl"):
+            return f"reads files of JSON lines (.jsonl), not {one.hub or one.path}"
+    return None
+
+
+@cannot_say("XTuner v1.0.1 xtuner/v1/train/trainer.py")
+def evaluation(spec: Spec) -> str | None:
+    """There is no loss on a held-out set, and no adapter to start from."""
+    if spec.model.adapter is not None:
+        return "knows no adapters: merge it into the model first"
+    if spec.model.revision is not None:
+        return "loads no revision: download it, and give the folder as model.id"
+    return None if spec.data.eval in (None, "none") else "does not evaluate while it trains: set data.eval: none"
+
+
+@cannot_say("XTuner v1.0.1 xtuner/v1/train/trainer.py: total_epoch is an integer")
+def whole_epochs(spec: Spec) -> str | None:
+    """Epochs are whole."""
+    epochs = spec.train.epochs
+    return f"trains whole epochs, not {epochs:g}; train.max_steps may say it" if epochs and epochs % 1 else None
+
+
+@require("XTuner v1.0.1 xtuner/v1/train/trainer.py: one pack after the other, global_batch_size / ranks of them")
+def one_row_at_a_time(micro_batch: int) -> str | None:
+    """A GPU works on one row at a time."""
+    return (
+        None
+        if micro_batch == 1
+        else f"XTuner V1 takes rows one at a time, not {micro_batch}; a longer pack does the same"
+    )
+
+
+@require("XTuner v1.0.1 xtuner/v1/train/cli: chunk is its command line's own choice; it needs no package")
+def own_loss_is_chunked(loss: str, problem: Problem) -> str | None:
+    """Left open, the loss is XTuner V1's own, which never holds all logits."""
+    if loss == "fused" or "loss" in problem.pins:
+        return None
+    return "XTuner V1 cuts the loss into chunks by itself; strategy.loss: plain holds all logits"
+
+
+@derive("save_steps", "XTuner v1.0.1 xtuner/v1/train/trainer.py: checkpoint_interval counts optimizer steps")
+def save_steps(save_every: int | str) -> Value:
+    """Checkpoints are counted in optimizer steps."""
+    if save_every == "epoch":
+        return Value(500, "XTuner V1 counts steps, not epochs: every 500, and the last in Hugging Face's format")
+    return Value(int(save_every), f"every {save_every} optimizer steps")
+
+
+@advise("XTuner v1.0.1 xtuner/v1/train/trainer.py")
+def no_epochs_to_save_after(save_every: int | str, save_steps: int) -> str | None:
+    """A checkpoint at the end of each epoch becomes one every so many steps."""
+    return f"XTuner V1 cannot save by epochs: it saves every {save_steps} steps" if save_every == "epoch" else None
+
+
+@advise("XTuner v1.0.1 xtuner/v1/datasets/pt_tokenize_fn/text.py reads `content`")
+def texts_are_called_content(strategy: Strategy) -> str | None:
+    """Rows of text have another name in XTuner V1."""
+    if strategy.task != "pretrain":
+        return None
+    return "XTuner V1 reads each text from the field content (or messages[0].content), not text: rename it in the file"
+
+
+RULES = (
+    family,
+    template,
+    chat_template,
+    data_rows,
+    evaluation,
+    whole_epochs,
+    one_row_at_a_time,
+    own_loss_is_chunked,
+    save_steps,
+    no_epochs_to_save_after,
+    texts_are_called_content,
+)
