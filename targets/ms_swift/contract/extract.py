@@ -1,0 +1,90 @@
+# /// script
+# requires-python = ">=3.11"
+# dependencies = ["ms-swift", "deepspeed"]
+# ///
+"""Prints a contract of the installed ms-swift as JSON: of `swift sft` and `pt`, of `swift rlhf`, or of `swift rollout`.
+
+    python extract.py sft|rlhf|rollout|models
+
+What is read are the dataclasses behind each command. `models` prints the model types that ms-swift registers, with
+the ids of its own list by their chat template.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+sys.path.append(str(Path(__file__).resolve().parents[2] / "contract"))
+
+import json_types
+
+PACKAGES = ("accelerate", "datasets", "deepspeed", "peft", "torch", "transformers", "trl")
+CLASSES = {
+    "sft": ("SftArguments", "TrainArguments"),  # 4.x, 3.x
+    "rlhf": ("RLHFArguments",),
+    "rollout": ("RolloutArguments",),
+}
+
+
+def arguments(command: str) -> json_types.Schema:
+    """A closed schema of every flag that a command takes."""
+    kind = _arguments_class(CLASSES[command])
+    hints = typing.get_type_hints(kind)
+    properties: json_types.Schema = {}
+    for field in dataclasses.fields(kind):
+        if not field.init:
+            continue
+        schema = json_types.of_type(hints[field.name])
+        default = _default(field)
+        if default is None and schema and "null" not in str(schema):
+            schema = json_types.either([schema, {"type": "null"}])
+        elif schema == {"type": "string"} and default is not None and not isinstance(default, str):
+            schema = {}
+        if "choices" in field.metadata and schema.get("type") == "string":
+            schema = {"enum": list(field.metadata["choices"])}
+        properties[field.name] = {**schema, "default": default}
+    # A config file may also hold environment variables (swift/cli/main.py, parse_yaml_args).
+    properties["ENV"] = {"type": "object", "additionalProperties": {"type": "string"}}
+    return json_types.closed(properties)
+
+
+def models() -> dict[str, Any]:
+    """Model types, with the Hugging Face ids of ms-swift's list by the template that they get."""
+    try:
+        from swift.model.model_meta import MODEL_MAPPING
+    except ImportError:  # 3.x
+        from swift.llm import MODEL_MAPPING
+    found: dict[str, dict[str, list[str]]] = {}
+    for name, meta in sorted(MODEL_MAPPING.items()):
+        for group in meta.model_groups:
+            template = getattr(group, "template", None) or meta.template or ""  # 3.x has it on the type only
+            ids = {model.hf_model_id for model in group.models if model.hf_model_id}
+            known = found.setdefault(name, {}).setdefault(template, [])
+            known.extend(sorted(ids - set(known)))
+    return found
+
+
+def _arguments_class(names: tuple[str, ...]) -> Any:
+    try:
+        import swift.arguments as module
+    except ImportError:  # 3.x
+        import swift.llm.argument as module
+    return next(getattr(module, name) for name in names if hasattr(module, name))
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default is not dataclasses.MISSING:
+        return json_types.plain(field.default)
+    return None if field.default_factory is dataclasses.MISSING else json_types.plain(field.default_factory())
+
+
+if __name__ == "__main__":
+    out = json_types.quiet_stdout()
+    if sys.argv[1] == "models":
+        json_types.write(models(), out)
+    else:
+        json_types.write(json_types.contract("ms-swift", "ms-swift", PACKAGES, arguments(sys.argv[1])), out)

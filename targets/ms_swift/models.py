@@ -1,0 +1,48 @@
+"""Model types and chat templates: what ms-swift calls a model, by its own list.
+
+`models.json` holds, for each version, the model types with the Hugging Face ids that they have by template; it is
+extracted from ms-swift itself (contract/extract.py models).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+
+
+@lru_cache
+def known(version: str) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+    """Model type -> template -> ids, of one version."""
+    table: Mapping[str, Mapping[str, tuple[str, ...]]] = json.loads(
+        Path(__file__).with_name("models.json").read_bytes()
+    )[version]
+    return table
+
+
+@lru_cache
+def templates(version: str) -> frozenset[str]:
+    """Names of all chat templates that models of the list have."""
+    return frozenset(template for groups in known(version).values() for template in groups if template)
+
+
+@lru_cache(maxsize=256)
+def find(model: str, family: str, version: str) -> tuple[str, str, str]:
+    """(model type, template, why) of a model; empty where nothing says. ms-swift goes by the last part of the name."""
+    table = known(version)
+    own = _last(model)
+    for kind, groups in table.items():
+        for template, ids in groups.items():
+            if any(_last(one) == own for one in ids):
+                return kind, template, f"what ms-swift {version} has for {own}"
+    if family in table:
+        groups = table[family]
+        template = next(iter(groups)) if len(groups) == 1 else ""
+        said = "its only template" if template else "which has several templates"
+        return family, template, f"ms-swift {version} does not list {own}; its family is {family}, {said}"
+    return "", "", f"ms-swift {version} knows neither {own} nor its family {family}"
+
+
+def _last(model: str) -> str:
+    return model.rstrip("/").rpartition("/")[2].lower()

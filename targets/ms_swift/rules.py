@@ -1,0 +1,229 @@
+"""What ms-swift's own code derives, forbids, or does without saying so."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mfc.lowering import nearest
+from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.rollout import is_model
+from mfc.rules.words import listed
+
+from . import data, models
+
+if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
+    from mfc.problem import Model
+    from mfc.spec.models import Spec
+    from mfc.strategy import Strategy
+    from mfc.target import Profile
+
+VERSIONS = ("4.6.0", "3.12.6")
+_ARGUMENTS = "ms-swift swift/arguments/sft_args.py and base_args.py"
+_RLHF = "ms-swift swift/arguments/rlhf_args.py"
+_LIGER = "liger_kernel/transformers/monkey_patch.py, which ms-swift's use_liger_kernel applies"
+
+# Families that Liger's kernels are applied to; on any other a message is logged and nothing happens.
+_FAMILIES = """
+    deepseek_v2 deepseek_v3 gemma gemma2 gemma3 gemma3_text glm4 glm4v glm4v_moe gpt_oss granite internvl llama
+    llava ministral mistral mixtral mllama olmo2 olmo3 pixtral qwen2 qwen2_5_vl qwen2_vl qwen3 qwen3_moe
+    qwen3_next
+"""
+LIGER = frozenset(_FAMILIES.split())
+_FUSED = ("pretrain", "sft", "grpo")
+_SPLIT = ("pretrain", "sft", "dpo")
+
+
+@derive("model_type", "ms-swift swift/model/model_meta.py: models are matched by the last part of their name")
+def model_type(model: Model, architecture: Architecture, profile: Profile) -> Value:
+    """The model type is the one that ms-swift lists the model under, or that of its family."""
+    kind, _, why = models.find(model.name, architecture.family, nearest(profile.version, VERSIONS))
+    return Value(kind, why)
+
+
+@derive("template", "ms-swift swift/model/model_meta.py: the template of each group of models")
+def template(model: Model, architecture: Architecture, profile: Profile) -> Value:
+    """The chat template is the one that ms-swift has for the model."""
+    _, name, why = models.find(model.name, architecture.family, nearest(profile.version, VERSIONS))
+    return Value(name, why)
+
+
+@require("ms-swift swift/template/register.py: TEMPLATE_MAPPING")
+def template_is_known(template: str, model: Model, profile: Profile, task: str) -> str | None:
+    """The chat template is one that ms-swift has."""
+    version = nearest(profile.version, VERSIONS)
+    names = models.templates(version)
+    if template in names or (task == "pretrain" and not template):
+        return None
+    import difflib
+
+    if not template:
+        return f"nothing says which chat template {model.name} was trained with: set data.template, such as qwen2_5"
+    near = difflib.get_close_matches(template, names, n=3)
+    hint = f"; did you mean {listed(near)}?" if near else ""
+    return f"no model of ms-swift {version} has the template {template}{hint}"
+
+
+@require(_ARGUMENTS + ": packing and padding_free need an explicit flash attn_impl")
+def packing_needs_flash(packing: bool, attention: str) -> str | None:
+    """Packed rows are kept apart by flash attention alone."""
+    return f"ms-swift packs with flash attention only, not {attention}" if packing and attention != "flash" else None
+
+
+@require(_LIGER)
+def liger_knows_the_family(loss: str, architecture: Architecture) -> str | None:
+    """The fused loss is applied to the families that Liger has kernels for; elsewhere it is ignored."""
+    if loss != "fused" or architecture.family in LIGER:
+        return None
+    return f"Liger has no kernels for {architecture.family}, and ms-swift goes on without them"
+
+
+@require(_LIGER + "; ms-swift trainers of preferences take whole logits")
+def liger_fuses_the_loss_of_some_tasks(loss: str, task: str) -> str | None:
+    """Whole logits are avoided in pretraining, supervised fine-tuning and GRPO only."""
+    if loss != "fused" or task in _FUSED:
+        return None
+    return f"task {task} needs whole logits in ms-swift, whatever the kernels"
+
+
+@require(_RLHF + ": sequence_parallel_size; in GRPO it does not shrink the batch (grpo_trainer.py)")
+def splitting_is_for_some_tasks(sequence_parallel: int, task: str, attention: str) -> str | None:
+    """Sequences are split in pretraining, supervised fine-tuning and DPO, with flash attention."""
+    if sequence_parallel == 1:
+        return None
+    if task not in _SPLIT:
+        return f"ms-swift splits sequences in {listed(_SPLIT, 'and')} as the plan counts them, not in {task}"
+    return None if attention == "flash" else f"ms-swift splits sequences with flash attention, not {attention}"
+
+
+@require("ms-swift swift/sequence_parallel: ranks beyond the key/value heads form a ring, which needs padding_free")
+def splitting_keeps_whole_heads(sequence_parallel: int, architecture: Architecture, packing: bool) -> str | None:
+    """Without packing, each GPU of a group that splits sequences gets whole key/value heads."""
+    if sequence_parallel == 1 or packing:
+        return None
+    for _, block in architecture.blocks:
+        if block.attention.kv_heads % sequence_parallel:
+            return f"{block.attention.kv_heads} key/value heads do not divide over {sequence_parallel} GPUs unpacked"
+    return None
+
+
+@require("ms-swift swift/rlhf_trainers/rollout_mixin.py: weights go to vLLM in 16 bit, merged with their adapters")
+def vllm_wants_whole_weights(rollout_mode: str | None, method: str) -> str | None:
+    """Quantised weights are not sent to vLLM."""
+    if method != "qlora" or rollout_mode in (None, "native"):
+        return None
+    return "4-bit weights cannot be merged and sent to vLLM's 16-bit ones: method lora, or train.rollout.engine: native"
+
+
+@require("ms-swift swift/rlhf_trainers/grpo_trainer.py: reward_funcs or reward_model; ppo_trainer.py: one reward model")
+def answers_are_scored(task: str, rewards: tuple[str, ...]) -> str | None:
+    """GRPO needs a reward of any kind, PPO one reward model."""
+    if task == "grpo" and not rewards:
+        return "GRPO scores answers: set train.rollout.rewards, such as [accuracy, format] or the path of a model"
+    if task == "ppo" and (len(rewards) != 1 or not is_model(rewards[0])):
+        return "PPO needs one reward model: set train.rollout.rewards to its path or hub id"
+    return None
+
+
+@require(_RLHF + ": KTO compares samples of a batch with each other")
+def kto_compares_samples(task: str, batch_size: int) -> str | None:
+    """KTO needs more than one sample a step."""
+    return "KTO needs at least two samples a step in ms-swift" if task == "kto" and batch_size < 2 else None
+
+
+@require(_RLHF + ": ref_model with LoRA is an error")
+def adapters_are_their_own_reference(spec: Spec, method: str) -> str | None:
+    """A reference model of its own is for full training."""
+    if spec.train.preference.reference == "auto" or method == "full":
+        return None
+    return "ms-swift takes no train.preference.reference with adapters: the model without them is the reference"
+
+
+@require("ms-swift swift/arguments: adapters resume, they are never merged before training")
+def adapters_are_continued(spec: Spec) -> str | None:
+    """An adapter is trained on, not merged first."""
+    if spec.model.adapter is None or spec.model.adapter_mode == "continue":
+        return None
+    return (
+        f"ms-swift does not merge before it trains: merge {spec.model.adapter} first (swift export --merge_lora true)"
+    )
+
+
+@require("ms-swift swift/arguments: --adapters with tuner_type full is not loaded")
+def adapters_need_lora(spec: Spec, method: str) -> str | None:
+    """An adapter continues only as an adapter."""
+    if spec.model.adapter is None or method in ("lora", "qlora"):
+        return None
+    return f"method {method} does not go on from the adapter {spec.model.adapter}"
+
+
+@require("ms-swift swift/dataset/dataset_syntax.py: dataset[:subset][#samples]")
+def names_hold_no_syntax(spec: Spec) -> str | None:
+    """Names of data sets hold no characters that mean something to ms-swift."""
+    names = [str(one.path or one.hub) for one in spec.data.train]
+    names += [spec.data.eval] if isinstance(spec.data.eval, str) else []
+    wrong = [name for name in names if "#" in name or ":" in name]
+    return f"ms-swift reads {wrong[0]} as a name with a subset or a number of samples: rename it" if wrong else None
+
+
+@require("ms-swift swift/dataset/preprocessor/core.py, AutoPreprocessor")
+def rows_suit_the_task(spec: Spec, task: str) -> str | None:
+    """The rows of each data set have a layout that ms-swift reads for the task, all sets the same columns."""
+    able = data.FORMATS.get(task, ())
+    forms = [data.layout(one, task) for one in spec.data.train]
+    for one, form in zip(spec.data.train, forms, strict=True):
+        if form not in able:
+            return f"{one.path or one.hub} is in format {form}; for task {task} it reads {listed(able, 'and')}"
+    return None
+
+
+@advise("ms-swift swift/dataset: truncation_strategy delete drops rows and says so only in the log")
+def long_samples_disappear(spec: Spec) -> str | None:
+    """Samples that are dropped are missing without an error."""
+    return "samples above max_length are left out with a line in the log only" if spec.data.overlong == "drop" else None
+
+
+@advise("ms-swift swift/pipelines/train/rlhf.py: swift rollout has to answer before training starts")
+def the_server_starts_first(rollout_mode: str | None) -> str | None:
+    """In server mode vLLM is a process of its own."""
+    return "start rollout.sh first: train.sh connects to it" if rollout_mode == "server" else None
+
+
+@advise("ms-swift asks for flash-attn by import: attn_impl flash_attn fails without it")
+def flash_is_installed(strategy: Strategy, profile: Profile) -> str | None:
+    """Flash attention needs its package."""
+    if strategy.attention != "flash" or profile.packages.get("flash-attn"):
+        return None
+    return "attn_impl flash_attn needs the flash-attn package: pip install flash-attn --no-build-isolation"
+
+
+@advise("ms-swift releases: mfc knows the versions whose arguments it has extracted")
+def version_is_extrapolated(profile: Profile) -> str | None:
+    """Versions that mfc does not know are written for as the nearest one that it does."""
+    if profile.version in VERSIONS:
+        return None
+    return f"version {profile.version} is not known; the files are written for {nearest(profile.version, VERSIONS)}"
+
+
+RULES = (
+    model_type,
+    template,
+    template_is_known,
+    packing_needs_flash,
+    liger_knows_the_family,
+    liger_fuses_the_loss_of_some_tasks,
+    splitting_is_for_some_tasks,
+    splitting_keeps_whole_heads,
+    vllm_wants_whole_weights,
+    answers_are_scored,
+    kto_compares_samples,
+    adapters_are_their_own_reference,
+    adapters_are_continued,
+    adapters_need_lora,
+    names_hold_no_syntax,
+    rows_suit_the_task,
+    long_samples_disappear,
+    the_server_starts_first,
+    flash_is_installed,
+    version_is_extrapolated,
+)
