@@ -128,15 +128,11 @@ ROLES = {
 }  # fmt: skip
 
 
-# Methods that train little beside a frozen base: memory sees them as adapters of the row's rank on the row's targets.
-LIKE_LORA = {
-    "dora": "lora", "qdora": "qlora", "rslora": "lora", "lora+": "lora", "adalora": "lora", "lora-fa": "lora",
-    "vera": "lora",
-    "oft": "lora", "boft": "lora", "ia3": "lora", "adapter": "lora", "adapter_v2": "lora", "ln_tuning": "lora",
-    "prefixtuning": "lora", "prompt_tuning": "lora", "trainable_tokens": "lora",
-}  # fmt: skip
-
-
+VARIANTS = {"dora": "lora", "qdora": "qlora", "rslora": "lora", "lora+": "lora"}
+# Methods that mfc cannot plan and that train little beside a frozen base: memory sees them as adapters of the row's
+# rank on the row's targets. Their speed is another matter.
+LIKE_LORA = ("adalora", "lora-fa", "vera", "oft", "boft", "ia3", "adapter", "adapter_v2", "ln_tuning", "prefixtuning",
+             "prompt_tuning", "trainable_tokens")  # fmt: skip
 NO_LINEAR = ("adapter", "ln_tuning", "prefixtuning", "prompt_tuning", "trainable_tokens")  # no linear carries anything
 
 
@@ -191,12 +187,14 @@ def _number(row: Row, key: str) -> int | None:
     return int(value) if isinstance(value, str) and value.isdigit() else None
 
 
-def strategy_of(row: Row) -> Strategy:
-    """The strategy of a row. Raises Unsupported for what mfc cannot plan."""
+def strategy_of(row: Row, *, memory_only: bool = False) -> Strategy:
+    """The strategy of a row. Raises Unsupported for what mfc cannot plan; `memory_only` lets LIKE_LORA in."""
     architecture = architecture_of(row)
     method = str(row.get("method") or "").lower()
     variant = "dora" if "dora" in method else "lora"
-    method = LIKE_LORA.get(method.split("+")[0], method)
+    method = VARIANTS.get(method, method)
+    if memory_only and method.split("+")[0] in LIKE_LORA:
+        method = "lora"
     if method not in ("full", "lora", "qlora"):
         raise Unsupported(f"method {row.get('method')}")
     if (_number(row, "tp") or 1) > 1 or (_number(row, "pp") or 1) > 1:
@@ -337,4 +335,4 @@ def run_of(row: Row) -> Run:
     """Everything together. Raises Unsupported."""
     nodes = _number(row, "nodes") or 1
     per_node = max(1, (_number(row, "num_gpus") or 1) // nodes)
-    return Run(architecture_of(row), strategy_of(row), gpu_of(row), min(per_node, 8), stack_of(row))
+    return Run(architecture_of(row), strategy_of(row, memory_only=True), gpu_of(row), min(per_node, 8), stack_of(row))
