@@ -45,7 +45,6 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         version=version,
         stack=Stack(
             name=f"{NAME}-{nearest(version, VERSIONS)}",
-            known=True,  # the Trainer and PEFT, as measured in published rows, with the differences read in its code
             trainable_fp32=True,
             adapter_fp32=True,
             kbit_fp32=False,
