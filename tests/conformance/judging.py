@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import mfc
+import yaml
 from mfc.api import Compiled
 from mfc.errors import CannotFit
+
 from tests.conformance.environments import environment
 
 DRIVERS = Path(__file__).parent / "drivers"

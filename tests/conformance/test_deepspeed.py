@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from mfc.planner.plan import Plan
+
 from tests.conformance.judging import Case, compile_all, differences, examples, judge
 from tests.conformance.specs import TASKS, specs
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
 from mfc.planner.plan import Plan
 from mfc.targets import llamafactory
+
 from tests.conformance.judging import Case, compile_all, differences, examples, judge
 from tests.conformance.specs import TASKS, specs
 

@@ -22,7 +22,13 @@ import json_types
 
 PACKAGES = ("accelerate", "datasets", "deepspeed", "peft", "torch", "transformers", "trl")
 LISTS = (["a", "b"], ["0.5", "0.5"])  # values tried on string fields, to see which also take a list
-NEEDED = {"ModelArguments": {"model_name_or_path": "m"}, "TrainingArguments": {"output_dir": "o", "use_cpu": True}}
+NEEDED: dict[str, dict[str, Any]] = {
+    "ModelArguments": {"model_name_or_path": "m"},
+    "TrainingArguments": {"output_dir": "o", "use_cpu": True},
+}
+    "ModelArguments": {"model_name_or_path": "m"},
+    "TrainingArguments": {"output_dir": "o", "use_cpu": True},
+}
 
 
 def arguments() -> json_types.Schema:
