@@ -49,6 +49,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             adapter_fp32=True,
             kbit_fp32=False,
             fused_experts=int(transformers.partition(".")[0]) >= 5,
+            expert_adapters=False,  # it pins PEFT up to 0.18, which does not find fused experts
             expandable_segments=True,
             value_head=True,
         ),

@@ -47,7 +47,12 @@ def lora_target(plan: Plan) -> str:
         return "all"
     if lora.targets not in ("attention", "mlp"):
         return lora.targets
-    found = adapters(plan.problem.model.architecture, lora, fused_experts=plan.profile.stack.fused_experts)
+    found = adapters(
+        plan.problem.model.architecture,
+        lora,
+        fused_experts=plan.profile.stack.fused_experts,
+        expert_adapters=plan.profile.stack.expert_adapters,
+    )
     return ",".join(dict.fromkeys(one.linear.name for one in found if not one.linear.fused_expert))
 
 

@@ -39,7 +39,12 @@ def targets(plan: Plan) -> list[str]:
         return ["all-linear"]
     if lora.targets not in ("attention", "mlp"):
         return lora.targets.split(",")
-    found = adapters(plan.problem.model.architecture, lora, fused_experts=plan.profile.stack.fused_experts)
+    found = adapters(
+        plan.problem.model.architecture,
+        lora,
+        fused_experts=plan.profile.stack.fused_experts,
+        expert_adapters=plan.profile.stack.expert_adapters,
+    )
     return list(dict.fromkeys(one.linear.name for one in found if not one.linear.fused_expert))
 
 

@@ -132,7 +132,12 @@ def lora_targets(plan: Plan) -> list[str]:
     """Names of the linears that get adapters: those that memory was counted for."""
     lora = plan.strategy.lora
     assert lora is not None
-    found = adapters(plan.problem.model.architecture, lora, fused_experts=plan.profile.stack.fused_experts)
+    found = adapters(
+        plan.problem.model.architecture,
+        lora,
+        fused_experts=plan.profile.stack.fused_experts,
+        expert_adapters=plan.profile.stack.expert_adapters,
+    )
     return list(dict.fromkeys(one.linear.name for one in found))
 
 

@@ -92,10 +92,12 @@ def shape(architecture: Architecture, fused_experts: bool) -> Shape:
 
 @lru_cache(maxsize=1024)
 def adapted(
-    architecture: Architecture, lora: Lora, fused_experts: bool, frozen: tuple[str, ...]
+    architecture: Architecture, lora: Lora, fused_experts: bool, expert_adapters: bool, frozen: tuple[str, ...]
 ) -> tuple[tuple[Adapter, ...], ...]:
     """The adapters of each group of layers, in the order of `Shape.layers`."""
-    chosen = adapters(architecture, lora, fused_experts=fused_experts, freeze_parts=frozen)
+    chosen = adapters(
+        architecture, lora, fused_experts=fused_experts, expert_adapters=expert_adapters, freeze_parts=frozen
+    )
     return tuple(
         tuple(adapter for adapter in chosen if adapter.linear.group == group)
         for group in range(len(architecture.blocks))

@@ -38,6 +38,7 @@ class Stack:
 
     # Model code
     fused_experts: bool = True  # experts are one 3-D parameter (transformers 5) instead of many linears
+    expert_adapters: bool = True  # adapters reach fused experts and routers under all-linear (PEFT 0.21; 0.18 does not)
     fused_blocks: Literal["never", "with_loss", "always"] = (
         "with_loss"  # kernels that keep no fp32 copies in norms and MLP
     )

@@ -49,7 +49,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
     lora = strategy.lora if form.adapters else None
     quantization = strategy.quantization
     adapters = (
-        adapted(architecture, lora, stack.fused_experts, strategy.freeze_parts)
+        adapted(architecture, lora, stack.fused_experts, stack.expert_adapters, strategy.freeze_parts)
         if lora
         else tuple(() for _ in figure.layers)
     )
@@ -80,7 +80,9 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         fused=fused and stack.fused_loss == "linear",
         chunked_logits=fused and stack.fused_loss == "logits",
     )
-    trained = trainable(architecture, strategy, fused_experts=stack.fused_experts)
+    trained = trainable(
+        architecture, strategy, fused_experts=stack.fused_experts, expert_adapters=stack.expert_adapters
+    )
     accumulates = strategy.gradient_accumulation > 1
     layers = strategy.trainable_layers if strategy.method == "freeze" else figure.depth
     made = profile(figure, adapters, given, head, trained, layers, accumulates, not strategy.packing)

@@ -54,7 +54,12 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
         memory=predicted,
         speed=timed,
         budget_bytes=env["budget_bytes"],
-        trainable_parameters=trainable(problem.model.architecture, strategy),
+        trainable_parameters=trainable(
+            problem.model.architecture,
+            strategy,
+            fused_experts=profile.stack.fused_experts,
+            expert_adapters=profile.stack.expert_adapters,
+        ),
         decisions=decisions,
         warnings=decide.advice(env, rules),
         alternatives=(*layouts.alternatives(chosen, planned), *decide.alternatives(outcome)),

@@ -127,7 +127,9 @@ def rank_below_width(architecture: Architecture, lora_rank: int, method: str) ->
 @require("peft tuners/tuners_utils.py: target modules that are not found in the base model end the run")
 def targets_exist(architecture: Architecture, profile: Profile, lora: Lora | None) -> str | None:
     """At least one linear of the model bears a name that the targets give."""
-    if lora is None or adapters(architecture, lora, fused_experts=profile.stack.fused_experts):
+    if lora is None or adapters(
+        architecture, lora, fused_experts=profile.stack.fused_experts, expert_adapters=profile.stack.expert_adapters
+    ):
         return None
     names = dict.fromkeys(linear.name for linear in linears(architecture, fused_experts=profile.stack.fused_experts))
     return (
@@ -149,11 +151,13 @@ def fused_experts_are_merged(architecture: Architecture, profile: Profile, lora:
 
 @advise("peft 0.21 utils/transformers_weight_conversion.py: which families' experts are found")
 def experts_are_not_reached(architecture: Architecture, profile: Profile, lora: Lora | None) -> str | None:
-    """Where experts are fused and PEFT does not know the family, `all-linear` leaves them out."""
+    """Where experts are fused and PEFT does not find them, `all-linear` leaves them out."""
     if lora is None or not architecture.moe or lora.targets not in ("all-linear", "mlp"):
         return None
-    fused = profile.stack.fused_experts
-    if any(adapter.linear.kind == "expert" for adapter in adapters(architecture, lora, fused_experts=fused)):
+    chosen = adapters(
+        architecture, lora, fused_experts=profile.stack.fused_experts, expert_adapters=profile.stack.expert_adapters
+    )
+    if any(adapter.linear.kind == "expert" for adapter in chosen):
         return None
     return f"{lora.targets} does not reach the experts of {architecture.family}: they stay as they are"
 
@@ -198,7 +202,9 @@ def adapters_learn_less(strategy: Strategy) -> str | None:
 def _adapts_fused_experts(architecture: Architecture, lora: Lora, profile: Profile) -> bool:
     if not architecture.moe:
         return False
-    chosen = adapters(architecture, lora, fused_experts=profile.stack.fused_experts)
+    chosen = adapters(
+        architecture, lora, fused_experts=profile.stack.fused_experts, expert_adapters=profile.stack.expert_adapters
+    )
     return any(adapter.linear.fused_expert for adapter in chosen)
 
 

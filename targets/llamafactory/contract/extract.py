@@ -26,9 +26,6 @@ NEEDED: dict[str, dict[str, Any]] = {
     "ModelArguments": {"model_name_or_path": "m"},
     "TrainingArguments": {"output_dir": "o", "use_cpu": True},
 }
-    "ModelArguments": {"model_name_or_path": "m"},
-    "TrainingArguments": {"output_dir": "o", "use_cpu": True},
-}
 
 
 def arguments() -> json_types.Schema:
