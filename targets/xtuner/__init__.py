@@ -19,7 +19,7 @@ from .values import BACKENDS, OPTIMIZERS
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
+__all__ = ["ELSEWHERE", "KEYS", "NAME", "REFERENCES", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
 
 NAME = "xtuner"
 TITLE = "XTuner"
@@ -29,6 +29,28 @@ DEEPSPEED = "0.18.4"  # the oldest contract at hand; XTuner asks for 0.16.2 and 
 
 # Sections of which a key of the user's may change what is held in memory.
 UNMODELLED = frozenset({"model", "optim_wrapper", "strategy", "train_dataloader", "train_dataset", "custom_hooks"})
+
+# Decisions that no key of the config carries.
+ELSEWHERE = {
+    "allocator": "the environment that launch.sh sets",
+    "deepspeed_preset": "the option --deepspeed in launch.sh",
+    "eval_micro_batch": "XTuner does not evaluate",
+    "lora": "its parts are keys of their own",
+    "loss": "always plain",
+    **dict.fromkeys(("offload_optimizer", "offload_parameters"), "the option --deepspeed in launch.sh"),
+    **dict.fromkeys(
+        (
+            "reduce_bucket_elements",
+            "prefetch_bucket_elements",
+            "persistence_threshold_elements",
+            "sub_group_elements",
+            "max_live_elements",
+            "overlap_comm",
+            "pin_memory",
+        ),
+        "DeepSpeed's JSON, shipped or ours",
+    ),
+}
 
 # Settings that hold paths, which depend on where the outputs lie.
 _MODELS = (

@@ -27,6 +27,7 @@ STUBS = {"llamafactory": ("torchaudio",)}
 # The same for images: packages whose every name is an empty class.
 STUB_PACKAGES = {"xtuner": ("torchvision", "torchvision/transforms", "torchvision/transforms/functional")}
 ANY_NAME = """
+__version__ = "0.0.0"
 
 def __getattr__(name):
     if name.startswith("__"):
