@@ -154,8 +154,8 @@ def main() -> int:
     if options.rows:
         for c in cases:
             if c.measured is not None and c.predicted is not None and c.memory is not None:
-                figures = f"{c.error:+7.1f}% {c.measured:7.2f} {c.predicted:7.2f} <{c.upper:6.1f}"
-                print(f"{figures}  {c.memory.moment:26s} {c.id}")
+                shown = f"{c.error:+7.1f}% {c.measured:7.2f} {c.predicted:7.2f} <{c.upper:6.1f}"
+                print(f"{shown}  {c.memory.moment:26s} {c.id}")
             elif c.upper is None:
                 print(f"uncovered ({c.why}) {c.id}")
             else:

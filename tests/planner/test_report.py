@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import mfc
@@ -33,7 +34,7 @@ def test_the_schema_is_the_generated_one() -> None:
 def test_plans_satisfy_the_schema(name: str) -> None:
     loaded = mfc.load(SPECS[name])
     plan = mfc.plan(loaded)
-    said = {"schema_version": 1, "plans": [report.to_json(plan, loaded)]}
+    said: dict[str, Any] = {"schema_version": 1, "plans": [report.to_json(plan, loaded)]}
     jsonschema.validate(json.loads(json.dumps(said)), json_schema())
     memory = said["plans"][0]["memory"]["gpu"]
     assert sum(memory["components"].values()) == memory["peak_bytes"]

@@ -57,7 +57,7 @@ def test_two_writers_of_one_field_are_refused() -> None:
 
 
 def test_a_rule_whose_fields_nothing_provides_is_refused() -> None:
-    with pytest.raises(ValueError, match="reads what nothing provides: .*height"):
+    with pytest.raises(ValueError, match=r"reads what nothing provides: .*height"):
         schedule(RULES, [("width",)])
 
 

@@ -22,7 +22,7 @@ def command(spec: str, field: str | None, target: str | None, overrides: tuple[s
     from mfc.planner.report import decision_json, show
 
     loaded = api.load(spec, overrides)
-    names = [target] if target else list(loaded.spec.targets) or [None]
+    names = options.named(target, loaded.spec.targets)
     for name in names:
         plan = api.plan(loaded, name)
         chosen = dict(plan.decisions)

@@ -27,6 +27,11 @@ as_format = click.option(
 )
 
 
+def named(target: str | None, declared: Iterable[str]) -> list[str | None]:
+    """The targets to plan for: the one asked for, else those of the spec, else a plain trainer (None)."""
+    return [target] if target else [*declared] or [None]
+
+
 def worst(codes: Iterable[int]) -> int:
     """The exit code of several results: a fault of mfc's, then 4, 3, 2, 1, 0."""
     return max(codes, default=0)

@@ -28,7 +28,7 @@ def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ..
     for path in specs:
         try:
             loaded = api.load(path, overrides)
-            for name in [target] if target else list(loaded.spec.targets) or [None]:
+            for name in options.named(target, loaded.spec.targets):
                 plan = api.plan(loaded, name)
                 codes.append(0 if plan.fits else CannotFit.exit_code)
                 if strict and plan.warnings:

@@ -130,7 +130,16 @@ _SPEAKING = ("sharding", "optimizer", "method")  # fields whose values say what 
 
 def results_that_may_change(decisions: Mapping[str, Decision]) -> Sequence[Decision]:
     """What mfc chose that can change the outcome of training, so that the user sees it at a glance."""
-    fields = ("method", "precision", "max_length", "packing", "optimizer", "batch_size", "learning_rate", "schedule")
+    fields: tuple[str, ...] = (
+        "method",
+        "precision",
+        "max_length",
+        "packing",
+        "optimizer",
+        "batch_size",
+        "learning_rate",
+        "schedule",
+    )
     fields = (*fields, "warmup", "template")
     if decisions["method"].value in ("lora", "qlora"):
         fields = (*fields, "lora_rank", "lora_alpha", "lora_targets", "quantization")

@@ -11,7 +11,14 @@ from mfc.planner.search import Candidate
 from mfc.problem import SPEC_PATHS, Problem
 
 # Performance knobs first: they change no result. Then what does, gentlest first; then money.
-_FREE = ("gradient_checkpointing", "micro_batch", "sharding", "offload_optimizer", "offload_parameters", "attention")
+_FREE: tuple[str, ...] = (
+    "gradient_checkpointing",
+    "micro_batch",
+    "sharding",
+    "offload_optimizer",
+    "offload_parameters",
+    "attention",
+)
 _FREE = (*_FREE, "loss", "sequence_parallel", "optimizer")
 
 Edit = Mapping[str, Any]  # dotted spec path -> value

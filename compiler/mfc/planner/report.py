@@ -116,7 +116,7 @@ def _lines(plan: Plan, name: str, calibrated: Calibrated | None) -> Iterator[str
 
 def _strategy(plan: Plan) -> str:
     strategy = plan.strategy
-    said = [strategy.method]
+    said: list[str] = [strategy.method]
     if strategy.lora:
         said[0] += f" r={strategy.lora.rank} alpha={strategy.lora.alpha:g} on {strategy.lora.targets}"
     said += [strategy.precision, strategy.sharding]
