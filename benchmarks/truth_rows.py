@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from mfc.catalog import gpus
 from mfc.catalog.architecture import Architecture, Attention, Block, Mlp, Moe
@@ -191,7 +191,7 @@ def strategy_of(row: Row, *, memory_only: bool = False) -> Strategy:
     """The strategy of a row. Raises Unsupported for what mfc cannot plan; `memory_only` lets LIKE_LORA in."""
     architecture = architecture_of(row)
     method = str(row.get("method") or "").lower()
-    variant = "dora" if "dora" in method else "lora"
+    variant: Literal["lora", "dora"] = "dora" if "dora" in method else "lora"
     method = VARIANTS.get(method, method)
     if memory_only and method.split("+")[0] in LIKE_LORA:
         method = "lora"
