@@ -73,6 +73,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "attention": tuple(ATTENTION),
             "loss": ("plain", "fused"),
             "optimizer": tuple(OPTIMIZERS),
+            "packing_attention": ("flash",),
             "grpo_rollout": ("colocate", "server", "native"),
             "ppo_rollout": ("native",),
         },

@@ -7,9 +7,19 @@ extracted from ms-swift itself (contract/extract.py models).
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+
+# Models that the list lacks, by what their names say; the first that matches counts.
+_BY_NAME = (
+    (r"tinyllama|zephyr", "zephyr"),
+    (r"llama-3\.[123]", "llama3_2"),
+    (r"llama-3", "llama3"),
+    (r"llama-2", "llama"),
+    (r"qwen2\.5", "qwen2_5"),
+)
 
 
 @lru_cache
@@ -36,13 +46,17 @@ def find(model: str, family: str, version: str) -> tuple[str, str, str]:
         for template, ids in groups.items():
             if any(_last(one) == own for one in ids):
                 return kind, template, f"what ms-swift {version} has for {own}"
-    if family in table:
-        groups = table[family]
-        template = next(iter(groups)) if len(groups) == 1 else ""
-        said = "its only template" if template else "which has several templates"
-        return family, template, f"ms-swift {version} does not list {own}; its family is {family}, {said}"
-    return "", "", f"ms-swift {version} knows neither {own} nor its family {family}"
+    if family not in table:
+        return "", "", f"ms-swift {version} knows neither {own} nor its family {family}"
+    groups = table[family]
+    named = next((template for pattern, template in _BY_NAME if re.search(pattern, own)), "")
+    if named in templates(version):
+        return family, named, f"ms-swift {version} does not list {own}; its name says {named}"
+    template = next(iter(groups)) if len(groups) == 1 else ""
+    said = "its only template" if template else "which has several templates"
+    return family, template, f"ms-swift {version} does not list {own}; its family is {family}, {said}"
 
 
 def _last(model: str) -> str:
-    return model.rstrip("/").rpartition("/")[2].lower()
+    """The part of a name that counts; Meta once put its name before Llama's, and no longer does."""
+    return model.rstrip("/").rpartition("/")[2].lower().removeprefix("meta-")

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from mfc.lowering import nearest
 from mfc.rules.engine import Value, advise, derive, require
-from mfc.rules.rollout import is_model
 from mfc.rules.words import listed
 
 from . import data, models
@@ -120,7 +119,7 @@ def answers_are_scored(task: str, rewards: tuple[str, ...]) -> str | None:
     """GRPO needs a reward of any kind, PPO one reward model."""
     if task == "grpo" and not rewards:
         return "GRPO scores answers: set train.rollout.rewards, such as [accuracy, format] or the path of a model"
-    if task == "ppo" and (len(rewards) != 1 or not is_model(rewards[0])):
+    if task == "ppo" and len(rewards) != 1:
         return "PPO needs one reward model: set train.rollout.rewards to its path or hub id"
     return None
 

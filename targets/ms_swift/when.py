@@ -110,5 +110,5 @@ def functions(plan: Plan) -> list[str]:
 
 
 def reward_models(plan: Plan) -> list[str]:
-    """Rewards that are models."""
-    return [name for name in plan.values["rewards"] if is_model(name)]
+    """Rewards that are models: all of PPO's."""
+    return [name for name in plan.values["rewards"] if is_model(name) or plan.strategy.task == "ppo"]

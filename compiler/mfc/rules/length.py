@@ -9,9 +9,11 @@ from mfc.rules.words import gpus
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
+    from mfc.catalog.gpu import Gpu
     from mfc.problem import Hardware, Problem
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
+    from mfc.target import Profile
 
 _ULYSSES = "DeepSpeed runtime/sequence_parallel/ulysses_sp.py; Ulysses, arXiv:2309.14509"
 _PACKABLE = ("pretrain", "sft")
@@ -45,9 +47,13 @@ def length_in_eights(max_length: int) -> str | None:
 
 
 @derive("packing", "Raffel et al. 2020, arXiv:1910.10683: pretraining concatenates texts; it changes what a step sees")
-def packing(task: str) -> Value:
-    """Left open, texts are packed in pretraining and samples stay apart in all other tasks."""
+def packing(task: str, profile: Profile, gpu: Gpu, problem: Problem) -> Value:
+    """Left open, texts are packed in pretraining where the framework can; samples stay apart in all other tasks."""
     if task == "pretrain":
+        flash = "flash-attn" in profile.packages or problem.pins.get("attention") == "flash"
+        if profile.supports.get("packing_attention") == ("flash",) and not (gpu.flash_attention and flash):
+            lacks = "flash-attn is not declared under packages" if gpu.flash_attention else f"{gpu.name} has none"
+            return Value(False, f"{profile.target} packs with flash attention only, and {lacks}")
         return Value(True, "pretraining fills every row with texts, one after the other")
     return Value(False, "packing changes what a step sees; data.packing: true asks for it")
 

@@ -5,13 +5,13 @@ as a shell hands them to `swift`. The layers, in order:
 
 flags   Every flag is one that the dataclass of the command takes, in full and once; ms-swift itself takes abbreviations.
 config  The config file, through ms-swift's own reader, parses to the same values as the script's flags.
-build   The dataclass is built, so every check of ms-swift, TRL and transformers behind it runs, as rank 0 of a job of
-        the planned size (torch's fake process group) with as many GPUs in sight as the command names.
+build   The dataclass is built, so every check of ms-swift, TRL and transformers behind it runs, as rank 0 of a job
+        of the planned size (torch's fake process group) with as many GPUs in sight as the command names.
 late    What ms-swift refuses only when it has a model: unknown tuners, tensor parallelism that does not divide the
         processes, KTO on one sample; and transformers holds DeepSpeed's JSON against the arguments.
 
-A model is a folder of its name with a small config.json: ms-swift goes by the last part of the name. A rollout server is
-never contacted.
+A model is a folder of its name with a small config.json: ms-swift goes by the last part of the name. A rollout
+server is never contacted.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from swift.utils.utils import _patch_get_type_hints
 from transformers import HfArgumentParser
 
 try:
-    import swift.arguments as arguments
     import swift.rlhf_trainers as trainers
+    from swift import arguments
     from swift.model.model_meta import MODEL_MAPPING
 except ImportError:  # 3.x
-    import swift.llm.argument as arguments
     import swift.trainers.rlhf_trainer.vllm_client as trainers
     from swift.llm import MODEL_MAPPING
+    from swift.llm import argument as arguments
 
 CLASSES = {
     "sft": ("SftArguments", "TrainArguments"),
@@ -54,7 +54,6 @@ def prepare() -> None:
     """Make transformers and ms-swift believe in GPUs; import what every case needs."""
     import accelerate.state
     import deepspeed.comm
-    import swift.utils.torch_utils
 
     accelerate.state.PartialState._prepare_backend = lambda *_, **__: (
         "nccl",
@@ -67,7 +66,7 @@ def prepare() -> None:
         for name in ("is_torch_bf16_gpu_available", "is_torch_tf32_available"):
             if hasattr(module, name):
                 setattr(module, name, lambda *_, **__: True)
-    trainers.VLLMClient = lambda *_, **__: SimpleNamespace(close_communicator=None, get_engine_type=lambda: {})
+    trainers.VLLMClient = lambda *_, **__: SimpleNamespace()
 
 
 def check(case: dict[str, Any]) -> dict[str, Any]:

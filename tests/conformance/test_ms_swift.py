@@ -1,0 +1,178 @@
+"""What mfc writes for ms-swift is accepted by the real argument classes, which read back what was planned."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mfc.planner.plan import Plan
+
+from tests.conformance.environments import environment
+from tests.conformance.judging import Case, compile_all, differences, examples, judge
+from tests.conformance.specs import TASKS, specs
+from tests.conformance.tiny import make_data, make_model
+
+ENOUGH = 60
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+PRINT = """#!/usr/bin/env python3
+import json, os, sys
+print(json.dumps({"argv": sys.argv[1:], "environment": dict(os.environ)}))
+"""
+
+
+def generated(version: str) -> Iterator[tuple[str, Any]]:
+    """The specs of all targets that ms-swift can express, and each with its method for GRPO, in all three modes."""
+    target = {"targets": {"ms-swift": {"version": version}}}
+    modes = ({"mode": "colocate"}, {"mode": "server"}, {"engine": "native"}, {})
+    turn = itertools.cycle(modes)
+    for name, spec in specs(TASKS):
+        if spec["train"]["method"] != "freeze":
+            yield name, {**spec, **target}
+            continue
+        gpus = spec["hardware"]["count"] * spec["hardware"].get("nodes", 1)
+        rollout = {"rewards": ["accuracy", "format"], "num_generations": 4, **(next(turn) if gpus > 1 else {})}
+        train = {**spec["train"], "task": "grpo", "method": "lora", "batch_size": "auto", "rollout": rollout}
+        yield f"{name}-grpo", {**spec, "train": train, "strategy": {}, **target}
+
+
+def spoken(folder: Path, script: str) -> dict[str, Any]:
+    """What a script says to `swift`: its words and environment, as the shell makes them."""
+    programs = folder / "programs"
+    programs.mkdir(exist_ok=True)
+    (programs / "swift").write_text(PRINT, encoding="utf-8")
+    (programs / "swift").chmod(0o755)
+    given = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    done = subprocess.run(
+        ["bash", script], cwd=folder, env={**given, "VLLM_SERVER_HOST": "h"}, capture_output=True, text=True, check=True
+    )
+    said: dict[str, Any] = json.loads(done.stdout)
+    command, *words = said["argv"]
+    mine = {name: value for name, value in said["environment"].items() if name not in ("PATH", "PWD", "SHLVL", "_")}
+    return {"folder": str(folder), "command": command, "argv": words, "environment": mine}
+
+
+def questions(case: Case) -> list[dict[str, Any]]:
+    """One for each script of an output."""
+    plan, version = case.compiled.plan, case.compiled.plan.profile.version
+    asked = spoken(case.folder, "train.sh")
+    config = ["--config", "run.yaml"] if version.startswith("3.") else ["run.yaml"]
+    if plan.values.get("rollout_mode") == "server" and not plan.problem.split.devices:
+        config += ["--vllm_server_host", "h"]
+    every = [{**asked, "world_size": plan.strategy.world_size, "config": config}]
+    if "rollout.sh" in case.compiled.files:
+        every.append(spoken(case.folder, "rollout.sh"))
+    return every
+
+
+def planned(plan: Plan) -> dict[str, Any]:
+    """What ms-swift has to read back, said in its words."""
+    strategy, values = plan.strategy, plan.values
+    whole = strategy.precision == "fp16" and strategy.lora is None
+    facts: dict[str, Any] = {
+        "tuner_type": "lora" if strategy.lora else "full",
+        "torch_dtype": "float32" if whole else DTYPES[strategy.precision],
+        "max_length": values.get("max_prompt_length") or strategy.max_length,
+        "packing": strategy.packing,
+        "per_device_train_batch_size": strategy.micro_batch,
+        "gradient_accumulation_steps": strategy.gradient_accumulation,
+        "world_size": strategy.world_size,
+        "gradient_checkpointing": strategy.gradient_checkpointing and strategy.sharding != "fsdp2",
+        "use_liger_kernel": strategy.loss == "fused",
+        "bf16": strategy.precision == "bf16",
+        "fp16": strategy.precision == "fp16",
+        "zero_stage": strategy.zero_stage if strategy.deepspeed else 0,
+        "offload_optimizer": strategy.offload_optimizer if strategy.deepspeed else "none",
+        "offload_parameters": strategy.offload_parameters if strategy.deepspeed else "none",
+        "quant_bits": strategy.quantization.bits if strategy.quantization else None,
+        "learning_rate": values["learning_rate"],
+        "weight_decay": values["weight_decay"],
+        "max_grad_norm": values["max_grad_norm"],
+        "adam_beta2": values["adam_beta2"],
+        "seed": values["seed"],
+    }
+    if strategy.lora:
+        lora = strategy.lora
+        facts |= {"lora_rank": lora.rank, "lora_alpha": lora.alpha, "lora_dropout": lora.dropout}
+    if strategy.task == "grpo":
+        facts |= {"generation_batch_size": values["batch_size"], "num_generations": values["num_generations"]}
+    if values.get("rollout_mode") == "colocate":
+        share = values["rollout_share"]
+        facts |= {"vllm_gpu_memory_utilization": share.utilization, "sleep_level": share.sleep_level}
+    return facts
+
+
+def failures(cases: list[Case], version: str) -> dict[str, str]:
+    """Every output that is refused, or read otherwise than planned."""
+    asked = [(case, question) for case in cases for question in questions(case)]
+    verdicts = judge("swift_driver", f"ms-swift-{version}", [question for _, question in asked])
+    answers = {}
+    for (case, question), verdict in zip(asked, verdicts, strict=True):
+        wrong = "" if verdict["accepted"] else verdict["reason"]
+        if verdict["accepted"] and question["command"] != "rollout":
+            wrong = differences(verdict["facts"], planned(case.compiled.plan))
+        if wrong:
+            answers[f"{case.name} {question['command']}"] = wrong
+    return answers
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize("version", ["4.6.0", "3.12.6"])
+def test_generated_specs_are_accepted(version: str, tmp_path: Path) -> None:
+    cases, too_big = compile_all(generated(version), "ms-swift", tmp_path)
+    assert len(cases) >= ENOUGH, too_big
+    assert failures(cases, version) == {}
+
+
+@pytest.mark.framework
+def test_examples_are_accepted(tmp_path: Path) -> None:
+    cases, too_big = compile_all(examples("ms-swift"), "ms-swift", tmp_path)
+    assert too_big == {}
+    assert failures(cases, "4.6.0") == {}
+
+
+@pytest.mark.framework
+def test_the_judge_can_say_no(tmp_path: Path) -> None:
+    name, spec = next(specs())
+    [case], _ = compile_all([(name, spec)], "ms-swift", tmp_path)
+    [good] = questions(case)
+    changes = {
+        "--lora_rank": "--lora_ran",
+        "--tuner_type": "--train_type",
+        "bfloat16": "bfloat17",
+        "right": "split_it",
+    }
+    asked = [
+        {**good, "config": None, "argv": [new if w == old else w for w in good["argv"]]} for old, new in changes.items()
+    ]
+    asked.append({**good, "argv": [*good["argv"], "--lora_rank", "9"]})
+    asked.append({**good, "config": None, "argv": [*good["argv"], "--fsdp", "fsdp2", "--deepspeed", "zero2"]})
+    verdicts = judge("swift_driver", "ms-swift-4.6.0", asked)
+    assert [question["argv"] for question, verdict in zip(asked, verdicts, strict=True) if verdict["accepted"]] == []
+
+
+@pytest.mark.framework
+def test_two_real_steps(tmp_path: Path) -> None:
+    """`train.sh`, as compiled, trains a tiny random model; the command line only moves it to the CPU and stops it."""
+    where = environment("ms-swift-4.6.0")
+    model = make_model(tmp_path / "tiny", where)
+    data = make_data(tmp_path / "data")["messages"]
+    spec = {
+        "model": {"id": str(model), "config": str(model / "config.json")},
+        "hardware": {"gpu": "RTX 4090", "host_memory": "64GiB"},
+        "data": {"train": str(data), "max_length": 128, "template": "qwen2_5"},
+        "train": {"lora": {"rank": 4}, "batch_size": 2, "max_steps": 2},
+        "strategy": {"sharding": "ddp", "attention": "sdpa", "loss": "plain", "micro_batch": 1},
+        "run": {"log_every": 1},
+    }
+    [case], _ = compile_all([("tiny", spec)], "ms-swift", tmp_path / "out")
+    moved = ("--use_cpu", "true", "--bf16", "false", "--torch_dtype", "float32", "--use_hf", "false")
+    moved = (*moved, "--ddp_backend", "gloo", "--check_model", "false", "--dataset_num_proc", "1")
+    moved = (*moved, "--dataloader_num_workers", "0", "--save_strategy", "no", "--use_liger_kernel", "false")
+    done = where.run(["bash", "train.sh", *moved], cwd=case.folder, timeout=600)
+    assert "'global_step/max_steps': '2/2'" in done.stdout + done.stderr
