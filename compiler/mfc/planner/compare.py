@@ -1,0 +1,91 @@
+"""One spec, several frameworks: where their plans differ and why, and that they mean the same experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mfc.planner.plan import Decision, Plan
+from mfc.problem import SPEC_PATHS
+
+# What the user means: it decides the result, so it is the same on every framework.
+MEANING = ("method", "lora_rank", "max_length", "batch_size", "learning_rate", "epochs", "max_steps")
+# Frameworks' own words for one thing, and fields that repeat others.
+_WORDS = frozenset({"template", "model_type", "lora", "rollout"})
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One field on which plans do not agree. `decisions` are by target, in the order of the plans."""
+
+    field: str
+    decisions: Mapping[str, Decision]
+    meaning: bool  # it belongs to what the user means
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The value on each target."""
+        return {target: decision.value for target, decision in self.decisions.items()}
+
+
+def differences(plans: Sequence[Plan]) -> tuple[Difference, ...]:
+    """The fields that all plans decide and not all alike: first what the user means, then the rest in plan order.
+
+    A field that only some frameworks have is no difference: the others have nothing to say about it.
+    """
+    if len(plans) < 2:
+        return ()
+    first, *others = plans
+    found = []
+    for name in first.decisions:
+        if name in _WORDS or any(name not in other.decisions for other in others):
+            continue
+        if any(other.decisions[name].value != first.decisions[name].value for other in others):
+            decided = {plan.profile.target: plan.decisions[name] for plan in plans}
+            found.append(Difference(name, decided, name in MEANING))
+    return tuple(sorted(found, key=lambda one: not one.meaning))
+
+
+def common(plans: Sequence[Plan]) -> dict[str, Any]:
+    """Spec edits after which the plans mean the same; empty when they do.
+
+    Lengths and ranks that were left to mfc become the smallest of the plans', which fits on all; other fields those
+    of the first plan.
+    """
+    edits = {}
+    for one in differences(plans):
+        if one.meaning and one.field in SPEC_PATHS:
+            values = list(one.values.values())
+            edits[SPEC_PATHS[one.field]] = min(values) if one.field in ("max_length", "lora_rank") else values[0]
+    return edits
+
+
+def text(plans: Sequence[Plan]) -> str:
+    """The comparison for people: what is the same, then each difference with every framework's reason."""
+    found = differences(plans)
+    unlike = {one.field for one in found}
+    same = [name for name in MEANING if name not in unlike and _said(plans[0], name)]
+    lines = [f"the same on all: {', '.join(f'{name} {_show(plans[0].decisions[name].value)}' for name in same)}"]
+    width = max((len(plan.profile.target) for plan in plans), default=0)
+    for heading, wanted in (("NOT the same experiment", True), ("where the plans differ, and why", False)):
+        rows = [one for one in found if one.meaning == wanted]
+        if rows:
+            lines += ["", heading]
+        for one in rows:
+            lines.append(f"  {one.field}")
+            for target, decision in one.decisions.items():
+                lines.append(f"    {target:<{width}}  {_show(decision.value)}: {decision.because}")
+    return "\n".join(lines) + "\n"
+
+
+def _said(plan: Plan, name: str) -> bool:
+    return name in plan.decisions and plan.decisions[name].value is not None
+
+
+def _show(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None or value == "":
+        return "none"
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
