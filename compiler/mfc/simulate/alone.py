@@ -57,7 +57,7 @@ def setup(run: Run, config: dict[str, object]) -> Setup:
     """What to trace for a run that `alone` made."""
     strategy, stack = run.strategy, run.stack
     form = recipe(strategy, stack)
-    kernel: Kernel = "eager" if strategy.attention == "eager" or _softcap(run) else "flash"
+    kernel: Kernel = "eager" if strategy.attention == "eager" or _eager_only(run) else "flash"
     if strategy.attention == "sdpa" and kernel != "eager" and stack.padding_mask and not strategy.packing:
         kernel = "masked"
     return Setup(
@@ -82,8 +82,9 @@ def _method(strategy: Strategy) -> Method:
     return "lora" if strategy.method == "qlora" else strategy.method
 
 
-def _softcap(run: Run) -> bool:
-    return any(block.attention.softcap for _, block in run.architecture.blocks)
+def _eager_only(run: Run) -> bool:
+    """Neither capped scores nor sinks have another kernel in transformers."""
+    return any(block.attention.softcap or block.attention.sinks for _, block in run.architecture.blocks)
 
 
 def _targets(run: Run) -> str | tuple[str, ...]:
