@@ -55,7 +55,7 @@ def _rule(kind: Literal["require", "derive", "advise"], function: Callable[..., 
     code = function.__code__
     module = function.__module__.removesuffix(".rules").rpartition(".")[2]
     return Rule(
-        id=f"{module}/{function.__name__.replace('_', '-')}",
+        id=f"{module.replace('_', '-')}/{function.__name__.replace('_', '-')}",
         kind=kind,
         statement=(function.__doc__ or "").strip().partition("\n")[0],
         source=source,

@@ -50,6 +50,16 @@ CLASSES = {
 OWN = ("CUDA_VISIBLE_DEVICES", "PATH", "HOME")  # not passed on: GPUs are pretended
 
 
+class Nobody:
+    """A rollout server that is not there and agrees to everything."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __getattr__(self, _: str) -> Any:
+        return lambda *_, **__: None
+
+
 def prepare() -> None:
     """Make transformers and ms-swift believe in GPUs; import what every case needs."""
     import accelerate.state
@@ -66,7 +76,7 @@ def prepare() -> None:
         for name in ("is_torch_bf16_gpu_available", "is_torch_tf32_available"):
             if hasattr(module, name):
                 setattr(module, name, lambda *_, **__: True)
-    trainers.VLLMClient = lambda *_, **__: SimpleNamespace()
+    trainers.VLLMClient = Nobody
 
 
 def check(case: dict[str, Any]) -> dict[str, Any]:
