@@ -15,6 +15,7 @@ CONTRACTS = {
     "deepspeed-0.19.8": "deepspeed-0.19.8",
     "llamafactory-0.9.4": "llamafactory-0.9.4",
     "llamafactory-0.9.5": "llamafactory-0.9.5",
+    "xtuner-0.2.0": "xtuner-0.2.0",
 }
 TEMPLATES = REPOSITORY / "targets" / "llamafactory" / "templates.json"
 LLAMAFACTORY_VERSIONS = tuple(name.split("-")[1] for name in CONTRACTS if name.startswith("llamafactory"))

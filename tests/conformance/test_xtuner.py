@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,8 +12,10 @@ import pytest
 from mfc.lowering import native
 from mfc.targets import xtuner
 
+from tests.conformance.environments import environment
 from tests.conformance.judging import Case, compile_all, examples, judge
 from tests.conformance.specs import specs
+from tests.conformance.tiny import make_data, make_model
 
 ENVIRONMENT = "xtuner-0.2.0"
 ENOUGH = 60
@@ -182,3 +185,47 @@ def test_the_judge_can_say_no(tmp_path: Path) -> None:
         questions.append({**question(case), "file": f"{number}.py"})
     verdicts = judge("xtuner_driver", ENVIRONMENT, questions)
     assert [change for change, verdict in zip(changes, verdicts, strict=True) if verdict["accepted"]] == []
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize(
+    ("task", "form", "sharding"),
+    [("sft", "messages", "zero2"), ("sft", "sharegpt", "zero3"), ("dpo", "preference", "zero2")],
+)
+def test_two_real_steps(task: str, form: str, sharding: str, tmp_path: Path) -> None:
+    """The compiled folder's own launcher trains on the CPU: only the backend is another than on GPUs."""
+    where = environment(ENVIRONMENT)
+    model = make_model(tmp_path / "tiny", where)
+    told = model / "tokenizer_config.json"  # XTuner knows by the class that Qwen2 begins texts with nothing
+    told.write_text(re.sub(r'("tokenizer_class": )"\w+"', r'\1"Qwen2TokenizerFast"', told.read_text(encoding="utf-8")))
+    rows = make_data(tmp_path)[form]
+    spec = {
+        "model": {"id": "./tiny", "config": "tiny/config.json"},
+        "hardware": {"gpu": "A100-80G", "host_memory": "64GiB"},
+        "data": {"train": rows.name, "format": form, "max_length": 128, "template": "qwen_chat"},
+        "train": {"task": task, "method": "lora", "batch_size": 4, "max_steps": 2},
+        "strategy": {"sharding": sharding, "micro_batch": 2},
+        "run": {"save_every": 1, "log_every": 1},
+    }
+    (tmp_path / "run.yaml").write_text(json.dumps(spec), encoding="utf-8")
+    [case], _ = compile_all([("run", tmp_path / "run.yaml")], "xtuner", tmp_path)
+    done = where.run(
+        ["bash", "launch.sh", "--cfg-options", "env_cfg.dist_cfg.backend=gloo"],
+        env={"PYTHONPATH": str(ON_CPU)},
+        cwd=case.folder,
+        timeout=900,
+    )
+    losses = [float(loss) for loss in re.findall(r" loss: ([0-9.]+|nan)", done.stdout + done.stderr)]
+    assert len(losses) == 2
+    assert all(loss > 0 for loss in losses)
+    assert (case.folder / "output" / "last_checkpoint").is_file()
+
+
+@pytest.mark.framework
+def test_a_run_that_fails_is_seen(tmp_path: Path) -> None:
+    """`xtuner train` would exit with 0 here."""
+    [case], _ = compile_all([REWARD], "xtuner", tmp_path)
+    done = environment(ENVIRONMENT).run(
+        ["bash", "launch.sh"], env={"NPROC_PER_NODE": "1"}, cwd=case.folder, timeout=600, check=False
+    )
+    assert done.returncode != 0

@@ -16,13 +16,15 @@ from mfc.errors import CannotExpress, SpecError
 from tests.emit.samples import HOSTILE
 
 BENIGN = "benign-word"
+METHODS = {"xtuner-v1": "full"}  # it knows no adapters
 
 
-def spec(word: str, fields: tuple[str, ...]) -> dict[str, Any]:
+def spec(name: str, word: str, fields: tuple[str, ...]) -> dict[str, Any]:
     return {
         "model": {"id": "Qwen/Qwen2.5-7B-Instruct", **dict.fromkeys(fields, word)},
-        "hardware": "2x A100-80G",
+        "hardware": "4x A100-80G",
         "data": {"train": [{"path": f"{word}.jsonl", "format": "messages"}], "max_length": 1024},
+        "train": {"method": METHODS.get(name, "lora")},
         "run": {"output_dir": word},
     }
 
@@ -32,7 +34,7 @@ def fields(name: str) -> tuple[str, ...]:
     """The fields of the model, of those that take any word, that a target can express."""
     for some in (("revision", "adapter"), ("revision",)):
         try:
-            api.compile(spec(BENIGN, some), [name], out="out")
+            api.compile(spec(name, BENIGN, some), [name], out="out")
         except CannotExpress:
             continue
         return some
@@ -43,7 +45,7 @@ def fields(name: str) -> tuple[str, ...]:
 def compiled(name: str, word: str) -> dict[str, str] | None:
     """The files of one target; None when the language refuses the string itself."""
     try:
-        (made,) = api.compile(spec(word, fields(name)), [name], out="out")
+        (made,) = api.compile(spec(name, word, fields(name)), [name], out="out")
     except SpecError:
         return None
     return dict(made.files)

@@ -18,6 +18,7 @@ import json
 import logging
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -61,6 +62,7 @@ def prepare() -> None:
 def check(case: dict[str, Any]) -> dict[str, Any]:
     """The facts that XTuner read back. Raises Rejected, or whatever mmengine and XTuner themselves raise."""
     os.chdir(case["folder"])
+    sys.path.insert(0, case["folder"])  # as `python -m` does
     config = Config.fromfile(case["file"])
     known = _runner_keys() | {*READ_BY_XTUNER}
     sections = {name: config[name] for name in config if name in known}
@@ -108,11 +110,12 @@ def _bind(path: str, call: Mapping[str, Any], role: str) -> None:
     if not callable(target):
         raise Rejected(f"{path}: type {target!r} cannot be called")
     given = {key for key in call if key != "type"} - TAKEN.get(role, set())
-    owner = getattr(target, "__self__", None)
     if target.__name__ == "from_pretrained":
         if "pretrained_model_name_or_path" not in given:
             raise Rejected(f"{path}: no model is named")
-        if "Tokenizer" not in owner.__name__ and (unknown := given - _from_pretrained()):
+        if "Tokenizer" not in target.__qualname__ + target.__self__.__name__ and (
+            unknown := given - _from_pretrained()
+        ):
             raise Rejected(f"{path}: from_pretrained has no {', '.join(sorted(unknown))}")
         return
     names, required, is_open = _parameters(target)
@@ -127,7 +130,9 @@ def _bind(path: str, call: Mapping[str, Any], role: str) -> None:
 
 def _parameters(target: Any) -> tuple[set[str], set[str], bool]:
     """(names, required names, other names are taken), with `**kwargs` followed through the parent classes."""
-    chain = [k.__init__ for k in target.__mro__ if "__init__" in vars(k)] if inspect.isclass(target) else [target]
+    chain = (
+        [vars(k)["__init__"] for k in target.__mro__ if "__init__" in vars(k)] if inspect.isclass(target) else [target]
+    )
     names: set[str] = set()
     required: set[str] = set()
     for depth, function in enumerate(chain):
