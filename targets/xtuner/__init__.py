@@ -35,7 +35,9 @@ ELSEWHERE = {
     "allocator": "the environment that launch.sh sets",
     "deepspeed_preset": "the option --deepspeed in launch.sh",
     "eval_micro_batch": "XTuner does not evaluate",
+    "freeze_parts": "XTuner's target trains no vision models",
     "lora": "its parts are keys of their own",
+    "trainable_layers": "for method freeze, which XTuner does not have",
     "loss": "always plain",
     **dict.fromkeys(("offload_optimizer", "offload_parameters"), "the option --deepspeed in launch.sh"),
     **dict.fromkeys(
@@ -123,6 +125,8 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
         File(CONFIG, data, "train.py.j2", facts.CONTRACT, made.cites, sections),
         File("launch.sh", _launch(plan), "launch.sh.j2", cites=_LAUNCH_CITES, executable=True),
     ]
+    if data["train_dataset"]["dataset_map_fn"].startswith(f"{facts.OWN}:"):
+        files.append(File(f"{facts.OWN}.py", {}, "mfc_rows.py.j2"))
     if plan.strategy.deepspeed and plan.values["deepspeed_preset"] is None:
         files.append(_deepspeed(plan))
     nodes = plan.problem.hardware.nodes

@@ -69,11 +69,13 @@ _BY_FAMILY = {
 
 # The layout of the rows that `auto` means, and the map from each layout to XTuner's own.
 AUTO = {"pretrain": "text", "sft": "messages"}
+OWN = "mfc_rows"  # written beside the config, for layouts that XTuner has no function for
 MAPS = {
-    "messages": "openai_map_fn",
-    "alpaca": "alpaca_map_fn",
-    "sharegpt": "wizardlm_map_fn",
-    "text": "pretrain_map_fn",
+    "messages": "xtuner.dataset.map_fns:openai_map_fn",
+    "alpaca": "xtuner.dataset.map_fns:alpaca_map_fn",
+    "text": "xtuner.dataset.map_fns:pretrain_map_fn",
+    "sharegpt": f"{OWN}:sharegpt_map_fn",
+    "preference": f"{OWN}:preference_map_fn",
 }
 FORMATS = {"pretrain": ("text",), "sft": ("messages", "alpaca", "sharegpt")}  # other tasks: preference
 FILE_TYPES = {"json": "json", "jsonl": "json", "parquet": "parquet", "csv": "csv", "arrow": "arrow", "txt": "text"}

@@ -188,13 +188,7 @@ DATA = (
     Key(_SET + "dataset", ("data",), v.const({}), None, _DATA),
     Key(_SET + "tokenizer", ("model",), v.const({}), None, _DATA, "the tokenizer above"),
     Key(_SET + "max_length", ("max_length", "overlong"), None, None, _DATA),
-    Key(
-        _SET + "dataset_map_fn",
-        ("data",),
-        v.rows_map,
-        v.rows,
-        _DATA,
-    ),
+    Key(_SET + "dataset_map_fn", ("data",), v.rows_map, None, _DATA, "mfc_rows.py where XTuner has none"),
     Key(
         _SET + "template_map_fn",
         ("template",),

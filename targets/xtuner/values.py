@@ -259,8 +259,7 @@ def template_map(plan: Plan) -> dict[str, Any]:
 
 def rows_map(plan: Plan) -> str:
     """The function that turns rows into XTuner's own layout."""
-    layout = facts.layout(plan.problem.spec.data.train[0], plan.strategy.task)
-    return f"xtuner.dataset.map_fns:{facts.MAPS[layout]}"
+    return facts.MAPS[facts.layout(plan.problem.spec.data.train[0], plan.strategy.task)]
 
 
 def clips(plan: Plan) -> bool:

@@ -33,6 +33,28 @@ ELSEWHERE = {
     "optimizer": "the class of optim_cfg",
     "method": "always full",
     "existing": "launch.sh",
+    "log_every": "every step",
+    "timeout_seconds": "XTuner V1 has no option for it",
+    "eval_micro_batch": "XTuner V1 does not evaluate",
+    "reference_model": "for preferences, which XTuner V1 does not train",
+    "freeze_parts": "this target trains no vision models",
+    "trainable_layers": "for method freeze, which XTuner V1 does not have",
+    **dict.fromkeys(
+        ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_variant", "modules_to_save"),
+        "for adapters, which XTuner V1 does not train",
+    ),
+    **dict.fromkeys(
+        (
+            "reduce_bucket_elements",
+            "prefetch_bucket_elements",
+            "persistence_threshold_elements",
+            "sub_group_elements",
+            "max_live_elements",
+            "overlap_comm",
+            "pin_memory",
+        ),
+        "for DeepSpeed, which XTuner V1 does not use",
+    ),
 }
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import json
 import os
 import re
 import sys
@@ -81,7 +82,6 @@ ALSO = {
     "mmengine.optim": ("convert_to_iter_based", "constructor", "paramwise_cfg"),
 }
 NEEDED = {"xtuner.dataset:process_hf_dataset": ("dataset",), "datasets:load_dataset": ("path",)}
-MEMORY = {"model", "optim_wrapper", "strategy", "train_dataloader", "train_dataset", "use_varlen_attn"}
 VALUE = {"$ref": "#/$defs/value"}
 
 
@@ -95,21 +95,24 @@ def named(call: str) -> Any:
 
 
 def schema_of(call: str) -> json_types.Schema:
-    """A closed mapping: `type` and the keyword arguments; open where the callable passes unknown names on."""
+    """A closed mapping: `type` and the keyword arguments."""
     target = named(call)
-    names, required, is_open = arguments(target)
+    names, required = arguments(target)
     if call.endswith("from_pretrained"):
-        names, is_open = sorted({*from_pretrained(), *names}), "Tokenizer" in call
+        names = sorted({*(tokenizer() if "Tokenizer" in call else from_pretrained()), *names})
         required = ["pretrained_model_name_or_path"]
     properties = dict.fromkeys((*names, *ALSO.get(call.partition(":")[0], ())), VALUE)
     needed = {*required, *NEEDED.get(call, ())} - (GIVEN - set(NEEDED.get(call, ())))
-    closed = json_types.closed({"type": {"const": call}, **properties}, required=["type", *sorted(needed)])
-    return {**closed, "additionalProperties": True} if is_open and "BitsAndBytes" not in call else closed
+    return json_types.closed({"type": {"const": call}, **properties}, required=["type", *sorted(needed)])
 
 
-def arguments(target: Any) -> tuple[list[str], list[str], bool]:
-    """(names, required names, unknown names are taken); `**kwargs` is followed up through the parent classes."""
-    chain = [target] if not inspect.isclass(target) else [k.__init__ for k in target.__mro__ if "__init__" in vars(k)]
+def arguments(target: Any) -> tuple[list[str], list[str]]:
+    """(names, required names); `**kwargs` is followed up through the parent classes."""
+    chain = (
+        [target]
+        if not inspect.isclass(target)
+        else [vars(k)["__init__"] for k in target.__mro__ if "__init__" in vars(k)]
+    )
     names: list[str] = []
     required: list[str] = []
     for depth, function in enumerate(chain):
@@ -119,8 +122,8 @@ def arguments(target: Any) -> tuple[list[str], list[str], bool]:
         if depth == 0:
             required = [p.name for p in fixed if p.default is p.empty]
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return names, required, False
-    return names, required, not names or not inspect.isclass(target)
+            break
+    return names, required
 
 
 def from_pretrained() -> set[str]:
@@ -131,6 +134,16 @@ def from_pretrained() -> set[str]:
     popped = set(re.findall(r'kwargs\.(?:pop|get)\(\s*"(\w+)"', inspect.getsource(function)))
     named = set(inspect.signature(function).parameters) - {"model_args", "kwargs"}
     return popped | named | {"trust_remote_code", "attn_implementation"}
+
+
+def tokenizer() -> set[str]:
+    """What PreTrainedTokenizerBase takes, when it loads and when it is made."""
+    from transformers.tokenization_utils_base import PreTrainedTokenizerBase
+
+    function = PreTrainedTokenizerBase.from_pretrained
+    sources = inspect.getsource(function) + inspect.getsource(PreTrainedTokenizerBase.__init__)
+    popped = set(re.findall(r'kwargs\.(?:pop|get)\(\s*"(\w+)"', sources))
+    return popped | (set(inspect.signature(function).parameters) - {"init_inputs", "kwargs"}) | {"use_fast"}
 
 
 def runner_keys() -> set[str]:
@@ -171,7 +184,7 @@ def root() -> json_types.Schema:
     from xtuner.utils import PROMPT_TEMPLATE
 
     calls = {call: schema_of(call) for call in CALLS}
-    value = {
+    value: dict[str, Any] = {
         "allOf": [
             {"if": {"type": "object", "required": ["type"]}, "then": {"$ref": "#/$defs/call"}},
             {"if": {"type": "array"}, "then": {"items": VALUE}},
@@ -185,15 +198,13 @@ def root() -> json_types.Schema:
         ],
     }
     loader = [n for n in inspect.signature(DataLoader.__init__).parameters if n != "self"]
-    top = {name: dict(VALUE) for name in runner_keys() | xtuner_keys() | settings()}
+    top: dict[str, Any] = {name: dict(VALUE) for name in runner_keys() | xtuner_keys() | settings()}
     top["train_dataloader"] = json_types.closed(dict.fromkeys(loader, VALUE), required=["batch_size", "dataset"])
-    for name in MEMORY & set(top):
-        top[name] = {**top[name], "x-memory": True}
     presets = {name: path for name, path in cfgs_name_path.items() if name.startswith("deepspeed_")}
     knows = {
         "templates": sorted(PROMPT_TEMPLATE),
         "dataset_maps": sorted(fn.__name__ for fn in DATASET_FORMAT_MAPPING.values()),
-        "deepspeed": {name: json_types.json.loads(Path(path).read_text()) for name, path in sorted(presets.items())},
+        "deepspeed": {name: json.loads(Path(path).read_text()) for name, path in sorted(presets.items())},
         "families": sorted(CONFIG_MAPPING_NAMES),
         "attention": sorted(ATTN_DISPATCH_MAPPING),
         "varlen": sorted(name for name, function in VARLEN_ATTN_DISPATCH_MAPPING.items() if function is not None),
