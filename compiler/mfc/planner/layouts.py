@@ -13,7 +13,7 @@ from typing import Any
 from mfc.errors import CannotExpress
 from mfc.memory import rollout as memory
 from mfc.planner.plan import Alternative, Decision
-from mfc.planner.refusal import Refused
+from mfc.planner.refusal import Refused, refusal
 from mfc.planner.search import Candidate, Outcome
 from mfc.planner.space import CANDIDATES
 from mfc.problem import Problem, Split
@@ -32,6 +32,7 @@ class Planned:
     """One layout with what the search found in it. `generated` is the time of rollouts, None where there are none."""
 
     problem: Problem
+    profile: Profile
     outcome: Outcome
     generated: Generation | None = None
 
@@ -102,7 +103,7 @@ def plan_all(problem: Problem, profile: Profile, search: Callable[[Problem], Out
     for layout in layouts(problem, profile):
         outcome = search(layout)
         found = outcome.best
-        planned.append(Planned(layout, outcome, timed(layout, found) if found and layout.split else None))
+        planned.append(Planned(layout, profile, outcome, timed(layout, found) if found and layout.split else None))
     return planned
 
 
@@ -164,7 +165,7 @@ def decisions(made: dict[str, Decision], chosen: Planned, planned: list[Planned]
 
 def comparison(chosen: Planned, planned: list[Planned]) -> str:
     """Why this layout, with what each of the others would cost."""
-    others = [_told(one) for one in planned if one is not chosen and one.outcome.best is not None]
+    others = [_told(one) for one in planned if one is not chosen]
     if not others:
         return f"{_told(chosen)}: the only layout that is possible"
     return f"{_told(chosen)}; {'; '.join(others)}"
@@ -185,12 +186,13 @@ def alternatives(chosen: Planned, planned: list[Planned]) -> tuple[Alternative, 
 
 def _told(one: Planned) -> str:
     found, split = one.outcome.best, one.problem.split
-    assert found is not None
     assert split is not None
     if split.mode == "server":
         where = f"server on {split.gpus} of {split.gpus + one.problem.hardware.world_size} GPUs"
     else:
         where = f"{split.mode} on {gpus(split.gpus)}"
+    if found is None:
+        return f"{where} cannot be: {refusal(one.problem, one.profile, one.outcome.rejections)}"
     if found.refused is not None:
         return f"{where} does not fit: {found.refused[1]}"
     made = one.generated.seconds if one.generated else 0.0

@@ -1,0 +1,159 @@
+"""GRPO and PPO planned whole: the seeds among the examples, and what each choice costs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import mfc
+import pytest
+from mfc.errors import CannotExpress, SpecError
+from mfc.planner.plan import Plan
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+GIB = 2**30
+
+
+def grpo(rollout: dict[str, Any] | None = None, **changes: Any) -> Plan:
+    train = {"task": "grpo", "rollout": {"rewards": ["accuracy"], **(rollout or {})}, **changes.pop("train", {})}
+    spec = {
+        "model": "Qwen/Qwen2.5-7B-Instruct",
+        "hardware": {"gpu": "A100 SXM 80GB", "count": 4, "host_memory": "512GiB"},
+        "train": train,
+        **changes,
+    }
+    return mfc.plan(spec, "ms-swift")
+
+
+def test_few_cards_colocate() -> None:
+    plan = mfc.plan(EXAMPLES / "qwen2-7b-grpo-4x3090.yaml", "ms-swift")
+    assert plan.fits
+    assert plan.values["rollout_mode"] == "colocate"
+    assert plan.values["batch_size"] == 64
+    assert plan.strategy.max_length == 512 + 1024
+    share = plan.values["rollout_share"]
+    assert share.utilization < 0.9
+    assert share.peak_bytes <= plan.budget_bytes
+    because = plan.decisions["rollout_mode"].because
+    assert "colocate on 4 GPUs: " in because
+    assert "server on 2 of 4 GPUs: " in because
+    assert "server on 1 of 4 GPUs cannot be: " in because  # 64 answers do not divide over three cards
+    server = next(one for one in plan.alternatives if one.changes.get("rollout_gpus") == 2)
+    assert server.seconds_per_step > plan.speed.seconds_per_step
+
+
+def test_a_server_as_the_article_pins_it() -> None:
+    plan = mfc.plan(EXAMPLES / "qwen2-7b-grpo-3xa10.yaml", "ms-swift")
+    assert plan.fits
+    strategy = plan.strategy
+    assert (plan.values["rollout_mode"], plan.values["rollout_gpus"]) == ("server", 1)
+    assert plan.values["rollout_share"].utilization == 0.9
+    assert (strategy.sharding, strategy.micro_batch, strategy.gradient_accumulation) == ("zero3", 7, 8)
+    assert strategy.world_size == 2
+    assert strategy.lora is not None
+    assert strategy.lora.rank == 16
+
+
+def test_colocated_the_article_cannot_be() -> None:
+    sets = ("train.rollout.mode=colocate", "train.rollout.gpus=auto", "train.batch_size=168")
+    plan = mfc.plan(EXAMPLES / "qwen2-7b-grpo-3xa10.yaml", "ms-swift", sets)
+    assert not plan.fits
+    assert plan.limited_by == "rollout"
+    share = plan.values["rollout_share"]
+    assert share.generating_bytes > plan.budget_bytes
+    assert "0.9 of 21.97 GiB = 19.78 GiB" in plan.decisions["rollout_share"].because
+    edits = [dict(one.set) for one in plan.relaxations]
+    assert {"train.rollout.gpu_memory_utilization": "auto"} in edits
+    assert {"train.rollout.mode": "auto"} in edits
+
+
+def test_left_free_three_cards_colocate() -> None:
+    sets = ("train.rollout.gpus=auto", "train.rollout.gpu_memory_utilization=auto", "train.batch_size=126")
+    sets = (*sets, "strategy.sharding=auto", "strategy.micro_batch=auto")
+    plan = mfc.plan(EXAMPLES / "qwen2-7b-grpo-3xa10.yaml", "ms-swift", sets)
+    assert plan.fits
+    assert plan.values["rollout_mode"] == "colocate"
+    assert plan.values["rollout_share"].sleep_level > 0
+
+
+def test_sleeping_weights_wait_on_the_host_or_are_dropped() -> None:
+    known = grpo({"sleep": True, "mode": "colocate"}, hardware={"gpu": "L40S", "count": 4, "host_memory": "512GiB"})
+    share = known.values["rollout_share"]
+    assert share.sleep_level == 1
+    assert share.host_bytes >= 4 * 2 * known.problem.model.total_parameters / share.tensor_parallel
+    unknown = grpo({"sleep": True, "mode": "colocate"}, hardware={"gpu": "L40S", "count": 4})
+    assert unknown.values["rollout_share"].sleep_level == 2
+    assert unknown.values["rollout_share"].host_bytes == 0
+
+
+def test_side_by_side_training_and_share_add_up() -> None:
+    plan = grpo({"sleep": False, "mode": "colocate"})
+    share = plan.values["rollout_share"]
+    assert share.sleep_level == 0
+    taken = share.utilization * plan.problem.hardware.gpu.usable_bytes
+    assert share.stepping_bytes == pytest.approx(plan.memory.upper_bytes + taken + GIB / 2, rel=1e-3)
+
+
+def test_only_answers_have_logits() -> None:
+    pins = {"sharding": "ddp", "micro_batch": 4, "gradient_checkpointing": True, "loss": "plain", "attention": "sdpa"}
+    logits = []
+    for answer in (512, 1024):
+        plan = grpo({"max_completion_length": answer}, data={"max_length": 2048}, strategy=pins)
+        at = {name: size for name, size in plan.memory.moments.items() if name == "loss backward"}
+        logits.append(at["loss backward"])
+    step = 4 * 512 * plan.problem.model.architecture.vocab
+    assert logits[1] - logits[0] > 8 * step
+
+
+def test_a_reference_is_held_only_by_full_training_with_a_penalty() -> None:
+    small: dict[str, Any] = {"model": "Qwen/Qwen2.5-1.5B-Instruct"}
+    assert grpo(train={"method": "full"}, **small).strategy.reference_model
+    assert not grpo({"beta": 0}, train={"method": "full"}, **small).strategy.reference_model
+    assert not grpo(**small).strategy.reference_model
+
+
+def test_ppo_holds_four_models() -> None:
+    spec = {
+        "model": "Qwen/Qwen2.5-0.5B-Instruct",
+        "hardware": {"gpu": "A100 SXM 80GB"},
+        "train": {"task": "ppo", "method": "full", "rollout": {"rewards": ["org/reward"]}},
+        "strategy": {"micro_batch": 1, "sharding": "ddp", "gradient_checkpointing": True},
+    }
+    plan = mfc.plan(spec, "ms-swift")
+    rollout = plan.strategy.rollout
+    assert rollout is not None
+    assert (rollout.frozen_models, rollout.critic, plan.strategy.reference_model) == (1, True, True)
+    alone = mfc.plan({**spec, "train": {"method": "full"}}, "ms-swift")
+    more = plan.memory.components["weights"] - alone.memory.components["weights"]
+    # Reference and reward model in 16 bit, and the critic's own weights, which train as the policy's do.
+    assert more >= 2 * 2 * plan.problem.model.total_parameters
+    assert plan.memory.components["optimizer"] == 2 * alone.memory.components["optimizer"]
+
+
+def test_generation_is_part_of_the_step() -> None:
+    plan = grpo()
+    assert plan.speed.parts["decode"] > 0
+    assert plan.speed.seconds_per_step > plan.speed.parts["decode"]
+
+
+@pytest.mark.parametrize(
+    ("rollout", "hardware", "said"),
+    [
+        ({"mode": "server"}, {"gpu": "A100 SXM 80GB"}, "cannot be split so"),
+        ({"gpus": 3}, {"gpu": "A100 SXM 80GB", "count": 4, "nodes": 2, "interconnect": {"inter": "200Gbps"}}, "whole"),
+        ({"max_prompt_length": 2048, "max_completion_length": 1}, {"gpu": "A100 SXM 80GB"}, ""),
+    ],
+)
+def test_splits_that_cannot_be(rollout: dict[str, Any], hardware: dict[str, Any], said: str) -> None:
+    if not said:
+        assert grpo(rollout, hardware=hardware).strategy.max_length == 2049
+        return
+    with pytest.raises(SpecError) as error:
+        grpo(rollout, hardware=hardware)
+    assert said in str(error.value)
+
+
+def test_a_target_that_cannot_generate_so_says_so() -> None:
+    with pytest.raises(CannotExpress) as error:
+        grpo({"engine": "vllm"}, train={"task": "ppo", "rollout": {"rewards": ["org/r"], "engine": "vllm"}})
+    assert "has no colocate or server rollouts for task ppo; it knows native" in str(error.value)
