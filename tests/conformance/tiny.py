@@ -12,7 +12,7 @@ from tests.conformance.environments import Environment
 ROWS = 16
 DRIVERS = Path(__file__).parent / "drivers"
 # What a launch on GPUs needs to be told to run on this machine's CPU: each a key of the command line, not of the file.
-ON_CPU = ("use_cpu=true", "ddp_backend=gloo", "bf16=false", "max_steps=2", "logging_steps=1", "save_strategy=no")
+ON_CPU = ("use_cpu=true", "max_steps=2", "logging_steps=1")
 
 
 def make_model(folder: Path, where: Environment) -> Path:
@@ -29,7 +29,7 @@ def make_data(folder: Path) -> dict[str, Path]:
         "alpaca": {"instruction": "one and one is", "input": "", "output": "two"},
         "messages": {"messages": turns},
         "sharegpt": {"conversations": talk},
-        "text": {"text": "the model learns to answer a short question"},
+        "text": {"text": "the model learns to answer a short question " * 20},
         "preference": {"prompt": "one and one is", "chosen": "two", "rejected": "the model"},
         "prompt": {"prompt": "one and one is"},
     }
@@ -47,8 +47,9 @@ def train(folder: Path, where: Environment, processes: int = 1, overrides: tuple
     The command line only moves the run from GPUs to CPUs and stops it early; all else is as compiled. Raises
     EnvironmentFailed with the end of the log when training fails.
     """
+    gloo = ("ddp_backend=gloo",) if processes > 1 else ()
     done = where.run(
-        ["bash", "launch.sh", *ON_CPU, *overrides],
+        ["bash", "launch.sh", *ON_CPU, *gloo, *overrides],
         env={"NPROC_PER_NODE": str(processes)},
         cwd=folder,
         timeout=600,
