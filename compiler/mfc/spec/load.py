@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -95,17 +97,24 @@ def load(source: str | os.PathLike[str] | Mapping[str, object], overrides: Seque
 
 @contextmanager
 def _no_plugins() -> Iterator[None]:
-    """Keep pydantic from searching all installed packages for plugins: slow, and one could change what a spec means."""
-    key = "PYDANTIC_DISABLE_PLUGINS"
-    before = os.environ.get(key)
-    os.environ[key] = "__all__"
+    """Keep pydantic from searching all installed packages for plugins: slow, and one could change what a spec means.
+
+    The variable is pydantic's own switch; the empty loader spares the import of importlib.metadata, which the real one
+    needs before it looks at the switch.
+    """
+    key, loader = "PYDANTIC_DISABLE_PLUGINS", "pydantic.plugin._loader"
+    variable, module = os.environ.get(key), sys.modules.get(loader)
+    empty = ModuleType(loader)
+    vars(empty)["get_plugins"] = tuple
+    os.environ[key], sys.modules[loader] = "__all__", empty
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[key]
-        else:
-            os.environ[key] = before
+        del os.environ[key], sys.modules[loader]
+        if variable is not None:
+            os.environ[key] = variable
+        if module is not None:
+            sys.modules[loader] = module
 
 
 def _pinned(section: BaseModel, prefix: str) -> Iterator[str]:
