@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 import yaml
 from mfc import api
+from mfc.emit import contract
 from mfc.errors import MfcError
-from mfc.lowering import overlay
+from mfc.lowering import mapping_table, overlay
 from mfc.rules.engine import Rule
 from mfc.targets import deepspeed, ms_swift
 from mfc.targets.ms_swift.keys import ELSEWHERE
@@ -120,6 +121,21 @@ def test_no_string_escapes_the_script(home: Path, tmp_path: Path) -> None:
     (tmp_path / "train.sh").write_text(one.files["train.sh"], encoding="utf-8")
     subprocess.run(["bash", tmp_path / "train.sh"], env={"PATH": f"{tmp_path}:/usr/bin:/bin"}, check=True, stdout=-3)
     assert not list(tmp_path.glob("**/pwned"))
+
+
+def test_the_readme_has_the_table_of_keys() -> None:
+    """Written anew by putting `mapping_table(ms_swift.KEYS)` between the marks."""
+    text = (Path(ms_swift.__file__).parent / "README.md").read_text(encoding="utf-8")
+    table = text.partition("<!-- keys: generated from KEYS -->\n")[2].partition("<!-- end -->")[0]
+    assert table == mapping_table(ms_swift.KEYS)
+
+
+def test_keys_are_in_the_contracts() -> None:
+    """Each flag is one of `swift rlhf` (or of 3.x, for its older name)."""
+    for version, gone in (("4.6.0", {"train_type"}), ("3.12.6", {"tuner_type"})):
+        known = contract.load(f"ms-swift-rlhf-{version}")["properties"]
+        assert {key.name for key in ms_swift.KEYS} - set(known) == gone
+        assert not {name for name in ms_swift.UNMODELLED if name not in known} - {"experts_impl"}
 
 
 def answer(rule: Rule, given: dict[str, Any]) -> Any:
