@@ -55,7 +55,7 @@ def weights(plan: Plan) -> str:
 
 
 def _steps(plan: Plan) -> bool:
-    return plan.values["save_every"] != "epoch"
+    return str(plan.values["save_every"]) != "epoch"
 
 
 def _strategy(plan: Plan) -> str:

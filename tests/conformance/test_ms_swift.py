@@ -19,6 +19,8 @@ from tests.conformance.specs import TASKS, specs
 from tests.conformance.tiny import make_data, make_model
 
 ENOUGH = 60
+REPOSITORY = Path(__file__).parents[2]
+EXTRACT = REPOSITORY / "targets" / "ms_swift" / "contract" / "extract.py"
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 PRINT = """#!/usr/bin/env python3
 import json, os, sys
@@ -29,7 +31,7 @@ print(json.dumps({"argv": sys.argv[1:], "environment": dict(os.environ)}))
 def generated(version: str) -> Iterator[tuple[str, Any]]:
     """The specs of all targets that ms-swift can express, and each with its method for GRPO, in all three modes."""
     target = {"targets": {"ms-swift": {"version": version}}}
-    modes = ({"mode": "colocate"}, {"mode": "server"}, {"engine": "native"}, {})
+    modes: tuple[dict[str, Any], ...] = ({"mode": "colocate"}, {"mode": "server"}, {"engine": "native"}, {})
     turn = itertools.cycle(modes)
     for name, spec in specs(TASKS):
         if spec["train"]["method"] != "freeze":
@@ -62,7 +64,8 @@ def questions(case: Case) -> list[dict[str, Any]]:
     plan, version = case.compiled.plan, case.compiled.plan.profile.version
     asked = spoken(case.folder, "train.sh")
     config = ["--config", "run.yaml"] if version.startswith("3.") else ["run.yaml"]
-    if plan.values.get("rollout_mode") == "server" and not plan.problem.split.devices:
+    split = plan.problem.split
+    if split is not None and split.mode == "server" and not split.devices:
         config += ["--vllm_server_host", "h"]
     every = [{**asked, "world_size": plan.strategy.world_size, "config": config}]
     if "rollout.sh" in case.compiled.files:
@@ -130,6 +133,19 @@ def test_generated_specs_are_accepted(version: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.framework
+@pytest.mark.parametrize("version", ["4.6.0", "3.12.6"])
+def test_contracts_are_what_the_framework_says(version: str) -> None:
+    """Each takes as long as an import of ms-swift: they are extracted one after the other."""
+    where = environment(f"ms-swift-{version}")
+    for command in ("sft", "rlhf", "rollout"):
+        said = where.run(["python", EXTRACT, command]).stdout
+        committed = (REPOSITORY / "schemas" / "contracts" / f"ms-swift-{command}-{version}.json").read_text("utf-8")
+        assert said == committed, command
+    listed = json.loads((EXTRACT.parents[1] / "models.json").read_text("utf-8"))[version]
+    assert json.loads(where.run(["python", EXTRACT, "models"]).stdout) == listed
+
+
+@pytest.mark.framework
 def test_examples_are_accepted(tmp_path: Path) -> None:
     cases, too_big = compile_all(examples("ms-swift"), "ms-swift", tmp_path)
     assert too_big == {}
@@ -171,8 +187,7 @@ def test_two_real_steps(tmp_path: Path) -> None:
         "run": {"log_every": 1},
     }
     [case], _ = compile_all([("tiny", spec)], "ms-swift", tmp_path / "out")
-    moved = ("--use_cpu", "true", "--bf16", "false", "--torch_dtype", "float32", "--use_hf", "false")
-    moved = (*moved, "--ddp_backend", "gloo", "--check_model", "false", "--dataset_num_proc", "1")
-    moved = (*moved, "--dataloader_num_workers", "0", "--save_strategy", "no", "--use_liger_kernel", "false")
-    done = where.run(["bash", "train.sh", *moved], cwd=case.folder, timeout=600)
+    moved = """--use_cpu true --bf16 false --torch_dtype float32 --use_hf false --ddp_backend gloo --check_model false
+        --dataset_num_proc 1 --dataloader_num_workers 0 --save_strategy no --use_liger_kernel false"""
+    done = where.run(["bash", "train.sh", *moved.split()], cwd=case.folder, timeout=600)
     assert "'global_step/max_steps': '2/2'" in done.stdout + done.stderr

@@ -125,7 +125,7 @@ def test_offload_moves_states_to_the_host() -> None:
 
 def test_free_blocks_never_count_beyond_the_card() -> None:
     """What changing lengths leave behind is given back before memory runs out; what tensors need is not."""
-    roomy = predict(replace(run("varying length", 8), gpu=None))
+    roomy = predict(run("varying length", 8)._replace(gpu=None))
     card = predict(run("varying length", 8))
     assert card.process_bytes < roomy.process_bytes
     assert card.allocated_bytes == roomy.allocated_bytes

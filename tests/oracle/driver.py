@@ -23,7 +23,7 @@ def answer(case: dict[str, Any]) -> dict[str, Any]:
     config = next(row["config"] for row in models.rows() if case["model"] in models.ids(row))
     fields = dict(case["strategy"])
     if "lora" in fields:
-        fields["lora"] = Lora(**fields["lora"])
+        fields["lora"] = Lora(**{**fields["lora"], "modules_to_save": tuple(fields["lora"].get("modules_to_save", ()))})
     run = Run(hf_config.read(config).architecture, Strategy(**fields), None, 1, Stack(**case["stack"]))
     made = simulate(run, stripped(config), whole=case.get("whole", False))
     return {

@@ -68,8 +68,8 @@ def test_colocated_the_article_cannot_be() -> None:
 
 
 def test_left_free_three_cards_colocate() -> None:
-    sets = ("train.rollout.gpus=auto", "train.rollout.gpu_memory_utilization=auto", "train.batch_size=126")
-    sets = (*sets, "strategy.sharding=auto", "strategy.micro_batch=auto")
+    free = ("train.rollout.gpus", "train.rollout.gpu_memory_utilization", "strategy.sharding", "strategy.micro_batch")
+    sets = [*(f"{path}=auto" for path in free), "train.batch_size=126"]
     plan = mfc.plan(EXAMPLES / "qwen2-7b-grpo-3xa10.yaml", "ms-swift", sets)
     assert plan.fits
     assert plan.values["rollout_mode"] == "colocate"

@@ -17,7 +17,8 @@ from mfc.emit import contract
 from mfc.errors import MfcError
 from mfc.lowering import mapping_table, overlay
 from mfc.rules.engine import Rule
-from mfc.targets import deepspeed, ms_swift
+from mfc.targets import ms_swift
+from mfc.targets.deepspeed.keys import ENGINE
 from mfc.targets.ms_swift.keys import ELSEWHERE
 
 from tests.rules.given import environment
@@ -104,7 +105,7 @@ def _read(word: str) -> Any:
 @pytest.mark.parametrize("name", GOOD)
 def test_every_decision_is_carried(name: str, home: Path) -> None:
     plan = compiled(name, home).plan
-    carried = {field for key in (*ms_swift.KEYS, *deepspeed.ENGINE) for field in key.fields}
+    carried = {field for key in (*ms_swift.KEYS, *ENGINE) for field in key.fields}
     decided = [field for field in plan.decisions if plan.values[field] not in (None, ())]
     assert [field for field in decided if field not in carried and field not in ELSEWHERE] == []
 

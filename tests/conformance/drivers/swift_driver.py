@@ -3,7 +3,7 @@
 A case: `{"folder", "command", "argv", "environment", "world_size", "config": argv of the same run as a config file}`,
 as a shell hands them to `swift`. The layers, in order:
 
-flags   Every flag is one that the dataclass of the command takes, in full and once; ms-swift itself takes abbreviations.
+flags   Every flag is one of the command's dataclass, in full and once; ms-swift itself takes abbreviations.
 config  The config file, through ms-swift's own reader, parses to the same values as the script's flags.
 build   The dataclass is built, so every check of ms-swift, TRL and transformers behind it runs, as rank 0 of a job
         of the planned size (torch's fake process group) with as many GPUs in sight as the command names.
@@ -105,7 +105,7 @@ def check(case: dict[str, Any]) -> dict[str, Any]:
 def _pretend(gpus: int) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("swift") and "get_device_count" in vars(module):
-            module.get_device_count = lambda: gpus
+            setattr(module, "get_device_count", lambda: gpus)  # noqa: B010
 
 
 def _config(argv: list[str]) -> list[str]:
