@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfc.errors import CannotExpress, CannotFit, SpecError
+from mfc.errors import CannotExpress, CannotFit, MfcError, SpecError
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -51,7 +51,17 @@ def plan(source: Any, target: str | None = None, overrides: Sequence[str] = (), 
     CannotExpress for what the target cannot say.
     """
     loaded = load(source, overrides)
-    return _plan(loaded, target, _problem(loaded, hub_cache))
+    return plans(loaded, [target], hub_cache=hub_cache)[0]
+
+
+def plans(loaded: LoadedSpec, targets: Sequence[str | None], *, hub_cache: bool = True) -> list[Plan]:
+    """Plans of one spec for several targets (None: a plain trainer) that mean the same experiment.
+
+    What the user means (method, rank, length ...) is what fits on all of them, and on the other targets that the spec
+    names; what concerns only memory and time is each one's own.
+    """
+    problem = _agreed(loaded, _problem(loaded, hub_cache), targets)
+    return [_plan(loaded, name, problem) for name in targets]
 
 
 def compile(  # noqa: A001
@@ -74,12 +84,18 @@ def compile(  # noqa: A001
             f"{loaded.name}: error: no target to compile for: name one with --target, or in the spec under targets "
             f"({', '.join(registry.names())})"
         )
-    problem = _problem(loaded, hub_cache=False)
-    return [compile_one(loaded, problem, name, _folder(loaded, name, names, out)) for name in names]
+    if not loaded.spec.data.train:
+        raise SpecError(
+            f"{loaded.name}: error: data is needed to compile: say what to train on, such as data: train.jsonl"
+        )
+    made = plans(loaded, names, hub_cache=False)
+    return [
+        _compile(loaded, plan, name, _folder(loaded, name, names, out)) for plan, name in zip(made, names, strict=True)
+    ]
 
 
-def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> Compiled:
-    """Compile a loaded spec for one target into the folder `out`."""
+def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
+    """The outputs of a plan for one target in the folder `out`."""
     from dataclasses import replace
 
     from mfc import emit
@@ -87,13 +103,9 @@ def compile_one(loaded: LoadedSpec, problem: Problem, name: str, out: Path) -> C
     from mfc.emit import place
 
     target = registry.get(name)
-    if not problem.spec.data.train:
-        raise SpecError(
-            f"{loaded.name}: error: data is needed to compile: say what to train on, such as data: train.jsonl"
-        )
-    made = _plan(loaded, name, problem)
     if not made.fits:
         raise CannotFit(cannot_fit(made, loaded.name))
+    problem = made.problem
     settings = _settings(problem, name)
     extra, verified = emit.check_extra(target, settings, loaded)
     if not verified:
@@ -127,6 +139,28 @@ def _problem(loaded: LoadedSpec, hub_cache: bool) -> Problem:
     from mfc.resolve import resolve
 
     return resolve(loaded, hub_cache=hub_cache)
+
+
+def _agreed(loaded: LoadedSpec, problem: Problem, targets: Sequence[str | None]) -> Problem:
+    """The problem with what its plans must have in common pinned, where the spec leaves room for that to differ."""
+    from mfc.planner.compare import common
+    from mfc.problem import SPEC_PATHS
+
+    declared = loaded.spec.targets
+    group = dict.fromkeys([*targets, *(declared if any(name in declared for name in targets) else ())])
+    if len(group) < 2 or not (problem.ranges or "method" not in problem.pins):
+        return problem
+    made = []
+    for name in group:
+        try:
+            made.append(_plan(loaded, name, problem))
+        except MfcError:
+            if name in targets:
+                raise
+    edits = common([plan for plan in made if plan.fits])
+    pins = {name: edits[path] for name, path in SPEC_PATHS.items() if path in edits}
+    ranges = {name: room for name, room in problem.ranges.items() if name not in pins}
+    return problem._replace(pins={**problem.pins, **pins}, ranges=ranges, agreed=frozenset(pins))
 
 
 def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:

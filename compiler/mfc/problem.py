@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu, Link
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from mfc.spec.models import Spec
 
 
-@dataclass(frozen=True, slots=True)
-class Hardware:
+class Hardware(NamedTuple):
     """The machines of one run. All nodes are alike."""
 
     gpu: Gpu
@@ -35,8 +33,7 @@ class Hardware:
         return self.gpus_per_node * self.nodes
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """The model to train. `name` is what a framework is told to load: a Hub id or a local folder."""
 
     name: str
@@ -47,8 +44,7 @@ class Model:
     assumed: tuple[str, ...] = ()  # what was assumed about its dimensions
 
 
-@dataclass(frozen=True, slots=True)
-class Split:
+class Split(NamedTuple):
     """How GRPO and PPO lay generation over the machines. In mode server, `Problem.hardware` is what training keeps."""
 
     mode: RolloutMode
@@ -57,8 +53,7 @@ class Split:
     devices: tuple[int, ...] = ()  # mode server on a node shared with training: which of its GPUs generate
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """What is to be planned. `pins` and `ranges` are by plan field; `origin` says where in the spec each was set.
 
     `split` is there for tasks that generate, once `planner.layouts` has laid them over the machines.
@@ -70,6 +65,7 @@ class Problem:
     pins: Mapping[str, Any]
     ranges: Mapping[str, tuple[int, int]]
     origin: Mapping[str, str]
+    agreed: frozenset[str] = frozenset()  # pins that make the plans of several targets mean the same
     split: Split | None = None
 
 

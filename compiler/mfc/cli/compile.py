@@ -101,3 +101,7 @@ def _write(done: list[api.Compiled], force: bool) -> None:
         )
         for path in report.kept:
             print(f"  {path} is no longer produced, but was edited by hand: kept", file=sys.stderr)
+    if len(done) > 1:
+        from mfc.planner import compare
+
+        print(compare.text([compiled.plan for compiled in done]), end="")

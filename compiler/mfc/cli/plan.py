@@ -20,7 +20,7 @@ from mfc.errors import CannotFit, MfcError
 def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ...], form: str, strict: bool) -> int:
     """Show the strategy, the memory it takes and the time."""
     from mfc import calibration
-    from mfc.planner import report
+    from mfc.planner import compare, report
 
     codes: list[int] = []
     plans: list[dict[str, Any]] = []
@@ -28,8 +28,8 @@ def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ..
     for path in specs:
         try:
             loaded = api.load(path, overrides)
-            for name in options.named(target, loaded.spec.targets):
-                plan = api.plan(loaded, name)
+            made = api.plans(loaded, options.named(target, loaded.spec.targets))
+            for plan in made:
                 codes.append(0 if plan.fits else CannotFit.exit_code)
                 if strict and plan.warnings:
                     codes.append(2)
@@ -37,7 +37,12 @@ def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ..
                 if form == "json":
                     plans.append(report.to_json(plan, loaded, calibrated))
                 else:
-                    print(report.to_text(plan, loaded.name, calibrated), end="\n\n" if len(specs) > 1 else "\n")
+                    print(
+                        report.to_text(plan, loaded.name, calibrated),
+                        end="\n\n" if len(specs) > 1 or len(made) > 1 else "\n",
+                    )
+            if form == "text" and len(made) > 1:
+                print(compare.text(made), end="")
         except MfcError as error:
             codes.append(options.report(error))
     if form == "json":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mfc.planner.plan import Decision, Plan
+from mfc.planner.space import CANDIDATES
 from mfc.problem import SPEC_PATHS
 
 # What the user means: it decides the result, so it is the same on every framework.
@@ -50,15 +51,21 @@ def differences(plans: Sequence[Plan]) -> tuple[Difference, ...]:
 def common(plans: Sequence[Plan]) -> dict[str, Any]:
     """Spec edits after which the plans mean the same; empty when they do.
 
-    Lengths and ranks that were left to mfc become the smallest of the plans', which fits on all; other fields those
-    of the first plan.
+    Lengths, ranks and methods that were left to mfc become the least of the plans', which fits on all; other fields
+    those of the first plan.
     """
     edits = {}
     for one in differences(plans):
         if one.meaning and one.field in SPEC_PATHS:
             values = list(one.values.values())
-            edits[SPEC_PATHS[one.field]] = min(values) if one.field in ("max_length", "lora_rank") else values[0]
+            edits[SPEC_PATHS[one.field]] = _least(one.field, values)
     return edits
+
+
+def _least(name: str, values: list[Any]) -> Any:
+    if name == "method":
+        return max(values, key=CANDIDATES["method"].index)
+    return min(values) if name in ("max_length", "lora_rank") else values[0]
 
 
 def text(plans: Sequence[Plan]) -> str:
@@ -80,6 +87,8 @@ def text(plans: Sequence[Plan]) -> str:
 
 
 def _said(plan: Plan, name: str) -> bool:
+    if name == "lora_rank" and plan.strategy.lora is None:
+        return False
     return name in plan.decisions and plan.decisions[name].value is not None
 
 
