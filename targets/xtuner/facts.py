@@ -138,15 +138,15 @@ def loader(spec: Spec, out_to_spec: str = "") -> dict[str, Any]:
     return {**call, "path": kind, "data_files": {"train": files(spec, out_to_spec)}}
 
 
-def is_preset(values: Mapping[str, Any]) -> str | None:
-    """The shipped DeepSpeed config that says exactly what these plan fields say, or None.
+def preset(layout: tuple[str, str, str], precision: str, bf16: bool, numbers: tuple[Any, ...]) -> str | None:
+    """The shipped DeepSpeed config that says exactly this, or None.
 
-    What a preset leaves out are DeepSpeed's own defaults (runtime/zero/config.py), which the profile fixes too.
+    `layout` is sharding and what is offloaded (optimizer, parameters), `bf16` whether the GPU has it: a preset's "auto"
+    takes it then. What a preset leaves out are DeepSpeed's own defaults (runtime/zero/config.py), here as `numbers` in
+    the order of DEFAULTS.
     """
-    name = _PRESETS.get((values["sharding"], values["offload_optimizer"], values["offload_parameters"]))
-    best = "bf16" if values["gpu"].bf16 else "fp16"  # "auto" in a preset: bf16 where the GPU has it
-    same = values["precision"] == best and all(values[field] == number for field, number in DEFAULTS.items())
-    return name if same else None
+    same = precision == ("bf16" if bf16 else "fp16") and numbers == tuple(DEFAULTS.values())
+    return _PRESETS.get(layout) if same else None
 
 
 _PRESETS = {

@@ -217,7 +217,15 @@ def deepspeed_preset(
     overlap_comm: bool,
 ) -> Value:
     """A DeepSpeed config that XTuner ships is used when it says exactly what the plan says."""
-    name = facts.is_preset(locals())
+    numbers = (
+        reduce_bucket_elements,
+        prefetch_bucket_elements,
+        persistence_threshold_elements,
+        max_live_elements,
+        sub_group_elements,
+        overlap_comm,
+    )
+    name = facts.preset((sharding, offload_optimizer, offload_parameters), precision, gpu.bf16, numbers)
     if not sharding.startswith("zero"):
         return Value(None, "DeepSpeed is not used")
     if name is None:
