@@ -56,9 +56,11 @@ def template(model: Model, task: str) -> Value:
 
 
 @cannot_say("XTuner 0.2.0 utils/templates.py, PROMPT_TEMPLATE")
-def chat_template(template: str | None, model: Model) -> str | None:
+def chat_template(template: str | None, model: Model, task: str) -> str | None:
     """The chat template is one that XTuner has."""
     names = facts.knows("templates")
+    if template is not None and task != "sft":
+        return f"takes no chat template for task {task}, but the tokenizer's own: leave data.template out"
     if template is None or template in names:
         return None
     if template:

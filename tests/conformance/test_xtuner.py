@@ -199,10 +199,11 @@ def test_two_real_steps(task: str, form: str, sharding: str, tmp_path: Path) -> 
     told = model / "tokenizer_config.json"  # XTuner knows by the class that Qwen2 begins texts with nothing
     told.write_text(re.sub(r'("tokenizer_class": )"\w+"', r'\1"Qwen2TokenizerFast"', told.read_text(encoding="utf-8")))
     rows = make_data(tmp_path)[form]
+    template = {"template": "qwen_chat"} if task == "sft" else {}
     spec = {
         "model": {"id": "./tiny", "config": "tiny/config.json"},
         "hardware": {"gpu": "A100-80G", "host_memory": "64GiB"},
-        "data": {"train": rows.name, "format": form, "max_length": 128, "template": "qwen_chat"},
+        "data": {"train": rows.name, "format": form, "max_length": 128, **template},
         "train": {"task": task, "method": "lora", "batch_size": 4, "max_steps": 2},
         "strategy": {"sharding": sharding, "micro_batch": 2},
         "run": {"save_every": 1, "log_every": 1},
