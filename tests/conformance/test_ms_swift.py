@@ -157,10 +157,11 @@ def test_the_judge_can_say_no(tmp_path: Path) -> None:
     name, spec = next(specs())
     [case], _ = compile_all([(name, spec)], "ms-swift", tmp_path)
     [good] = questions(case)
+    assert {"--lora_rank", "--tuner_type", "float16", "right"} < {*good["argv"]}
     changes = {
         "--lora_rank": "--lora_ran",
         "--tuner_type": "--train_type",
-        "bfloat16": "bfloat17",
+        "float16": "float17",
         "right": "split_it",
     }
     asked = [

@@ -11,6 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture, Mlp
 from mfc.catalog.parameters import count
@@ -26,8 +27,7 @@ GRAPHS = GIB // 2
 ASLEEP = GIB
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(NamedTuple):
     """One vLLM engine: bytes on each of its GPUs."""
 
     weights: float
@@ -52,8 +52,7 @@ class Engine:
         return min(self.sequences, max(0, int((share - self.weights - self.work) / (self.kv_token * self.length))))
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
+class Training(NamedTuple):
     """What training takes of one card, in bytes: bounds. `host` is of a node, and None where its RAM is unknown."""
 
     upper: float  # peak of a step
@@ -149,7 +148,7 @@ def colocated(made: Engine, training: Training, pinned: float | None, sleeps: tu
     """
     ways = [(False, False), (True, False)] + ([(True, True)] if training.host is not None else [])
     shares = [_colocated(made, training, pinned, *way) for way in ways if way[0] in sleeps]
-    return best(shares, training.budget)
+    return best([share for share in shares if share.host_bytes <= (training.host or 0)], training.budget)
 
 
 def best(shares: Sequence[Share], budget: float) -> Share:

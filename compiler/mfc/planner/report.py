@@ -10,7 +10,7 @@ from mfc.planner.decide import results_that_may_change
 from mfc.planner.plan import Decision, Plan, Relaxation
 
 if TYPE_CHECKING:
-    from mfc.calibration import Calibrated
+    from mfc.calibration.correction import Calibrated
     from mfc.spec.load import LoadedSpec
 
 GIB = 2**30
@@ -69,6 +69,8 @@ def _lines(plan: Plan, name: str, calibrated: Calibrated | None) -> Iterator[str
         f"host memory {host}"
     )
     yield f"strategy  {_strategy(plan)}"
+    if "rollout_share" in plan.decisions:
+        yield f"rollout   {_rollout(plan)}"
     batch = strategy.micro_batch * strategy.gradient_accumulation * strategy.world_size // strategy.sequence_parallel
     yield (
         f"batch     {strategy.micro_batch} x {strategy.gradient_accumulation} accumulated x "
@@ -112,6 +114,13 @@ def _lines(plan: Plan, name: str, calibrated: Calibrated | None) -> Iterator[str
         yield "warnings"
         for warning in plan.warnings:
             yield f"  {warning.message} [{warning.id}]"
+
+
+def _rollout(plan: Plan) -> str:
+    mode, number = plan.values["rollout_mode"], plan.values["rollout_gpus"]
+    where = f"{number} further GPUs" if mode == "server" else "the GPUs that train"
+    by = "the trainer itself" if mode == "native" else f"vLLM ({mode})"
+    return f"by {by} on {where}: {plan.decisions['rollout_share'].because}"
 
 
 def _strategy(plan: Plan) -> str:
