@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from mfc import __version__, api
-from mfc.calibration import Key, Run, calibrated
-from mfc.calibration.correction import ENOUGH, Series
+from mfc.calibration.correction import ENOUGH, Series, calibrated
+from mfc.calibration.store import Key, Run
 from mfc.planner.plan import Plan
 
 SPEC: dict[str, Any] = {

@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mfc.calibration import Key, Run, load, path, save
+from mfc.calibration import path
+from mfc.calibration.store import Key, Run, load, save
 from mfc.errors import SpecError
 
 RUN = Run(Key("deepspeed 0.19.8", "flash", "plain", "none", "A100-80G"), "a.yaml", "0" * 64, "process", 10, 9, "0.1.0")
@@ -34,7 +35,6 @@ def test_where_it_lies(tmp_path: Path) -> None:
 
 def test_no_file_is_no_run(tmp_path: Path) -> None:
     assert load(tmp_path / "absent.json") == ()
-    assert load(None) == ()
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"schema": 2, "runs": []}', '{"schema": 1, "runs": [{"key": {}}]}'])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
 SCHEMA = 1
-VARIABLE = "MFC_CALIBRATION"  # where the file lies; empty = no calibration
 
 Kind = Literal["process", "allocated"]
 
@@ -77,22 +75,8 @@ class Run:
         return self.key, self.spec_sha256, self.kind
 
 
-def path(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """Where the file lies; None when calibration is switched off."""
-    if (chosen := environ.get(VARIABLE)) is not None:
-        return Path(chosen).expanduser() if chosen else None
-    home = environ.get("XDG_DATA_HOME", "")
-    if not os.path.isabs(home):
-        home = {"win32": environ.get("LOCALAPPDATA") or "~", "darwin": "~/Library/Application Support"}.get(
-            sys.platform, "~/.local/share"
-        )
-    return Path(home).expanduser() / "mfc" / "calibration.json"
-
-
-def load(file: Path | None) -> tuple[Run, ...]:
+def load(file: Path) -> tuple[Run, ...]:
     """All runs in the file, none when it is not there. Raises SpecError for a file that mfc did not write."""
-    if file is None:
-        return ()
     try:
         content = json.loads(file.read_bytes())
     except FileNotFoundError:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from mfc import api, calibration
+from mfc.calibration.store import Key, Run, load, save
 from mfc.cli import options
 from mfc.errors import SpecError
 
@@ -55,8 +56,8 @@ def command(
     """
     file = calibration.path()
     if file is None:
-        raise SpecError(f"error: calibration is switched off: {calibration.store.VARIABLE} is set and empty")
-    known = calibration.load(file)
+        raise SpecError(f"error: calibration is switched off: {calibration.VARIABLE} is set and empty")
+    known = load(file)
     if listing:
         _list(file, known)
         return 0
@@ -64,21 +65,21 @@ def command(
         raise SpecError("error: nothing to learn from: name a spec with --measured or --log, or a compiled folder")
     if len(runs) > 1 and (measured or logs):
         raise SpecError("error: --measured and --log are of one run: name one spec or folder")
-    learnt: list[calibration.Run] = []
+    learnt: list[Run] = []
     for each in runs:
         asked = _asked(Path(each), target, overrides)
         learnt += _learn(asked, {metric: _size(measured)} if measured else None, logs)
-    calibration.save(file, [*known, *learnt])
+    save(file, [*known, *learnt])
     print(f"kept in {file}: {len(learnt)} figure{'' if len(learnt) == 1 else 's'}; `mfc plan` tells what they say")
     return 0
 
 
-def _learn(asked: Asked, given: Mapping[Metric, int] | None, logs: tuple[str, ...]) -> list[calibration.Run]:
+def _learn(asked: Asked, given: Mapping[Metric, int] | None, logs: tuple[str, ...]) -> list[Run]:
     """The figures of one run beside their predictions."""
     from mfc import __version__
 
     loaded = api.load(asked.spec, asked.overrides)
-    names: list[str | None] = [asked.target] if asked.target else [*loaded.spec.targets] or [None]
+    names = options.named(asked.target, loaded.spec.targets)
     if len(names) > 1:
         raise SpecError(f"{loaded.name}: error: which target ran? --target {' or '.join(map(str, names))}")
     plan = api.plan(loaded, names[0])
@@ -90,9 +91,7 @@ def _learn(asked: Asked, given: Mapping[Metric, int] | None, logs: tuple[str, ..
         if kind == "process" and size_there > FULL * plan.problem.hardware.gpu.memory_bytes:
             print(f"{said}: not kept: with the card nearly full the allocator holds what it can get, needed or not")
             continue
-        run = calibration.Run(
-            calibration.Key.of(plan), loaded.name, loaded.sha256, kind, size_there, predicted, __version__
-        )
+        run = Run(Key.of(plan), loaded.name, loaded.sha256, kind, size_there, predicted, __version__)
         print(f"{said}: {100 * (run.ratio - 1):+.1f} % against the prediction ({kind})")
         learnt.append(run)
     return learnt
@@ -161,7 +160,7 @@ def _size(text: str) -> int:
         raise SpecError(f"error: --measured {text}: give {error}") from None
 
 
-def _list(file: Path, runs: tuple[calibration.Run, ...]) -> None:
+def _list(file: Path, runs: tuple[Run, ...]) -> None:
     from mfc import __version__
 
     print(f"{file}: {len(runs)} figure{'' if len(runs) == 1 else 's'}")

@@ -24,7 +24,6 @@ def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ..
 
     codes: list[int] = []
     plans: list[dict[str, Any]] = []
-    runs = calibration.load(calibration.path())
     for path in specs:
         try:
             loaded = api.load(path, overrides)
@@ -33,7 +32,7 @@ def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ..
                 codes.append(0 if plan.fits else CannotFit.exit_code)
                 if strict and plan.warnings:
                     codes.append(2)
-                calibrated = calibration.calibrated(plan, runs)
+                calibrated = calibration.about(plan)
                 if form == "json":
                     plans.append(report.to_json(plan, loaded, calibrated))
                 else:

@@ -38,9 +38,7 @@ def command(spec: str, target: str | None, overrides: tuple[str, ...], form: str
     simulate.require()
     loaded = api.load(spec, overrides)
     done: list[tuple[Plan, Simulation]] = []
-    names: list[str | None] = [target] if target else [*loaded.spec.targets] or [None]
-    for name in names:
-        plan = api.plan(loaded, name)
+    for plan in api.plans(loaded, options.named(target, loaded.spec.targets)):
         run = run_of(plan.strategy, plan.problem, plan.profile)
         done.append((plan, simulate.simulate(run, config_of(loaded), whole=whole)))
     if form == "json":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields, replace
+from dataclasses import replace
 
 from mfc.catalog.parameters import target_names
 from mfc.errors import SpecError
@@ -50,7 +50,7 @@ def alone(run: Run) -> tuple[Run, tuple[str, ...]]:
         quantization=None,
         reference_model=False,
     )
-    return replace(run, strategy=traced, stack=stack, gpus_per_node=1), tuple(_left_out(run, stack))
+    return run._replace(strategy=traced, stack=stack, gpus_per_node=1), tuple(_left_out(run, stack))
 
 
 def setup(run: Run, config: dict[str, object]) -> Setup:
@@ -118,11 +118,11 @@ def _left_out(run: Run, stack: Stack) -> Iterator[str]:
     if strategy.precision == "fp16":
         yield "fp16 is traced as bf16, which is as wide"
     differing = [
-        field.name
-        for field in fields(Stack)
-        if getattr(run.stack, field.name) != getattr(stack, field.name)
-        and field.name not in ("autocast", "trainable_fp32", "adapter_fp32", "kbit_fp32", "fsdp_fp32_shards")
-        and not field.name.endswith(("_elements", "_parameters", "_comm", "_memory"))
+        name
+        for name in Stack._fields
+        if getattr(run.stack, name) != getattr(stack, name)
+        and name not in ("autocast", "trainable_fp32", "adapter_fp32", "kbit_fp32", "fsdp_fp32_shards")
+        and not name.endswith(("_elements", "_parameters", "_comm", "_memory"))
     ]
     if differing:
         yield f"the target's own libraries, which differ from those installed in {', '.join(differing)}"
