@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
+import os
 import random
 import subprocess
 import sys
@@ -217,9 +218,18 @@ def hopeless(case: Case, found: Mapping[str, Any]) -> bool:
 def ask(payload: Mapping[str, Any], seconds: float) -> dict[str, Any]:
     """What measure_step.py answers. A case that fails or takes too long answers with `error`."""
     asked = json.dumps(payload)
+    gpu = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[
+        0
+    ]  # one: with more the Trainer copies the model to all
     try:
         done = subprocess.run(
-            [sys.executable, STEP], input=asked, capture_output=True, text=True, timeout=seconds, check=False
+            [sys.executable, STEP],
+            input=asked,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+            env={**os.environ, "CUDA_VISIBLE_DEVICES": gpu},
         )
     except subprocess.TimeoutExpired:
         return {"error": f"not done within {seconds:.0f} s"}

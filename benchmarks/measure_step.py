@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.metadata
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -37,8 +38,9 @@ def about() -> dict[str, Any]:
 
 
 def used_bytes() -> int:
-    """Device memory in use on the first visible GPU, by all processes; asked of the driver without a context here."""
-    asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", "0"]
+    """Device memory in use on the GPU, by all processes; asked of the driver without a context here."""
+    gpu = os.environ["CUDA_VISIBLE_DEVICES"]
+    asked = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", gpu]
     said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
     return int(said.split()[0]) * 2**20
 

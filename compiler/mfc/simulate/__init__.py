@@ -40,8 +40,12 @@ def simulate(run: Run, config: Mapping[str, Any], *, whole: bool = False) -> Sim
     the libraries refuse the model.
     """
     require()
-    from mfc.simulate.step import VERSIONS
-
+    try:
+        from mfc.simulate.step import VERSIONS
+    except ImportError as error:
+        raise SpecError(
+            f"error: the libraries here are too old to simulate with: {error}; pip install -U 'mfc-compiler[simulate]'"
+        ) from error
     traced, left_out = alone(run)
     asked = setup(traced, dict(config))
     found, used = trace_moments(asked, traced.architecture.groups, whole=whole)

@@ -54,7 +54,7 @@ class Trace:
 
 def trace(setup: Setup) -> Trace:
     """Trace one step. Raises SpecError when the libraries refuse the model or the adapters."""
-    with warnings.catch_warnings(), followed(setup.kernel), _refusals():
+    with _refusals(), warnings.catch_warnings(), followed(setup.kernel):
         warnings.simplefilter("ignore")
         transformers.utils.logging.set_verbosity_error()
         with torch.device("meta"), no_init_weights():
