@@ -51,7 +51,7 @@ def num_generations(spec: Spec) -> Value:
     if spec.train.task != "grpo":
         return Value(None, f"task {spec.train.task} compares no answers of one prompt")
     asked = spec.train.rollout.num_generations
-    said = "8 answers to each prompt, as TRL and ms-swift have it" if asked == "auto" else _pin("num_generations")
+    said = "8 answers to each prompt, as TRL has it" if asked == "auto" else _pin("num_generations")
     return Value(generations(spec), said)
 
 
@@ -179,7 +179,8 @@ def rollout_share(
     card = problem.hardware.gpu.usable_bytes
     at_once = f"{share.concurrency} of an engine's {share.sequences} answers at once, each at its longest"
     if problem.split.mode == "native":
-        return Value(share, f"the trainer generates: up to {gib(share.generating_bytes)} on a GPU, {at_once}")
+        said = f"each GPU generates its {share.sequences} answers at once without vLLM"
+        return Value(share, f"{said}: up to {gib(share.generating_bytes)} of {gib(budget_bytes)}")
     said = f"{share.utilization:g} of {gib(card)} = {gib(share.utilization * card)} for weights and KV cache: {at_once}"
     if problem.split.mode == "server":
         return Value(share, f"{said}; these GPUs do nothing else")

@@ -7,7 +7,6 @@ What was written as one value replaces a base's mapping; a mapping joins it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from mfc.spec import quantities
@@ -77,7 +76,7 @@ def _each(node: Node, **changes: _Change) -> Node:
     if not isinstance(node.value, dict):
         return node
     items = {key: changes[key](item) if key in changes else item for key, item in node.value.items()}
-    return replace(node, value=items)
+    return node._replace(value=items)
 
 
 def _renamed(node: Node, names: dict[str, str], section: str) -> Node:
@@ -92,7 +91,7 @@ def _renamed(node: Node, names: dict[str, str], section: str) -> Node:
             raise refusal([Problem(item.key or item.mark, text)])
         items[name] = item
         given[name] = key
-    return replace(node, value=items)
+    return node._replace(value=items)
 
 
 def _is_word(node: Node) -> bool:
@@ -105,21 +104,21 @@ def _alone(node: Node, field: str) -> Node:
 
 
 def _text(node: Node) -> Node:
-    return replace(node, value=node.text, key=None) if type(node.value) in (int, float) else replace(node, key=None)
+    return node._replace(value=node.text, key=None) if type(node.value) in (int, float) else node._replace(key=None)
 
 
 def _wrap(node: Node, items: dict[str, Node]) -> Node:
-    return replace(node, value=items, replaces=True)
+    return node._replace(value=items, replaces=True)
 
 
 def _as_text(node: Node, path: tuple[str, ...]) -> Node:
     if not path:
-        return replace(node, value=node.text) if type(node.value) in (int, float) else node
+        return node._replace(value=node.text) if type(node.value) in (int, float) else node
     if not isinstance(node.value, dict):
         return node
     head, rest = path[0], path[1:]
     items = {key: _as_text(item, rest) if head in (key, "*") else item for key, item in node.value.items()}
-    return replace(node, value=items)
+    return node._replace(value=items)
 
 
 def _hardware(node: Node) -> Node:
@@ -153,8 +152,8 @@ def _data(node: Node) -> Node:
         return _wrap(node, {"train": _sets(node)})
     if isinstance(node.value, dict) and "hub" in node.value:
         hub = node.value["hub"]
-        wrapped = replace(hub, value={"hub": replace(hub, key=None)})
-        node = replace(node, value={**node.value, "hub": wrapped})
+        wrapped = hub._replace(value={"hub": hub._replace(key=None)})
+        node = node._replace(value={**node.value, "hub": wrapped})
     return _each(_renamed(node, NAMES["DataSpec"], "data"), train=_sets)
 
 
@@ -162,9 +161,9 @@ def _sets(node: Node) -> Node:
     """One data set or several, as a list of mappings."""
     many = node.value if isinstance(node.value, list) else [node]
     items = [
-        Node({"path": replace(item, key=None)}, item.mark) if isinstance(item.value, str) else item for item in many
+        Node({"path": item._replace(key=None)}, item.mark) if isinstance(item.value, str) else item for item in many
     ]
-    return node if node.value is None else replace(node, value=items)
+    return node if node.value is None else node._replace(value=items)
 
 
 def _train(node: Node) -> Node:
@@ -183,12 +182,12 @@ def _stage(node: Node) -> Node:
         return node
     if type(node.value) is not int or not 0 <= node.value <= 3:
         raise refusal([Problem(node.mark, f"strategy.zero cannot be {show(node.value)}", "auto, 0, 1, 2, 3")])
-    return replace(node, value=f"zero{node.value}" if node.value else "ddp")
+    return node._replace(value=f"zero{node.value}" if node.value else "ddp")
 
 
 def _offload(node: Node) -> Node:
     if node.value in ("auto", "none"):
-        part = replace(node, key=None)
+        part = node._replace(key=None)
         return _wrap(node, {"optimizer": part, "parameters": part})
     if isinstance(node.value, str):
         text = f"strategy.offload cannot be {show(node.value)}: say what goes there"
@@ -208,7 +207,7 @@ def _targets(node: Node) -> Node:
                 raise refusal([Problem(item.mark, f"target {item.value} is listed twice")])
             items[item.value] = Node({}, item.mark)
         return _wrap(node, items)
-    if isinstance(node.value, dict):  # `llamafactory:` with nothing after it
-        filled = {k: replace(v, value={}) if v.value is None else v for k, v in node.value.items()}
-        return replace(node, value=filled)
+    if isinstance(node.value, dict):  # `deepspeed:` with nothing after it
+        filled = {k: v._replace(value={}) if v.value is None else v for k, v in node.value.items()}
+        return node._replace(value=filled)
     return node
