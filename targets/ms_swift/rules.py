@@ -12,7 +12,7 @@ from . import data, models
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
-    from mfc.problem import Model
+    from mfc.problem import Model, Problem
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
     from mfc.target import Profile
@@ -112,6 +112,15 @@ def vllm_wants_whole_weights(rollout_mode: str | None, method: str) -> str | Non
     if method != "qlora" or rollout_mode in (None, "native"):
         return None
     return "4-bit weights cannot be merged and sent to vLLM's 16-bit ones: method lora, or train.rollout.engine: native"
+
+
+@require("ms-swift swift/pipelines/infer/rollout.py: one process and one address for each server")
+def a_server_is_one_node(problem: Problem) -> str | None:
+    """A rollout server lives on one node."""
+    split = problem.split
+    if split is None or split.mode != "server" or split.nodes == 1:
+        return None
+    return f"a server over {split.nodes} nodes is several to ms-swift: keep one node for vLLM, or colocate"
 
 
 @require("ms-swift swift/rlhf_trainers/grpo_trainer.py: reward_funcs or reward_model; ppo_trainer.py: one reward model")
@@ -214,6 +223,7 @@ RULES = (
     splitting_is_for_some_tasks,
     splitting_keeps_whole_heads,
     vllm_wants_whole_weights,
+    a_server_is_one_node,
     answers_are_scored,
     kto_compares_samples,
     adapters_are_their_own_reference,

@@ -7,13 +7,13 @@ Tasks that generate nothing have one layout, the problem itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from mfc.errors import CannotExpress
 from mfc.memory import rollout as memory
 from mfc.planner.plan import Alternative, Decision
-from mfc.planner.refusal import Refused, refusal
+from mfc.planner.refusal import NOTHING, Refused, refusal
 from mfc.planner.search import Candidate, Outcome
 from mfc.planner.space import CANDIDATES
 from mfc.problem import Problem, Split
@@ -27,8 +27,7 @@ TASKS = ("grpo", "ppo")
 MODES: tuple[RolloutMode, ...] = ("colocate", "server", "native")
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """One layout with what the search found in it. `generated` is the time of rollouts, None where there are none."""
 
     problem: Problem
@@ -46,7 +45,7 @@ class Planned:
     def whole(self) -> Candidate | None:
         """The winner, timed with its rollouts."""
         found = self.outcome.best
-        return replace(found, seconds_per_step=self.seconds) if found else None
+        return found._replace(seconds_per_step=self.seconds) if found else None
 
 
 def layouts(problem: Problem, profile: Profile) -> tuple[Problem, ...]:
@@ -72,7 +71,7 @@ def layouts(problem: Problem, profile: Profile) -> tuple[Problem, ...]:
         if mode == "server":
             found += [_served(problem, number) for number in _kept(problem)]
         else:
-            found.append(replace(problem, split=Split(mode, problem.hardware.world_size)))
+            found.append(problem._replace(split=Split(mode, problem.hardware.world_size)))
     if not found:
         raise Refused(
             "train.rollout.gpus",
@@ -192,7 +191,8 @@ def _told(one: Planned) -> str:
     else:
         where = f"{split.mode} on {gpus(split.gpus)}"
     if found is None:
-        return f"{where} cannot be: {refusal(one.problem, one.profile, one.outcome.rejections)}"
+        why = str(refusal(one.problem, one.profile, one.outcome.rejections))
+        return f"{where} cannot be: {why.removeprefix(NOTHING)}"
     if found.refused is not None:
         return f"{where} does not fit: {found.refused[1]}"
     made = one.generated.seconds if one.generated else 0.0
@@ -225,12 +225,12 @@ def _served(problem: Problem, number: int) -> Problem:
     hardware = problem.hardware
     if hardware.nodes > 1:
         nodes = number // hardware.gpus_per_node
-        kept = replace(hardware, nodes=hardware.nodes - nodes)
-        return replace(problem, hardware=kept, split=Split("server", number, nodes))
+        kept = hardware._replace(nodes=hardware.nodes - nodes)
+        return problem._replace(hardware=kept, split=Split("server", number, nodes))
     devices = hardware.devices or tuple(range(hardware.gpus_per_node))
     training = hardware.gpus_per_node - number
-    kept = replace(hardware, gpus_per_node=training, devices=devices[:training])
-    return replace(problem, hardware=kept, split=Split("server", number, devices=devices[training:]))
+    kept = hardware._replace(gpus_per_node=training, devices=devices[:training])
+    return problem._replace(hardware=kept, split=Split("server", number, devices=devices[training:]))
 
 
 def _measured(problem: Problem) -> Problem:
@@ -239,7 +239,7 @@ def _measured(problem: Problem) -> Problem:
     prompt, answer = asked.max_prompt_length, asked.max_completion_length
     if "max_length" in problem.pins or "max_length" in problem.ranges or answer == "auto" or prompt == "auto":
         return problem
-    return replace(problem, pins={**problem.pins, "max_length": prompt + answer})
+    return problem._replace(pins={**problem.pins, "max_length": prompt + answer})
 
 
 def _index(name: str, value: Any) -> int:

@@ -7,6 +7,7 @@ from mfc.planner.space import Rejections
 from mfc.problem import SPEC_PATHS, Problem
 from mfc.target import Profile
 
+NOTHING = "nothing is possible here: "
 UNSUPPORTED = "support/"  # rules about what a framework can say: the error is that target's, not the spec's
 
 
@@ -34,7 +35,7 @@ def refusal(problem: Problem, profile: Profile, rejections: Rejections) -> MfcEr
         places = ", ".join(f"{SPEC_PATHS[name]} at {problem.origin[name]}" for name in pins)
         text = f"{said} cannot go together: {reason} ({places})"
     else:
-        text = f"{said} is impossible here: {reason}" if pins else f"nothing is possible here: {reason}"
+        text = f"{said} is impossible here: {reason}" if pins else f"{NOTHING}{reason}"
     loose = " or ".join(f"{SPEC_PATHS[name]}: auto" for name in pins if name in _FREE)
     return Refused(SPEC_PATHS[pins[-1]] if pins else "hardware", text, f"{loose} lets mfc choose" if loose else "")
 
