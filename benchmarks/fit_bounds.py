@@ -11,7 +11,7 @@ import argparse
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from accuracy import case
@@ -45,7 +45,7 @@ def scores() -> list[Score]:
         # Allocated figures say nothing of the blocks that changing lengths leave behind.
         varies = not run.strategy.packing and not allocated
         group = hard(run.strategy, varies=varies)
-        neutral = predict(replace(run, stack=stack_of(row, neutral=True)))
+        neutral = predict(run._replace(stack=stack_of(row, neutral=True)))
         other = (neutral.allocated_bytes if allocated else neutral.process_bytes) / GIB
         found.append(Score(made.source, group, made.measured / made.predicted, made.measured / other))
     return found

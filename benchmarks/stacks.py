@@ -7,7 +7,6 @@ Versions are read from the row's own text; where only torch's is given, librarie
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 
 from mfc.memory import Stack
 
@@ -62,7 +61,7 @@ def hugging_face(text: str) -> Stack:
 
 def _plain_loop(text: str) -> Stack:
     """A training script without the Trainer: no autocast, `outputs` stay alive during backward."""
-    return replace(hugging_face(text), autocast=False, keeps_outputs=True)
+    return hugging_face(text)._replace(autocast=False, keeps_outputs=True)
 
 
 def _litgpt(text: str) -> Stack:
@@ -71,8 +70,7 @@ def _litgpt(text: str) -> Stack:
         text += " torch 2.3 bitsandbytes 0.42.0"
     elif "2023" not in text and version_of("torch", text.lower()) is None:
         text += " 2024"
-    return replace(
-        hugging_face(text),
+    return hugging_face(text)._replace(
         autocast=False,
         adapter_fp32=False,
         kbit_fp32=False,
@@ -86,8 +84,7 @@ def _litgpt(text: str) -> Stack:
 
 
 def _torchtitan(text: str) -> Stack:
-    return replace(
-        hugging_face(text),
+    return hugging_face(text)._replace(
         autocast=False,
         optimizer_foreach=False,
         padding_mask=False,
@@ -98,20 +95,19 @@ def _torchtitan(text: str) -> Stack:
 
 def _fsdp_qlora(text: str) -> Stack:
     """answerdotai/fsdp_qlora train.py: bf16 throughout, no k-bit preparation, HF models."""
-    return replace(
-        hugging_face(text + " torch 2.2"), autocast=False, adapter_fp32=False, kbit_fp32=False, keeps_outputs=True
+    return hugging_face(text + " torch 2.2")._replace(
+        autocast=False, adapter_fp32=False, kbit_fp32=False, keeps_outputs=True
     )
 
 
 def _llamafactory(text: str) -> Stack:
     """llamafactory/model/adapter.py casts what trains to fp32; its own k-bit preparation upcasts nothing."""
-    return replace(hugging_face(text), trainable_fp32=True, kbit_fp32=False)
+    return hugging_face(text)._replace(trainable_fp32=True, kbit_fp32=False)
 
 
 def _torchtune(text: str) -> Stack:
     """Recipes run in bf16 throughout; CEWithChunkedOutputLoss upcasts chunks of whole logits."""
-    return replace(
-        hugging_face(text),
+    return hugging_face(text)._replace(
         autocast=False,
         adapter_fp32=False,
         kbit_fp32=False,
@@ -122,7 +118,7 @@ def _torchtune(text: str) -> Stack:
 
 def _unsloth(text: str) -> Stack:
     """Own kernels for norms, rotary embedding and MLP, no k-bit upcasts."""
-    return replace(hugging_face(text), kbit_fp32=False, fused_blocks="always", padding_mask=False)
+    return hugging_face(text)._replace(kbit_fp32=False, fused_blocks="always", padding_mask=False)
 
 
 # What is written beside mfc's neutral stack, first match. `True`: its rows were there to check the stack against.
@@ -151,5 +147,5 @@ def stack(framework: str) -> Stack:
     """The stack of a framework by its description; the neutral one for frameworks never seen."""
     for pattern, make, checked in FRAMEWORKS:
         if re.search(pattern, framework.lower()):
-            return replace(make(framework), known=checked)
+            return make(framework)._replace(known=checked)
     return hugging_face(framework) if framework else Stack()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
@@ -303,21 +302,21 @@ def stack_of(row: Row, *, neutral: bool = False) -> Stack:
     found = hugging_face(framework) if neutral else stack(framework)
     text = f"{row.get('precision_recipe') or ''}".lower()
     if re.search(r"fp32 weights|fp32 params|mixed \(fp32|fp32 master weights", text):
-        found = replace(found, trainable_fp32=True, frozen_fp32=True, autocast=True)
+        found = found._replace(trainable_fp32=True, frozen_fp32=True, autocast=True)
     if str(row.get("base_dtype") or "").lower().startswith("fp32"):
-        found = replace(found, frozen_fp32=True)
+        found = found._replace(frozen_fp32=True)
     if "lora fp32" in text or "adapter weights fp32" in text:
-        found = replace(found, adapter_fp32=True)
+        found = found._replace(adapter_fp32=True)
     if "selective" in str(row.get("grad_ckpt")):
-        found = replace(found, checkpoint="selective")
+        found = found._replace(checkpoint="selective")
     if "offload" in str(row.get("grad_ckpt")) or "activations" in str(row.get("offload")):
-        found = replace(found, checkpoint_offload=True)
+        found = found._replace(checkpoint_offload=True)
     if "fused" in str(row.get("optimizer")) and "(_fused)" not in str(row.get("optimizer")):
-        found = replace(found, optimizer_foreach=False)
+        found = found._replace(optimizer_foreach=False)
     if re.search(r"\bcompile", str(row.get("notes"))):  # inductor fuses norms and activations
-        found = replace(found, fused_blocks="always")
+        found = found._replace(fused_blocks="always")
     if "foreach" in str(row.get("optimizer")):
-        found = replace(found, optimizer_foreach=True)
+        found = found._replace(optimizer_foreach=True)
     return found
 
 

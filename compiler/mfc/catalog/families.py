@@ -7,14 +7,12 @@ families that transformers does not carry.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Flag = bool | str
 
 
-@dataclass(frozen=True, slots=True)
-class Traits:
+class Traits(NamedTuple):
     """The defaults are Llama's. `*_bias` are of linears, `tied` of configs that do not say."""
 
     qkv_bias: Flag = False
@@ -55,17 +53,17 @@ _GPT = Traits(
     True, True, True, gated=False, norm="layer", norm_bias=True, fused_qkv=True, learned_positions=True, tied=True
 )
 _GEMMA = Traits("attention_bias", "attention_bias", tied=True, head_dim=256)
-_GEMMA2 = replace(_GEMMA, norms=4, softcap=True)
-_GEMMA3 = replace(_GEMMA, norms=4, qk_norm="head")
+_GEMMA2 = _GEMMA._replace(norms=4, softcap=True)
+_GEMMA3 = _GEMMA._replace(norms=4, qk_norm="head")
 _GLM = Traits("attention_bias=yes", fused_gate_up=True, head_dim=128)
 _COHERE = Traits("attention_bias", "attention_bias", norm="layer", norms=1, parallel=True, tied=True)
 _DEEPSEEK = Traits("attention_bias", "attention_bias", mla=True, router_fp32=True)
 _OLMO2 = Traits("attention_bias", "attention_bias", qk_norm="full")
-_QWEN_HYBRID = replace(_QWEN3, output_gate=True, shared_gate=True, head_dim=256)
+_QWEN_HYBRID = _QWEN3._replace(output_gate=True, shared_gate=True, head_dim=256)
 
 FAMILIES: dict[str, Traits] = {
     "apertus": Traits("attention_bias", "attention_bias", gated=False, qk_norm="head", extra=2),  # two numbers of xIELU
-    "arcee": replace(_LLAMA, gated=False),
+    "arcee": _LLAMA._replace(gated=False),
     "baichuan": Traits(fused_qkv=True),
     "bloom": Traits(
         True, True, True, fused_qkv=True, gated=False, norm="layer", norm_bias=True, embedding_norm=True, tied=True
@@ -73,7 +71,7 @@ FAMILIES: dict[str, Traits] = {
     "chatglm": Traits(
         "add_qkv_bias", "add_bias_linear", "add_bias_linear", fused_qkv=True, fused_gate_up=True, head_dim=128
     ),
-    "cohere": replace(_COHERE, qk_norm="full", qk_norm_key="use_qk_norm"),
+    "cohere": _COHERE._replace(qk_norm="full", qk_norm_key="use_qk_norm"),
     "cohere2": _COHERE,
     "deepseek_v2": _DEEPSEEK,
     "deepseek_v3": _DEEPSEEK,
@@ -89,8 +87,8 @@ FAMILIES: dict[str, Traits] = {
     "gemma3": _GEMMA3,
     "gemma3_text": _GEMMA3,
     "glm": _GLM,
-    "glm4": replace(_GLM, norms=4),
-    "glm4v_text": replace(_GLM, norms=4, head_dim=0),
+    "glm4": _GLM._replace(norms=4),
+    "glm4v_text": _GLM._replace(norms=4, head_dim=0),
     "glm4_moe": Traits("attention_bias", qk_norm="head", qk_norm_key="use_qk_norm", router_fp32=True),
     "gpt2": _GPT,
     "gpt_bigcode": _GPT,
@@ -106,8 +104,8 @@ FAMILIES: dict[str, Traits] = {
     "internlm3": Traits("qkv_bias", "bias", "bias"),
     "llama": _LLAMA,
     "llama4_text": Traits("attention_bias", "attention_bias"),
-    "minicpm": replace(_LLAMA, tied=True),
-    "minicpm3": replace(_DEEPSEEK, router_fp32=False),
+    "minicpm": _LLAMA._replace(tied=True),
+    "minicpm3": _DEEPSEEK._replace(router_fp32=False),
     "minimax_m2": Traits(qk_norm="full", router_fp32=True),
     "mllama_text_model": _PLAIN,
     "ministral": _PLAIN,
@@ -136,7 +134,7 @@ FAMILIES: dict[str, Traits] = {
     "qwen3_vl_moe_text": _QWEN3,
     "qwen3_vl_text": _QWEN3,
     "seed_oss": Traits("attention_bias", "attention_out_bias", "mlp_bias"),
-    "smollm3": replace(_LLAMA, tied=True),
+    "smollm3": _LLAMA._replace(tied=True),
     "stablelm": Traits(
         "use_qkv_bias", norm="layer", norm_bias=True, qk_norm="full", qk_norm_key="qk_layernorm",
         parallel="use_parallel_residual",

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mfc.catalog.architecture import Architecture, Attention, Block, Mlp, Moe
 from mfc.catalog.families import DEFAULTS, FAMILIES, Flag, Traits
@@ -16,8 +15,7 @@ from mfc.errors import SpecError
 from mfc.strategy import Quantization
 
 
-@dataclass(frozen=True, slots=True)
-class Config:
+class Config(NamedTuple):
     """What planning needs of a config.json. `assumed` says, in sentences, what the file left open."""
 
     architecture: Architecture
@@ -180,8 +178,7 @@ def _flag(text: Keys, flag: Flag) -> bool:
     return text.flag(key, default == "yes")
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
+class _Kind(NamedTuple):
     """What sets one layer apart from another of the same model."""
 
     linear: bool  # gated delta net instead of attention

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from mfc.errors import SpecError
 
 
-@dataclass(frozen=True)
-class Keys:
+class Keys(NamedTuple):
     """A JSON object and where it comes from. A key that is null counts as absent."""
 
     values: Mapping[str, Any]
@@ -63,7 +61,7 @@ class Keys:
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> Keys:
         """The same keys over a layer of defaults."""
-        return replace(self, values={**defaults, **self.values})
+        return self._replace(values={**defaults, **self.values})
 
     def dtype(self) -> str | None:
         """The dtype that the checkpoint is stored in, without `torch.`."""

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mfc.catalog import hf_config
 from mfc.catalog.architecture import Architecture
@@ -20,8 +19,7 @@ from mfc.strategy import Quantization
 _FILE = Path(__file__).with_name("models.yaml")
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(NamedTuple):
     """A published model. `published` is the number of parameters that `source` states for the checkpoint."""
 
     id: str

@@ -6,11 +6,10 @@ families that transformers does not carry.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Names:
+class Names(NamedTuple):
     """Module names of one family; the defaults are Llama's."""
 
     embedding: str = "embed_tokens"
@@ -37,7 +36,7 @@ class Names:
 
 _LLAMA = Names()
 _NEOX = Names("embed_in", qkv="query_key_value", o="dense", up="dense_h_to_4h", down="dense_4h_to_h", head="embed_out")
-_FALCON = replace(_NEOX, embedding="word_embeddings", head="lm_head")
+_FALCON = _NEOX._replace(embedding="word_embeddings", head="lm_head")
 _GPT = Names("wte", qkv="c_attn", o="c_proj", up="c_fc", down="c_proj")
 _PHI = Names(o="dense", up="fc1", down="fc2")
 _MIXTRAL = Names(expert_gate="w1", expert_up="w3", expert_down="w2", remapped=True)
@@ -47,11 +46,11 @@ _DEEPSEEK = Names(remapped=True, router_was_linear=False)
 FAMILIES: dict[str, Names] = {
     "baichuan": Names(qkv="W_pack"),
     "bloom": _FALCON,
-    "chatglm": replace(_NEOX, embedding="word_embeddings", gate_up="dense_h_to_4h", head="output_layer"),
+    "chatglm": _NEOX._replace(embedding="word_embeddings", gate_up="dense_h_to_4h", head="output_layer"),
     "deepseek_v2": _DEEPSEEK,
     "deepseek_v3": _DEEPSEEK,
     "dots1": _DEEPSEEK,
-    "ernie4_5_moe": replace(_QWEN_MOE, router_was_linear=True),
+    "ernie4_5_moe": _QWEN_MOE._replace(router_was_linear=True),
     "falcon": _FALCON,
     "glm4_moe": _DEEPSEEK,
     "gpt_bigcode": _GPT,
@@ -81,4 +80,4 @@ def names(family: str, text: str = "") -> Names:
     """
     found = FAMILIES.get(text or family, _LLAMA)
     outer = FAMILIES.get(family, _LLAMA)
-    return found if found.remapped == outer.remapped else replace(found, remapped=outer.remapped)
+    return found if found.remapped == outer.remapped else found._replace(remapped=outer.remapped)

@@ -6,8 +6,8 @@ Counts are of distinct parameters as transformers 5 builds the model: a tied hea
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture, Attention, Block, Linear, LinearKind, Mlp, Moe
 from mfc.catalog.names import Names, names
@@ -17,8 +17,7 @@ _GROUPS: dict[str, tuple[LinearKind, ...]] = {"attention": ("attention",), "mlp"
 _REMAPPED_NAMES = frozenset({"gate_proj", "up_proj", "down_proj"})
 
 
-@dataclass(frozen=True, slots=True)
-class BlockParameters:
+class BlockParameters(NamedTuple):
     """Parameters of one block, norms included; `experts` counts routed experts only."""
 
     attention: int
@@ -33,8 +32,7 @@ class BlockParameters:
         return self.attention + self.ffn + self.experts + self.norms + self.extra
 
 
-@dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(NamedTuple):
     """Parameters of a whole model, in numbers (not bytes)."""
 
     total: int
@@ -51,8 +49,7 @@ class Parameters:
         return self.total - self.vision - self.projector
 
 
-@dataclass(frozen=True, slots=True)
-class Adapter:
+class Adapter(NamedTuple):
     """One adapted kind of linear and the rank it gets."""
 
     linear: Linear

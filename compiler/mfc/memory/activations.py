@@ -6,7 +6,7 @@ here is bytes of one sequence on one GPU; `tokens` are those of it that the GPU 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture, Attention, Mlp, Moe
 from mfc.catalog.parameters import Adapter
@@ -18,8 +18,7 @@ from mfc.strategy import Lora
 PARTIAL_ROTARY = frozenset({"glm", "glm4"})  # rotated and plain halves are concatenated
 
 
-@dataclass(frozen=True, slots=True)
-class Inputs:
+class Inputs(NamedTuple):
     """What decides the activations of a layer, besides the layer."""
 
     architecture: Architecture
@@ -35,8 +34,7 @@ class Inputs:
     dequantised: bool  # linears are dequantised in plain torch (GPTQ), which keeps the 16-bit matrix
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """Bytes kept by one layer: by its attention half and its feed-forward half, and what no token count changes."""
 
     attention: float

@@ -5,8 +5,7 @@ Bytes per sequence unless it says fixed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Where = Literal["loss", "layers", "embedding", "optimizer"]
 
@@ -24,8 +23,7 @@ GROWN_LOGITS = 2.4
 GROWN_LAYER = 1.2
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one step asks the allocator for."""
 
     layer: float  # what one layer takes while it runs, kept or passing: in blocks too small for logits

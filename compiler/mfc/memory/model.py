@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu
@@ -14,8 +13,7 @@ from mfc.strategy import Strategy
 Confidence = Literal["calibrated", "extrapolated", "unmodelled"]
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(NamedTuple):
     """One training run, as far as memory depends on it. `gpu` None = unknown, a usual context is assumed.
 
     `limit_bytes` is the most that the process may hold: free blocks beyond it are given back. 0 = nearly all of the
@@ -30,8 +28,7 @@ class Run:
     limit_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Memory:
+class Memory(NamedTuple):
     """A prediction. Bytes per GPU, unless the name says node.
 
     `allocated_bytes` is what torch.cuda.max_memory_allocated would return, `process_bytes` what nvidia-smi shows,

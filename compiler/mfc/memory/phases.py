@@ -7,6 +7,7 @@ scratch, and how many trained numbers have a gradient by then. Where gradients l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from mfc.catalog.architecture import Attention, Moe
 from mfc.catalog.parameters import Adapter
@@ -16,8 +17,7 @@ from mfc.memory.blocks import Where
 from mfc.memory.shape import Layer, Shape, adapter_numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(NamedTuple):
     """One moment: bytes of activations and logits per sequence, fixed scratch, gradients finished and in the making."""
 
     name: str
@@ -31,8 +31,7 @@ class Phase:
     cached_fixed: float
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The last linear and the loss."""
 
     vocab: int  # 0 for tasks without logits
@@ -53,8 +52,7 @@ class Group:
     trained: float  # numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """What of a step does not depend on where states lie."""
 
     phases: tuple[Phase, ...]

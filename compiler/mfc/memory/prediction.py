@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mfc.memory import bounds, host, overhead
 from mfc.memory.model import Confidence, Memory, Run
@@ -16,8 +16,7 @@ RECLAIMED = 0.96  # share of the card at which the allocator is taken to give fr
 UNBOUNDED = 1e9  # a micro-batch that no memory limits
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A run with its micro-batch left open. All bytes are per GPU."""
 
     run: Run

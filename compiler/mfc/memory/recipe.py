@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mfc.memory.stack import Stack
 from mfc.strategy import Strategy
 
 
-@dataclass(frozen=True, slots=True)
-class Recipe:
+class Recipe(NamedTuple):
     """All fields are bytes per number, or whether something happens."""
 
     full: bool  # base weights train, all of them or the last blocks

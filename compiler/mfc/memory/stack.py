@@ -5,12 +5,10 @@ A target's profile carries one Stack per version. The neutral stack is a current
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(NamedTuple):
     """Defaults describe transformers 5, PEFT 0.21, torch 2.13 and the plain Trainer; a field says what it changes."""
 
     name: str = "neutral"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
+from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.names import names
@@ -19,8 +20,7 @@ from mfc.runtimes.placement import States
 from mfc.strategy import Strategy
 
 
-@dataclass(frozen=True, slots=True)
-class Static:
+class Static(NamedTuple):
     """What neither the micro-batch nor the place of states changes."""
 
     profile: Profile

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfc.problem import Problem
 from mfc.strategy import Strategy
@@ -27,16 +27,14 @@ class Decision:
     pinned: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(NamedTuple):
     """A warning that changes nothing; `id` is the rule's."""
 
     id: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Alternative:
+class Alternative(NamedTuple):
     """A strategy that lost. `changes` are the fields in which it differs from the winner."""
 
     changes: Mapping[str, Any]
@@ -46,8 +44,7 @@ class Alternative:
     because: str
 
 
-@dataclass(frozen=True, slots=True)
-class Relaxation:
+class Relaxation(NamedTuple):
     """Spec edits after which a plan fits: `set` maps dotted spec paths to values."""
 
     set: Mapping[str, Any]

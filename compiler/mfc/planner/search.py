@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from mfc import memory, speed
 from mfc.memory.costs import fixed_costs
@@ -34,8 +33,7 @@ MACHINERY: Mapping[str, Mapping[Any, int]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One evaluated strategy: its fields, what it costs, and why it does not fit (empty when it does)."""
 
     env: Mapping[str, Any]
@@ -49,8 +47,7 @@ class Candidate:
         return self.refused is None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """All that was evaluated at the winning quality, best first, with what the rules refused on the way."""
 
     candidates: tuple[Candidate, ...]

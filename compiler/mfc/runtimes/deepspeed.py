@@ -5,13 +5,12 @@ Bytes were counted in running engines (DeepSpeed 0.19.8, one and two ranks); doc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mfc.runtimes.placement import Placement, States
 
 
-@dataclass(frozen=True, slots=True)
-class Zero:
+class Zero(NamedTuple):
     """The part of a DeepSpeed configuration that memory depends on. Bucket sizes are numbers, not bytes."""
 
     stage: int

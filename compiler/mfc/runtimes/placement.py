@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class States:
+class States(NamedTuple):
     """What one run keeps, as if one GPU held it all. Bytes unless it says numbers."""
 
     base: float  # weights that do not train, as stored
@@ -25,8 +24,7 @@ class States:
     accumulates: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(NamedTuple):
     """Bytes on one GPU and on the host."""
 
     weights: float

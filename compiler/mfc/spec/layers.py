@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from mfc.errors import SpecError
@@ -42,7 +41,7 @@ def read_override(text: str) -> Node:
     if node is None:
         raise refusal([Problem(mark, f"{key.strip()} has no value")])
     for name in reversed(names):
-        node = Node({name: replace(node, key=mark)}, mark, size=node.size + 1)
+        node = Node({name: node._replace(key=mark)}, mark, size=node.size + 1)
     if names[0] == "extends":
         raise refusal([Problem(mark, "extends cannot be overridden; it belongs in a file")])
     return expand(node)
@@ -55,7 +54,7 @@ def merge(base: Node, top: Node) -> Node:
     items = {key: node for key, node in base.value.items() if RIVALS.get(key) not in top.value or key in top.value}
     for key, node in top.value.items():
         items[key] = merge(items[key], node) if key in items else node
-    return replace(top, value=items, size=1 + sum(node.size for node in items.values()))
+    return top._replace(value=items, size=1 + sum(node.size for node in items.values()))
 
 
 def _layer(path: Path, chain: list[str], files: dict[str, Node]) -> Node:
@@ -88,7 +87,7 @@ def _on_bases(root: Node, folder: Path, chain: list[str], files: dict[str, Node]
         return own
     assert isinstance(merged.value, dict)
     inherited = {key: node for key, node in merged.value.items() if key != "extends"}
-    return merge(replace(merged, value=inherited), own)
+    return merge(merged._replace(value=inherited), own)
 
 
 def _bases(node: Node | None) -> Iterator[Node]:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from mfc.errors import SpecError
 
 _SHOWN = 5  # errors shown at once
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Source:
+class Source(NamedTuple):
     """A text that values came from: a file, an override, or a mapping given by a program."""
 
     label: str
@@ -21,8 +20,7 @@ class Source:
     lines: Sequence[str] = ()  # empty: the label alone says where
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Mark:
+class Mark(NamedTuple):
     """A place in a source. Lines and columns count from 1; `width` is in characters."""
 
     source: Source
@@ -35,8 +33,7 @@ class Mark:
         return f"{label}:{self.line}:{self.column}" if self.source.path else label
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """One thing that is wrong: where, what, what is allowed instead, and what was probably meant."""
 
     mark: Mark

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from os import PathLike, fspath
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
@@ -44,8 +43,7 @@ _HINTS = {
 }
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Node:
+class Node(NamedTuple):
     """A value and where it stands. `text` is a scalar as written; `size` counts the nodes in it, itself included."""
 
     value: Scalar | dict[str, Node] | list[Node]
@@ -177,7 +175,7 @@ class _Reader:
             if key in items:
                 first = items[key].key or mark
                 _refuse(key_mark, f'duplicate key "{key}", first given in line {first.line}')
-            items[key] = replace(self.node(self.parser.get_event(), depth + 1), key=key_mark)
+            items[key] = self.node(self.parser.get_event(), depth + 1)._replace(key=key_mark)
         return Node(items, mark, size=1 + sum(item.size for item in items.values()))
 
 

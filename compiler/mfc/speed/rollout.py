@@ -7,7 +7,7 @@ counted at their longest, which is the same for every layout that is compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu, Link
@@ -20,8 +20,7 @@ EXCHANGE = 30e-6  # seconds of one small all-reduce between GPUs of a node: assu
 DENSE = 0.5  # share of the peak that prefill and decode products reach: assumption
 
 
-@dataclass(frozen=True, slots=True)
-class Generation:
+class Generation(NamedTuple):
     """Seconds per optimizer step beside training; `parts` add up to `seconds`."""
 
     seconds: float

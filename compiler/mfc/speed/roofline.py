@@ -6,7 +6,6 @@ Everything that does not depend on the micro-batch is worked out once by `prepar
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
@@ -27,8 +26,7 @@ class Machines(NamedTuple):
     inter: Link | None = None  # one node to the others, in all; needed for nodes > 1
 
 
-@dataclass(frozen=True, slots=True)
-class Speed:
+class Speed(NamedTuple):
     """A predicted step. `parts` are seconds per step before overlap, so they add up to more than the step."""
 
     seconds_per_step: float
