@@ -33,7 +33,7 @@ def test_few_cards_colocate() -> None:
     assert plan.strategy.max_length == 512 + 1024
     share = plan.values["rollout_share"]
     assert share.utilization < 0.9
-    assert share.peak_bytes <= plan.budget_bytes
+    assert share.peak_bytes == plan.memory.upper_bytes <= plan.budget_bytes
     because = plan.decisions["rollout_mode"].because
     assert "colocate on 4 GPUs: " in because
     assert "server on 2 of 4 GPUs: " in because
@@ -91,7 +91,10 @@ def test_side_by_side_training_and_share_add_up() -> None:
     share = plan.values["rollout_share"]
     assert share.sleep_level == 0
     taken = share.utilization * plan.problem.hardware.gpu.usable_bytes
-    assert share.stepping_bytes == pytest.approx(plan.memory.upper_bytes + taken + GIB / 2, rel=1e-3)
+    assert plan.memory.components["vLLM"] == pytest.approx(taken + GIB / 2, rel=1e-3)
+    assert sum(plan.memory.components.values()) == plan.memory.process_bytes
+    assert plan.memory.upper_bytes == share.stepping_bytes
+    assert plan.memory.moments["generation"] == share.generating_bytes
 
 
 def test_only_answers_have_logits() -> None:

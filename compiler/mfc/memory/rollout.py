@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture, Mlp
 from mfc.catalog.parameters import count
+from mfc.memory.model import Memory
 from mfc.strategy import Strategy
 
 GIB = 1 << 30
@@ -78,6 +79,7 @@ class Share:
     stepping_bytes: int  # 0 = training is on other cards
     host_bytes: int  # of a node, beside training's
     starved: bool = False  # vLLM does not start: no room for the KV cache of one longest sequence
+    kept_bytes: int = 0  # training's part of `generating_bytes`
 
     @property
     def peak_bytes(self) -> int:
@@ -136,6 +138,7 @@ def native(made: Engine, training: Training, gathers: bool) -> Share:
         generating_bytes=int(training.idle + whole + cache),
         stepping_bytes=int(training.upper),
         host_bytes=0,
+        kept_bytes=int(training.idle),
     )
 
 
@@ -184,6 +187,29 @@ def _colocated(made: Engine, training: Training, pinned: float | None, sleep: bo
         stepping_bytes=int(training.upper + GRAPHS + (ASLEEP if sleep else share)),
         host_bytes=int(host),
         starved=share < made.least,
+        kept_bytes=int(training.parked if offload else training.idle),
+    )
+
+
+def with_share(training: Memory, share: Share) -> Memory:
+    """The memory of a step that also generates on its GPUs; a server's GPUs are others, so it changes nothing there."""
+    if not share.stepping_bytes:
+        return training
+    beside = max(share.stepping_bytes - training.upper_bytes, 0)
+    process, moment = training.process_bytes + beside, training.moment
+    components = {**training.components, **({"vLLM": beside} if beside else {})}
+    if share.generating_bytes > share.stepping_bytes:
+        process, moment = share.generating_bytes, "generation"
+        kept = share.kept_bytes
+        components = {"generation": share.generating_bytes - kept, **({"training between steps": kept} if kept else {})}
+    moments = {name: size + beside for name, size in training.moments.items()}
+    return training._replace(
+        process_bytes=process,
+        upper_bytes=share.peak_bytes,
+        moment=moment,
+        components=components,
+        moments={**moments, "generation": share.generating_bytes},
+        host_bytes_per_node=training.host_bytes_per_node + share.host_bytes,
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from mfc import memory, speed
 from mfc.catalog.parameters import trainable
+from mfc.memory.rollout import with_share
 from mfc.planner import decide, layouts, relax
 from mfc.planner.plan import Plan
 from mfc.planner.refusal import refusal
@@ -36,8 +37,11 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
     predicted = memory.predict(run)
     timed = layouts.with_rollouts(speed.predict(strategy, problem), chosen.generated)
     env = {**best.env, "strategy": strategy, "memory": predicted, "speed": timed}
+    env["losses"] = frozenset(candidate.env["loss"] for candidate in outcome.candidates)
     decisions = decide.choices(problem, outcome) | decide.finish(problem, env, rules)
     decisions = layouts.decisions(decisions, chosen, planned)
+    if env["rollout_share"] is not None:
+        predicted = with_share(predicted, env["rollout_share"])
 
     def attempt(edit: Mapping[str, Any]) -> Candidate | None:
         changed = edited(edit)
