@@ -33,6 +33,7 @@ UNMODELLED = frozenset({"model", "optim_wrapper", "strategy", "train_dataloader"
 # Decisions that no key of the config carries.
 ELSEWHERE = {
     "allocator": "the environment that launch.sh sets",
+    "cpu_threads": "the environment that launch.sh sets",
     "deepspeed_preset": "the option --deepspeed in launch.sh",
     "eval_micro_batch": "XTuner does not evaluate",
     "freeze_parts": "XTuner's target trains no vision models",
@@ -147,6 +148,8 @@ def _launch(plan: Plan) -> dict[str, Any]:
     environment = {"XTUNER_DATASET_TIMEOUT": str(max(values["timeout_seconds"] // 60, 1))}
     if values["allocator"]:
         environment["PYTORCH_CUDA_ALLOC_CONF"] = values["allocator"]
+    if values["cpu_threads"]:
+        environment["OMP_NUM_THREADS"] = str(values["cpu_threads"])
     if hardware.devices:
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, hardware.devices))
     asked = values["deepspeed_preset"] or deepspeed.CONFIG
@@ -163,6 +166,7 @@ def _launch(plan: Plan) -> dict[str, Any]:
 _LAUNCH_CITES = {
     "XTUNER_DATASET_TIMEOUT": ("timeout_seconds",),
     "PYTORCH_CUDA_ALLOC_CONF": ("allocator",),
+    "OMP_NUM_THREADS": ("cpu_threads",),
     "deepspeed": ("deepspeed_preset", "sharding", "offload_optimizer", "offload_parameters"),
     "existing": ("existing",),
 }

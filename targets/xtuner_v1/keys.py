@@ -32,6 +32,7 @@ ELSEWHERE = {
     "precision": "param_dtype, always bf16",
     "optimizer": "the class of optim_cfg",
     "method": "always full",
+    "cpu_threads": "for DeepSpeed's optimizer on the host",
     "existing": "launch.sh",
     "log_every": "every step",
     "timeout_seconds": "XTuner V1 has no option for it",
