@@ -125,6 +125,21 @@ def rewards(spec: Spec) -> Value:
     return Value(spec.train.rollout.rewards, _pin("rewards"))
 
 
+@require("vLLM: tensor parallelism splits attention heads, over the GPUs of one node")
+def engines_divide(problem: Problem) -> str | None:
+    """A pinned tensor parallelism divides the GPUs that generate and the model's heads."""
+    asked, split = problem.spec.train.rollout.tensor_parallel, problem.split
+    if split is None or asked == "auto":
+        return None
+    within = split.gpus // split.nodes if split.mode == "server" else problem.hardware.gpus_per_node
+    if within % asked:
+        return f"train.rollout.tensor_parallel: {asked} does not divide {gpus(within)} of a node that generate"
+    for _, block in problem.model.architecture.blocks:
+        if block.attention.heads % asked:
+            return f"{block.attention.heads} attention heads do not divide over {gpus(asked)}"
+    return None
+
+
 @derive("rollout", "PPO: InstructGPT, arXiv:2203.02155, four models; GRPO, arXiv:2402.03300, drops the critic")
 def rollout(
     spec: Spec,
@@ -324,6 +339,7 @@ RULES = (
     groups_compare_answers,
     kl_beta,
     rewards,
+    engines_divide,
     rollout,
     steps_per_generation,
     rollout_share,
