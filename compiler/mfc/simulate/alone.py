@@ -12,8 +12,13 @@ from mfc.memory.recipe import recipe
 from mfc.simulate.setup import Kernel, Setup
 from mfc.strategy import Method, Strategy
 
-# Facts of a stack that the trace takes over; the others are properties of the installed libraries or of kernels.
-FOLLOWED = ("name", "known", "keeps_outputs", "optimizer_foreach", "padding_mask", "expandable_segments")
+# Facts of a stack that the trace takes over, beside number formats.
+FOLLOWED = ("name", "known", "frozen_fp32", "keeps_outputs", "optimizer_foreach", "padding_mask", "expandable_segments")
+# Facts about the target's libraries: those installed here take their place.
+LIBRARIES = (
+    *("logits_fp32_copy", "logits_shift_copy", "value_head", "fused_experts", "expert_adapters"),
+    *("sdpa_expands_kv", "expands_kv", "kbit_keeps_inputs", "checkpoint", "checkpoint_offload"),
+)
 
 
 def alone(run: Run) -> tuple[Run, tuple[str, ...]]:
@@ -117,12 +122,17 @@ def _left_out(run: Run, stack: Stack) -> Iterator[str]:
         yield f"{strategy.optimizer}: adamw holds the states"
     if strategy.precision == "fp16":
         yield "fp16 is traced as bf16, which is as wide"
+    concerned = {
+        "value_head": strategy.task == "reward",
+        "fused_experts": run.architecture.moe,
+        "expert_adapters": run.architecture.moe and strategy.lora is not None,
+        "sdpa_expands_kv": strategy.attention == "sdpa",
+        "kbit_keeps_inputs": strategy.quantization is not None,
+        "checkpoint": strategy.gradient_checkpointing,
+        "checkpoint_offload": strategy.gradient_checkpointing,
+    }
     differing = [
-        name
-        for name in Stack._fields
-        if getattr(run.stack, name) != getattr(stack, name)
-        and name not in ("autocast", "trainable_fp32", "adapter_fp32", "kbit_fp32", "fsdp_fp32_shards")
-        and not name.endswith(("_elements", "_parameters", "_comm", "_memory"))
+        name for name in LIBRARIES if getattr(run.stack, name) != getattr(stack, name) and concerned.get(name, True)
     ]
     if differing:
         yield f"the target's own libraries, which differ from those installed in {', '.join(differing)}"
