@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from mfc.errors import CannotExpress
-from mfc.memory import rollout as memory
+from mfc.memory.rollout import Share, engine
 from mfc.planner.plan import Alternative, Decision
 from mfc.planner.refusal import NOTHING, Refused, refusal
 from mfc.planner.search import Candidate, Outcome
@@ -28,11 +28,12 @@ MODES: tuple[RolloutMode, ...] = ("colocate", "server", "native")
 
 
 class Planned(NamedTuple):
-    """One layout with what the search found in it. `generated` is the time of rollouts, None where there are none."""
+    """One layout with what the search found in it. `share` and `generated` tell of rollouts: None without them."""
 
     problem: Problem
     profile: Profile
     outcome: Outcome
+    share: Share | None = None
     generated: Generation | None = None
 
     @property
@@ -43,9 +44,12 @@ class Planned(NamedTuple):
 
     @property
     def whole(self) -> Candidate | None:
-        """The winner, timed with its rollouts."""
+        """The winner with its rollouts: their time, and their memory where they share the GPUs that train."""
         found = self.outcome.best
-        return found._replace(seconds_per_step=self.seconds) if found else None
+        if found is None or self.share is None:
+            return found
+        upper = self.share.peak_bytes if self.share.stepping_bytes else found.upper_bytes
+        return found._replace(seconds_per_step=self.seconds, upper_bytes=upper)
 
 
 def layouts(problem: Problem, profile: Profile) -> tuple[Problem, ...]:
@@ -103,22 +107,27 @@ def plan_all(problem: Problem, profile: Profile, search: Callable[[Problem], Out
     for layout in layouts(problem, profile):
         outcome = search(layout)
         found = outcome.best
-        planned.append(Planned(layout, profile, outcome, timed(layout, found) if found and layout.split else None))
+        if found is None or layout.split is None:
+            planned.append(Planned(layout, profile, outcome))
+            continue
+        share = shared(layout, found)
+        planned.append(Planned(layout, profile, outcome, share, timed(layout, found, share)))
     return planned
 
 
-def timed(problem: Problem, candidate: Candidate) -> Generation:
-    """The time of the rollouts of a candidate in its layout."""
-    from mfc.rules.rollout import share_of
+def shared(problem: Problem, candidate: Candidate) -> Share:
+    """How a candidate shares the cards with its rollouts."""
+    from mfc.rules.rollout import rollout_share
 
+    found = rollout_share.function(*(({**candidate.env, "problem": problem})[name] for name in rollout_share.reads))
+    share: Share = found.value
+    return share
+
+
+def timed(problem: Problem, candidate: Candidate, share: Share) -> Generation:
+    """The time of the rollouts of a candidate in its layout."""
     env, hardware = candidate.env, problem.hardware
-    share = share_of(
-        problem,
-        *(env[name] for name in ("batch_size", "max_length", "sharding", "upper_bytes", "idle_bytes", "parked_bytes")),
-        *(env[name] for name in ("host_bytes", "budget_bytes")),
-    )
-    assert share is not None
-    made = memory.engine(problem.model.architecture, env["max_length"], share.sequences, share.tensor_parallel)
+    made = engine(problem.model.architecture, env["max_length"], share.sequences, share.tensor_parallel)
     return generation(
         problem.model.architecture,
         hardware.gpu,
@@ -175,12 +184,12 @@ def alternatives(chosen: Planned, planned: list[Planned]) -> tuple[Alternative, 
     """The layouts that lost."""
     made = []
     for one in planned:
-        found = one.outcome.best
+        found = one.whole
         if one is chosen or found is None or one.problem.split is None:
             continue
         changes = {"rollout_mode": one.problem.split.mode, "rollout_gpus": one.problem.split.gpus}
         why = "slower" if found.refused is None else found.refused[1]
-        made.append(Alternative(changes, int(found.upper_bytes), one.seconds, found.fits, why))
+        made.append(Alternative(changes, int(found.upper_bytes), found.seconds_per_step, found.fits, why))
     return tuple(made)
 
 
