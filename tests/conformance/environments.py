@@ -114,7 +114,7 @@ def environment(name: str) -> Environment:
     folder = _cache() / "venvs" / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     ready = folder / "mfc-ready"
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(folder.with_suffix(".lock")):
+    with _locked(folder.parent / f"{folder.name}.lock"):
         if not ready.exists():
             shutil.rmtree(folder, ignore_errors=True)
             _make(base, folder, text, name)

@@ -12,6 +12,7 @@ NVMe offload is started as CPU offload: it needs a system library, and its keys 
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 import os
 import sys
@@ -40,6 +41,7 @@ OWN_AUTO = ("data_types.keep_in_fp32_modules", "zero_optimization.zenflow", "exp
 
 def prepare(*ops: str) -> None:
     """Compile and load DeepSpeed's CPU kernels before the fork (minutes the first time); CPU Adam serves offloading."""
+    importlib.import_module("torch._inductor.compile_fx")  # every optimizer imports it, which takes seconds
     create = get_accelerator().create_op_builder
     builders = [create(op) for op in ops or ("ShareMemCommBuilder", "CPUAdamBuilder", "FusedAdamBuilder")]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
