@@ -22,7 +22,7 @@ class Value(NamedTuple):
     because: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # a rule is itself: the search hashes tuples of them
 class Rule:
     """One rule. `function` takes the fields in `reads`, in that order."""
 
