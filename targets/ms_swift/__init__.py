@@ -59,7 +59,9 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         version=version,
         stack=Stack(
             name=f"{NAME}-{nearest(version, VERSIONS)}",
+            known=True,  # the Trainer and PEFT; runs of ms-swift are among the measurements that the model is held to
             kbit_fp32=False,
+            expert_adapters=False,  # all-linear finds modules (utils/transformers_utils.py), never fused experts
             fused_experts=int(transformers.partition(".")[0]) >= 5,
             expandable_segments=True,
         ),
@@ -125,7 +127,9 @@ def environment(plan: Plan) -> dict[str, str]:
     """
     hardware, architecture = plan.problem.hardware, plan.problem.model.architecture
     devices = hardware.devices or tuple(range(hardware.gpus_per_node))
-    made = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, devices)), "NPROC_PER_NODE": str(hardware.gpus_per_node)}
+    made = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, devices))}
+    if _launched(plan):
+        made["NPROC_PER_NODE"] = str(hardware.gpus_per_node)
     if hardware.nodes > 1:
         made["NNODES"] = str(hardware.nodes)
     if plan.values["allocator"]:
@@ -138,6 +142,11 @@ def environment(plan: Plan) -> dict[str, str]:
     if threads := plan.values.get("cpu_threads"):
         made["OMP_NUM_THREADS"] = str(threads)
     return made
+
+
+def _launched(plan: Plan) -> bool:
+    """Whether torchrun starts the run. One process that it started would be wrapped in DDP, with gradient buckets."""
+    return plan.strategy.world_size > 1 or plan.strategy.deepspeed or plan.values.get("rollout_mode") == "colocate"
 
 
 def fsdp(plan: Plan) -> dict[str, Any]:

@@ -114,6 +114,18 @@ def vllm_wants_whole_weights(rollout_mode: str | None, method: str) -> str | Non
     return "4-bit weights cannot be merged and sent to vLLM's 16-bit ones: method lora, or train.rollout.engine: native"
 
 
+@require(
+    "accelerate accelerator.py: a process of torchrun's is wrapped in DDP; vLLM's external_launcher needs torchrun"
+)
+def one_colocated_gpu_is_not_wrapped(
+    rollout_mode: str | None, sharding: str, method: str, world_size: int
+) -> str | None:
+    """Full training beside vLLM on one GPU goes through DeepSpeed, without DDP's copy of all gradients."""
+    if world_size > 1 or rollout_mode != "colocate" or method != "full" or sharding != "ddp":
+        return None
+    return "torchrun, which a colocated vLLM needs, wraps one GPU in DDP and copies all gradients: zero1 does not"
+
+
 @require("ms-swift swift/pipelines/infer/rollout.py: one process and one address for each server")
 def a_server_is_one_node(problem: Problem) -> str | None:
     """A rollout server lives on one node."""
@@ -223,6 +235,7 @@ RULES = (
     splitting_is_for_some_tasks,
     splitting_keeps_whole_heads,
     vllm_wants_whole_weights,
+    one_colocated_gpu_is_not_wrapped,
     a_server_is_one_node,
     answers_are_scored,
     kto_compares_samples,

@@ -65,9 +65,9 @@ def prepare() -> None:
     import accelerate.state
     import deepspeed.comm
 
+    kinds = accelerate.state.DistributedType
     accelerate.state.PartialState._prepare_backend = lambda *_, **__: (
-        "nccl",
-        accelerate.state.DistributedType.MULTI_GPU,
+        ("nccl", kinds.MULTI_GPU) if "RANK" in os.environ else (None, kinds.NO)
     )
     accelerate.state.PartialState.set_device = lambda _: None
     deepspeed.comm.is_initialized = lambda: True
@@ -90,7 +90,7 @@ def check(case: dict[str, Any]) -> dict[str, Any]:
     given = _parse(kind, case["argv"])
     if case.get("config") and (wrong := _unlike(given, _parse(kind, _config(case["config"])))):
         raise Rejected(f"config: run.yaml differs in {wrong}")
-    if case["command"] != "rollout":
+    if "NPROC_PER_NODE" in case["environment"]:
         join(case["world_size"])
         os.environ["LOCAL_WORLD_SIZE"] = case["environment"]["NPROC_PER_NODE"]
     with tempfile.TemporaryDirectory() as scratch:
