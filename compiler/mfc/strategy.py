@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Task = Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo"]
 Method = Literal["full", "lora", "qlora", "freeze"]
@@ -47,8 +47,7 @@ class Rollout:
     critic: bool = False  # PPO: a second model of the same size trains beside the policy
 
 
-@dataclass(frozen=True, slots=True)
-class Strategy:
+class Strategy(NamedTuple):
     """Immutable; the planner's answer. Lengths are tokens, micro_batch is sequences (pairs in DPO) per GPU."""
 
     task: Task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,7 +63,7 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def run(case: str, micro_batch: int = 1, **changes: Any) -> Run:
-    strategy = replace(BASE, **CASES[case], micro_batch=micro_batch, **changes)
+    strategy = BASE._replace(**CASES[case], micro_batch=micro_batch, **changes)
     return Run(LLAMA, strategy, A100, min(8, strategy.world_size), Stack())
 
 

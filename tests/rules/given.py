@@ -61,10 +61,10 @@ def environment(given: Mapping[str, Any]) -> dict[str, Any]:
 def _changed(architecture: Architecture, changes: Mapping[str, Any]) -> Architecture:
     """An architecture that no model has (yet): `attention` changes every block's."""
     blocks = tuple(
-        (count, replace(block, attention=replace(block.attention, **changes.get("attention", {}))))
+        (count, block._replace(attention=block.attention._replace(**changes.get("attention", {}))))
         for count, block in architecture.blocks
     )
-    return replace(architecture, blocks=blocks)
+    return architecture._replace(blocks=blocks)
 
 
 @lru_cache(maxsize=256)
@@ -87,7 +87,7 @@ def _profile(given: Mapping[str, Any]) -> Profile:
 def _field(name: str, value: Any) -> Any:
     if name == "strategy":
         fields = {key: _field(key, each) for key, each in value.items()}
-        return replace(STRATEGY, **fields)
+        return STRATEGY._replace(**fields)
     if name == "lora" and value is not None:
         return Lora(**{"rank": 16, "alpha": 32, **{key: _field(key, each) for key, each in value.items()}})
     if name == "rollout_share" and value is not None:

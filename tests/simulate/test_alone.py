@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,7 +30,7 @@ BASE = Strategy(
 
 
 def run(stack: Stack | None = None, model: str = "Qwen/Qwen2.5-7B", **changes: Any) -> Run:
-    return Run(models.find(model).architecture, replace(BASE, **changes), None, 1, stack or Stack())
+    return Run(models.find(model).architecture, BASE._replace(**changes), None, 1, stack or Stack())
 
 
 def test_a_run_on_one_gpu_is_traced_whole() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,10 +17,10 @@ ATTENTION = Attention("gqa", 32, 8, 128, 128)
 LLAMA = Architecture("llama", 4096, 128256, ((32, Block(ATTENTION, Mlp(14336))),), tied=False)
 MIXTRAL = Architecture("mixtral", 4096, 32000, ((32, Block(ATTENTION, Moe(8, 2, 14336))),), tied=False)
 FULL = Strategy("sft", "full", "bf16", "zero2", 4, 4096, 2, 4, True, "flash", "plain", "adamw")
-LORA = replace(FULL, method="lora", lora=Lora(16, 32))
-QLORA = replace(LORA, method="qlora", quantization=Quantization(4))
-SINGLE = replace(LORA, sharding="ddp", world_size=1)
-SMALL = replace(FULL, micro_batch=1, gradient_accumulation=1, max_length=512)
+LORA = FULL._replace(method="lora", lora=Lora(16, 32))
+QLORA = LORA._replace(method="qlora", quantization=Quantization(4))
+SINGLE = LORA._replace(sharding="ddp", world_size=1)
+SMALL = FULL._replace(micro_batch=1, gradient_accumulation=1, max_length=512)
 PCIE = Machines(gpus.find("RTX 4090"), 4)
 NVLINK = Machines(gpus.find("A100 SXM 80GB"), 4)
 
@@ -34,37 +33,37 @@ SLOWER: dict[str, tuple[Strategy, dict[str, Any]]] = {
     "longer sequences": (LORA, {"max_length": 8192}),
     "more sequences": (LORA, {"micro_batch": 4}),
     "more accumulation": (LORA, {"gradient_accumulation": 8}),
-    "recomputation": (replace(LORA, gradient_checkpointing=False), {"gradient_checkpointing": True}),
+    "recomputation": (LORA._replace(gradient_checkpointing=False), {"gradient_checkpointing": True}),
     "all weights trained": (LORA, {"method": "full", "lora": None}),
-    "adapters on every linear": (replace(LORA, lora=Lora(16, 32, targets="q_proj,v_proj")), {"lora": Lora(16, 32)}),
+    "adapters on every linear": (LORA._replace(lora=Lora(16, 32, targets="q_proj,v_proj")), {"lora": Lora(16, 32)}),
     "DoRA": (LORA, {"lora": Lora(16, 32, variant="dora")}),
     "a quantised base": (SINGLE, {"method": "qlora", "quantization": Quantization(4)}),
     "eager attention": (LORA, {"attention": "eager"}),
-    "a plain loss": (replace(LORA, loss="fused"), {"loss": "plain"}),
+    "a plain loss": (LORA._replace(loss="fused"), {"loss": "plain"}),
     "fp32": (LORA, {"precision": "fp32"}),
     "a reference model's pass": (LORA, {"task": "kto"}),
     "pairs": (LORA, {"task": "simpo"}),
-    "a vocabulary": (replace(LORA, task="reward"), {"task": "dpo"}),
-    "zero2 after zero1": (replace(FULL, sharding="zero1"), {"sharding": "zero2"}),
+    "a vocabulary": (LORA._replace(task="reward"), {"task": "dpo"}),
+    "zero2 after zero1": (FULL._replace(sharding="zero1"), {"sharding": "zero2"}),
     "zero3 after zero2": (FULL, {"sharding": "zero3"}),
     "optimizer offload": (FULL, {"offload_optimizer": "cpu"}),
-    "optimizer on disk": (replace(FULL, offload_optimizer="cpu"), {"offload_optimizer": "nvme"}),
-    "parameter offload": (replace(FULL, sharding="zero3"), {"offload_parameters": "cpu"}),
-    "a 32-bit optimizer": (replace(FULL, optimizer="adamw_8bit"), {"optimizer": "adamw"}),
-    "more trained layers": (replace(FULL, method="freeze", trainable_layers=4), {"trainable_layers": 8}),
+    "optimizer on disk": (FULL._replace(offload_optimizer="cpu"), {"offload_optimizer": "nvme"}),
+    "parameter offload": (FULL._replace(sharding="zero3"), {"offload_parameters": "cpu"}),
+    "a 32-bit optimizer": (FULL._replace(optimizer="adamw_8bit"), {"optimizer": "adamw"}),
+    "more trained layers": (FULL._replace(method="freeze", trainable_layers=4), {"trainable_layers": 8}),
 }
 
 
 @pytest.mark.parametrize("what", SLOWER)
 def test_takes_longer(what: str) -> None:
     strategy, change = SLOWER[what]
-    assert speed(replace(strategy, **change)).seconds_per_step > speed(strategy).seconds_per_step
+    assert speed(strategy._replace(**change)).seconds_per_step > speed(strategy).seconds_per_step
 
 
 FASTER: dict[str, tuple[Strategy, dict[str, Any]]] = {
-    "NVLink": (replace(FULL, sharding="zero3"), {"intra": Link("nvlink", 300e9)}),
+    "NVLink": (FULL._replace(sharding="zero3"), {"intra": Link("nvlink", 300e9)}),
     "a faster chip": (LORA, {"gpu": gpus.find("H100")}),
-    "no other node": (replace(FULL, world_size=8), {"gpus_per_node": 8, "nodes": 1, "inter": None}),
+    "no other node": (FULL._replace(world_size=8), {"gpus_per_node": 8, "nodes": 1, "inter": None}),
 }
 
 
@@ -78,7 +77,7 @@ def test_takes_less_on_better_machines(what: str) -> None:
 
 
 def test_larger_micro_batches_are_worth_it() -> None:
-    rates = [speed(replace(LORA, micro_batch=n, gradient_accumulation=8 // n)).tokens_per_second for n in (1, 2, 4, 8)]
+    rates = [speed(LORA._replace(micro_batch=n, gradient_accumulation=8 // n)).tokens_per_second for n in (1, 2, 4, 8)]
     assert rates == sorted(rates)
 
 
@@ -87,7 +86,7 @@ def test_shorter_rows_take_less_and_padding_is_not_counted_as_tokens() -> None:
     full = speed(LORA)
     assert short.seconds_per_step < full.seconds_per_step
     assert short.tokens_per_second < full.tokens_per_second
-    assert speed(replace(LORA, micro_batch=1), mean_tokens=1024).tokens_per_second > short.tokens_per_second
+    assert speed(LORA._replace(micro_batch=1), mean_tokens=1024).tokens_per_second > short.tokens_per_second
 
 
 def test_fused_kernels_save_traffic() -> None:
@@ -97,12 +96,12 @@ def test_fused_kernels_save_traffic() -> None:
 def test_the_open_form_agrees_with_the_whole_answer() -> None:
     model = prepare(LLAMA, LORA, PCIE)
     assert model.at(LORA.micro_batch, LORA.gradient_accumulation) == model.speed().seconds_per_step
-    other = replace(LORA, micro_batch=3, gradient_accumulation=5)
+    other = LORA._replace(micro_batch=3, gradient_accumulation=5)
     assert model.at(3, 5) == pytest.approx(speed(other).seconds_per_step)
 
 
 def test_a_step_lies_between_its_largest_part_and_their_sum() -> None:
-    for strategy in (FULL, LORA, QLORA, replace(FULL, sharding="zero3", offload_parameters="cpu")):
+    for strategy in (FULL, LORA, QLORA, FULL._replace(sharding="zero3", offload_parameters="cpu")):
         answer = speed(strategy)
         assert max(answer.parts.values()) < answer.seconds_per_step <= sum(answer.parts.values()) * (1 + 1e-9)
         tokens = strategy.micro_batch * strategy.gradient_accumulation * strategy.world_size * strategy.max_length
@@ -112,14 +111,14 @@ def test_a_step_lies_between_its_largest_part_and_their_sum() -> None:
 @pytest.mark.parametrize(
     ("strategy", "machines", "bound"),
     [
-        (replace(LORA, micro_batch=4), NVLINK, "compute"),
-        (replace(SMALL, sharding="zero3"), PCIE, "communication"),
+        (LORA._replace(micro_batch=4), NVLINK, "compute"),
+        (SMALL._replace(sharding="zero3"), PCIE, "communication"),
         (
-            replace(FULL, offload_optimizer="cpu", gradient_accumulation=1, max_length=512, micro_batch=1),
+            FULL._replace(offload_optimizer="cpu", gradient_accumulation=1, max_length=512, micro_batch=1),
             NVLINK,
             "offload",
         ),
-        (replace(SINGLE, micro_batch=1, max_length=128), Machines(gpus.find("H100")), "launch"),
+        (SINGLE._replace(micro_batch=1, max_length=128), Machines(gpus.find("H100")), "launch"),
     ],
 )
 def test_says_what_bounds_it(strategy: Strategy, machines: Machines, bound: str) -> None:
@@ -146,7 +145,7 @@ def test_adapter_work_follows_the_targets() -> None:
 def test_full_training_takes_six_flops_a_number_and_token_and_recomputation_two() -> None:
     peak = 312e12
     rate = peak * constants.MATMUL["ampere"] / (1 + constants.BALANCE * peak / 2039e9)
-    strategy = replace(FULL, gradient_accumulation=1)
+    strategy = FULL._replace(gradient_accumulation=1)
     tokens = strategy.micro_batch * strategy.max_length
     seconds = speed(strategy, NVLINK).parts["matmul"]
     assert seconds == pytest.approx(8 * work(LLAMA).active * tokens / rate)

@@ -7,7 +7,7 @@ before them. Blocks that repeat are written once with their count.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 Part = Literal["language", "vision", "projector", "head"]
 LinearKind = Literal["attention", "mlp", "shared", "expert", "router", "head"]
@@ -38,8 +38,7 @@ class Linear:
         return self.weights + (self.out_features * self.count if self.bias else 0)
 
 
-@dataclass(frozen=True, slots=True)
-class Attention:
+class Attention(NamedTuple):
     """One attention layer. Widths are numbers of features, not bytes."""
 
     kind: Literal["gqa", "mla", "linear"]  # linear = gated delta net and its kin
@@ -77,8 +76,7 @@ class Attention:
         return self.heads * self.value_dim
 
 
-@dataclass(frozen=True, slots=True)
-class Mlp:
+class Mlp(NamedTuple):
     """A dense feed-forward block."""
 
     width: int
@@ -87,8 +85,7 @@ class Mlp:
     fused_gate_up: bool = False  # gate and up are one linear (Phi-3, GLM-4)
 
 
-@dataclass(frozen=True, slots=True)
-class Moe:
+class Moe(NamedTuple):
     """A mixture-of-experts feed-forward block."""
 
     experts: int
@@ -104,8 +101,7 @@ class Moe:
     router_fp32: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """One decoder layer."""
 
     attention: Attention
@@ -115,8 +111,7 @@ class Block:
     extra: int = 0  # parameters of one block that no other field tells of (the two gates of a cross-attention layer)
 
 
-@dataclass(frozen=True, slots=True)
-class Vision:
+class Vision(NamedTuple):
     """The vision tower and what joins it to the language model."""
 
     hidden: int
@@ -132,8 +127,7 @@ class Vision:
     linears: tuple[Linear, ...] = ()  # of tower and projector: what "all-linear" adapters reach there
 
 
-@dataclass(frozen=True, slots=True)
-class Architecture:
+class Architecture(NamedTuple):
     """Dimensions of one decoder-only language model, with its vision tower where it has one."""
 
     family: str  # transformers' model_type of the whole model

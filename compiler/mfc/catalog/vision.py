@@ -65,7 +65,7 @@ def add(arch: Architecture, family: str, top: Keys, vision: Keys) -> tuple[Archi
         image_tokens=t.shape.image_tokens,
         linears=(*t.tower, *t.projector),
     )
-    return replace(arch, vision=made), []
+    return arch._replace(vision=made), []
 
 
 def _linear(part: Part, name: str, in_: int, out: int, count: int = 1, bias: bool = True) -> Linear:

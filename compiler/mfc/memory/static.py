@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -31,8 +30,7 @@ class Static(NamedTuple):
 
 def key(strategy: Strategy) -> Strategy:
     """The strategy without what only places states: a key that many strategies share."""
-    return replace(
-        strategy,
+    return strategy._replace(
         micro_batch=1,
         gradient_accumulation=2 if strategy.gradient_accumulation > 1 else 1,
         world_size=1,

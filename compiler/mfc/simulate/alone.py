@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from mfc.catalog.parameters import target_names
 from mfc.errors import SpecError
@@ -31,15 +30,14 @@ def alone(run: Run) -> tuple[Run, tuple[str, ...]]:
         raise SpecError("error: method freeze is not simulated: its moments are not affine in the number of layers")
     if run.architecture.vision is not None:
         raise SpecError("error: models that take images are not simulated")
-    form = recipe(replace(strategy, quantization=None, method=_method(strategy)), run.stack)
+    form = recipe(strategy._replace(quantization=None, method=_method(strategy)), run.stack)
     stack = Stack(
         **{name: getattr(run.stack, name) for name in FOLLOWED},
         autocast=form.autocast,
         trainable_fp32=form.fp32_autocast,
         adapter_fp32=form.trained == 4,
     )
-    traced = replace(
-        strategy,
+    traced = strategy._replace(
         task="pretrain" if strategy.task == "pretrain" else "sft",
         method=_method(strategy),
         precision=strategy.precision if strategy.precision in ("fp32", "pure_bf16") else "bf16",
