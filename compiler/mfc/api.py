@@ -99,10 +99,9 @@ def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
     from dataclasses import replace
 
     from mfc import emit
-    from mfc import target as registry
     from mfc.emit import place
 
-    target = registry.get(name)
+    target = _target(loaded, name)
     if not made.fits:
         raise CannotFit(cannot_fit(made, loaded.name))
     problem = made.problem
@@ -168,12 +167,12 @@ def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
     from mfc.planner import plan
     from mfc.planner.refusal import Refused
     from mfc.rules import RULES
-    from mfc.target import Profile, get
+    from mfc.target import Profile
 
     if name is None:
         profile, rules = Profile("", "", Stack(), supports={"sequence_parallel": (1,)}), RULES
     else:
-        target, settings = get(name), _settings(problem, name)
+        target, settings = _target(loaded, name), _settings(problem, name)
         profile, rules = target.profile(_version(target, settings), settings.packages), (*RULES, *target.RULES)
     try:
         return plan(problem, profile, rules, _editor(loaded))
@@ -181,6 +180,17 @@ def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
         raise loaded.error(error.path, error.text, allowed=error.allowed) from None
     except CannotExpress as error:
         raise CannotExpress(f"{loaded.name}: error: {error}{_who_can(name, problem)}") from None
+
+
+def _target(loaded: LoadedSpec, name: str) -> Target:
+    """The target of this name; where the spec itself names an unknown one, the error points at it."""
+    from mfc.target import get, names
+
+    if name in loaded.spec.targets and name not in (known := names()):
+        raise loaded.error(
+            f"targets.{name}", f"unknown target {name}", allowed=", ".join(known), among=known, word=name
+        )
+    return get(name)
 
 
 def _settings(problem: Problem, name: str) -> TargetSpec:

@@ -90,3 +90,6 @@ SPEC_PATHS: Mapping[str, str] = {
     "learning_rate": "train.learning_rate",
     "template": "data.template",
 }
+
+# The section of the spec behind a field that a rule makes of it, to name when that field cannot be.
+SECTIONS: Mapping[str, str] = {"quantization": "train.quantization"}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mfc.catalog.gpu import Gpu, Link
 from mfc.errors import SpecError
-from mfc.problem import SPEC_PATHS, Hardware, Model, Problem
+from mfc.problem import SECTIONS, SPEC_PATHS, Hardware, Model, Problem
 from mfc.strategy import Quantization
 
 if TYPE_CHECKING:
@@ -37,14 +37,25 @@ def resolve(loaded: LoadedSpec, *, hub_cache: bool) -> Problem:
         elif value != "auto":
             pins[name] = value
     positions = loaded.positions
+    origin = {name: positions[path] for name, path in SPEC_PATHS.items() if name in pins and path in positions}
+    for name, path in SECTIONS.items():
+        if any(each.startswith(f"{path}.") for each in positions):
+            origin[name] = str(loaded.where(path))
     return Problem(
         spec=spec,
-        hardware=_blaming(loaded, "hardware.gpu", lambda: hardware(spec.hardware)),
+        hardware=_machines(loaded),
         model=_blaming(loaded, "model", lambda: model(spec.model, loaded.folder("model.config"), hub_cache)),
         pins=pins,
         ranges=ranges,
-        origin={name: positions[path] for name, path in SPEC_PATHS.items() if name in pins and path in positions},
+        origin=origin,
     )
+
+
+def _machines(loaded: LoadedSpec) -> Hardware:
+    found = _blaming(loaded, "hardware.gpu", lambda: hardware(loaded.spec.hardware))
+    if found.memory_bytes <= 0:
+        raise loaded.error("hardware.gpu_reserved", f"gpu_reserved leaves nothing of {found.gpu.name}'s memory")
+    return found
 
 
 def hardware(spec: HardwareSpec) -> Hardware:

@@ -114,7 +114,7 @@ def get(name: str) -> Target:
 
     near = difflib.get_close_matches(name, names(), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise SpecError(f"unknown target {name!r}: there are {', '.join(names())}{hint}")
+    raise SpecError(f"error: unknown target {name!r}: there are {', '.join(names())}{hint}")
 
 
 def _shipped() -> tuple[str, ...]:

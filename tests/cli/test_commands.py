@@ -40,6 +40,7 @@ def spec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("spec.yaml")
 
 
+ZERO3_INT8 = ("train.method=qlora", "train.quantization.bits=8", "strategy.sharding=zero3")
 CODES = {
     "fits": (["plan", "spec.yaml"], 0, "fits"),
     "does not fit": (["plan", "spec.yaml", "--set", "train.method=full"], 3, "nothing fits"),
@@ -55,12 +56,33 @@ CODES = {
     ),
     "a task the target lacks": (["compile", "spec.yaml", "--set", "train.task=grpo"], 4, "targets that can:"),
     "an unknown target": (["compile", "spec.yaml", "-t", "llamafactry"], 2, "did you mean 'llamafactory'?"),
+    "an unknown target in the spec": (
+        ["plan", "spec.yaml", "--set", "targets=[llamafactry]"],
+        2,
+        "--set targets=[llamafactry]: error: unknown target llamafactry",
+    ),
+    "a brand instead of a GPU": (["plan", "spec.yaml", "--set", "hardware.gpu=RTX"], 2, "not in the catalogue"),
+    "a GPU that others fill": (["plan", "spec.yaml", "--set", "hardware.gpu_reserved=48GiB"], 2, "leaves nothing"),
     "an unknown GPU": (["plan", "spec.yaml", "--set", "hardware.gpu=RTX 4091"], 2, "Nearest: RTX 4090"),
     "an unknown model": (["plan", "spec.yaml", "--set", "model=Qwen/Qwen2.5-8B"], 2, "config: path/to/config.json"),
     "an unknown field": (["explain", "spec.yaml", "shardin"], 2, "did you mean sharding"),
     "an unknown command": (["complie", "spec.yaml"], 2, "did you mean 'compile'?"),
     "no such file": (["compile", "spek.yaml"], 2, "did you mean spec.yaml?"),
-    "a batch that does not divide": (["plan", "spec.yaml", "--set", "train.batch_size=33"], 2, "33"),
+    "a batch that does not divide": (
+        ["plan", "spec.yaml", "--set", "train.batch_size=33"],
+        2,
+        "train.batch_size: 33 is impossible here",
+    ),
+    "a pin and a section that exclude each other": (
+        ["plan", "spec.yaml", *(x for each in ZERO3_INT8 for x in ("--set", each))],
+        2,
+        "train.quantization: {bits: 8} and strategy.sharding: zero3 cannot go together",
+    ),
+    "adapters on nothing": (
+        ["plan", "spec.yaml", "--set", "train.lora.targets=[zz]"],
+        2,
+        "--set train.lora.targets=[zz]: error",
+    ),
 }
 
 

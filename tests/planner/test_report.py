@@ -66,3 +66,34 @@ def test_the_text_names_what_matters() -> None:
     assert "DOES NOT FIT" in text
     assert "GPU memory is too small" in text
     assert "any of these would fit" in text
+
+
+def test_pinned_knobs_are_freed_before_what_changes_results() -> None:
+    spec = {
+        "model": "Qwen/Qwen2.5-7B",
+        "hardware": {"gpu": "A100 PCIe 40GB", "count": 2, "host_memory": "256GiB"},
+        "data": {"max_length": 32768},
+        "strategy": {"gradient_checkpointing": False, "micro_batch": 2, "loss": "plain"},
+    }
+    first = mfc.plan(spec).relaxations[0]
+    assert first.set == dict.fromkeys(
+        ("strategy.gradient_checkpointing", "strategy.micro_batch", "strategy.loss"), "auto"
+    )
+
+
+def test_the_method_says_what_more_faithful_ones_need() -> None:
+    method = mfc.plan({"model": "google/gemma-2-9b-it", "hardware": "RTX 3090", "train": {"method": "auto"}}).decisions[
+        "method"
+    ]
+    assert method.value == "qlora"
+    assert "full needs up to" in method.because
+    assert "lora needs up to" in method.because
+
+
+def test_checkpointing_never_costs_memory_where_some_layers_train() -> None:
+    spec = {"model": "meta-llama/Llama-3.2-3B", "hardware": "RTX 4080", "train": {"method": "freeze"}}
+    kept, recomputed = (
+        mfc.plan(spec | {"strategy": {"gradient_checkpointing": each, "micro_batch": 4}}, target="llamafactory")
+        for each in (False, True)
+    )
+    assert recomputed.memory.upper_bytes < kept.memory.upper_bytes

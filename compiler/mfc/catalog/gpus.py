@@ -83,7 +83,7 @@ def _key(text: str) -> _Key:
 
 def _matches(asked: _Key, memory_bytes: int | None) -> list[_Row]:
     """The rows so spelled; else those that differ by a size that agrees; else those of whose name it is a part."""
-    if not asked.words:
+    if asked.words <= {"rtx", "gtx"}:  # a brand alone names no GPU
         return []
     rows = _rows()
     near = [(row, key) for row in rows for key in row.keys if _size_agrees(asked, key, row.memory_mib)]

@@ -123,7 +123,7 @@ def profile(
     forward, backward, held = logits_bytes(given, head)
     logits = head.vocab * tokens
     final = (4 * hidden + 4 + ((4 if recipe.stream == 4 else 2) * hidden + 2 * hidden if full else 0)) * tokens
-    casts, cast_head = _casts(shape, given, trained)
+    casts, cast_head = _casts(shape, given, trained, partly)
     layer_bytes = max((group.kept.sequence + scratch(group.layer, given) for group in groups), default=0.0)
     layer_fixed = max((group.kept.fixed for group in groups), default=0.0)
     stale = not (head.fused or given.stack.keeps_outputs or recipe.logits == 4)
@@ -209,14 +209,17 @@ def _groups(shape: Shape, adapters: tuple[tuple[Adapter, ...], ...], given: Inpu
     return groups
 
 
-def _casts(shape: Shape, given: Inputs, trained: int) -> tuple[float, float]:
+def _casts(shape: Shape, given: Inputs, trained: int, partly: bool) -> tuple[float, float]:
     """Bytes of 16-bit copies of fp32 weights under autocast: (until forward ends, until the head's backward).
 
-    Autocast keeps the copies of what trains; without checkpointing each layer counts its own.
+    Autocast keeps the copies of what trains; without checkpointing each layer counts its own. Where the last layers
+    train (`partly`), the others and the head are in 16 bits already.
     """
     recipe = given.recipe
     if not recipe.autocast:
         return 0.0, 0.0
+    if partly:
+        return (2.0 * trained if recipe.trained == 4 and given.checkpointing else 0.0), 0.0
     head = 2.0 * shape.head_rows if recipe.fp32_autocast or recipe.weights == 4 else 0.0
     if not given.checkpointing:
         return head, head

@@ -60,7 +60,12 @@ def choices(problem: Problem, outcome: Outcome) -> dict[str, Decision]:
             for (field, other), (rule, reason) in outcome.rejections.by_value.items()
             if field == name and other != value and other not in rivals
         ]
-        if rivals:
+        failed = {one.env[name]: one for one in outcome.passed_over if one.env[name] != value}
+        if name == "method" and failed:
+            said = "; ".join(_beside(name, best, other, one) for other, one in failed.items())
+            head = "the most faithful that fits" if best.fits else "the nearest to fitting"
+            decisions[name] = Decision(name, value, "search", f"{head}; {said}", SEARCH)
+        elif rivals:
             decisions[name] = Decision(name, value, "search", _against(name, best, rivals), SEARCH)
         elif ruled_out:
             rule, reason = ruled_out[0]
@@ -101,10 +106,20 @@ def alternatives(outcome: Outcome, limit: int = 8) -> tuple[Alternative, ...]:
                 continue
             seen.add(rival.env[name])
             changes = {field: rival.env[field] for field in CHOICES if rival.env[field] != best.env[field]}
-            because = "slower or less simple" if rival.refused is None else rival.refused[1]
+            because = _worse(best, rival) if rival.refused is None else rival.refused[1]
             if index not in found:
                 found[index] = Alternative(changes, int(rival.upper_bytes), rival.seconds_per_step, rival.fits, because)
     return tuple(found[index] for index in sorted(found))[:limit]
+
+
+def _worse(best: Candidate, rival: Candidate) -> str:
+    """Why a rival that fits did not win."""
+    if rival.env["optimizer"] != best.env["optimizer"]:
+        return f"{rival.env['optimizer']} may train differently"
+    gain = 1 - rival.seconds_per_step / best.seconds_per_step
+    return (
+        "slower or less simple" if gain < 0.01 else f"{gain:.0%} faster, if the estimate is that good, but less simple"
+    )
 
 
 def _against(name: str, best: Candidate, rivals: Mapping[Any, Candidate]) -> str:

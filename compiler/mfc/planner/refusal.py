@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from mfc.errors import CannotExpress, MfcError, SpecError
-from mfc.planner.space import Rejections
-from mfc.problem import SPEC_PATHS, Problem
+from mfc.planner.space import CANDIDATES, Rejections
+from mfc.problem import SECTIONS, SPEC_PATHS, Problem
 from mfc.target import Profile
 
 NOTHING = "nothing is possible here: "
@@ -21,23 +24,40 @@ class Refused(SpecError):
 
 def refusal(problem: Problem, profile: Profile, rejections: Rejections) -> MfcError:
     """The error for a problem of which the rules allow no strategy."""
-    every = [(rule, reason, tuple(choices)) for rule, (reason, choices) in rejections.by_rule.items()]
-    blamed = [entry for entry in every if all(name in problem.pins for name in entry[2])] or every
+    asked = {*problem.pins, *problem.origin}
+    every = [
+        (rule, reason, tuple(name for name in read if name in CANDIDATES or name in problem.origin))
+        for rule, (reason, read) in rejections.by_rule.items()
+    ]
+    blamed = [entry for entry in every if asked.issuperset(entry[2])] or every
     # The rule that reads the most choices of the user's tells most.
     blamed.sort(key=lambda entry: (-sum(name in problem.origin for name in entry[2]), len(entry[2])))
     rule, reason, names = blamed[0]
     if rule.startswith(UNSUPPORTED):
         return CannotExpress(f"{profile.target} {profile.version} {reason}")
     pins = [name for name in names if name in problem.origin]
-    said = " and ".join(f"{SPEC_PATHS[name]}: {written(problem.pins[name])}" for name in pins)
+    said = " and ".join(f"{_PATHS[name]}: {_asked(problem, name)}" for name in pins)
+    named = _FIELD.search(reason)
     reason = f"{reason} [{rule}]"
     if len(pins) > 1:
-        places = ", ".join(f"{SPEC_PATHS[name]} at {problem.origin[name]}" for name in pins)
+        places = ", ".join(f"{_PATHS[name]} at {problem.origin[name]}" for name in pins)
         text = f"{said} cannot go together: {reason} ({places})"
     else:
         text = f"{said} is impossible here: {reason}" if pins else f"{NOTHING}{reason}"
     loose = " or ".join(f"{SPEC_PATHS[name]}: auto" for name in pins if name in _FREE)
-    return Refused(SPEC_PATHS[pins[-1]] if pins else "hardware", text, f"{loose} lets mfc choose" if loose else "")
+    path = _PATHS[pins[-1]] if pins else named[0] if named else "hardware"
+    return Refused(path, text, f"{loose} lets mfc choose" if loose else "")
+
+
+def _asked(problem: Problem, name: str) -> str:
+    """What the spec says of a field: its pin, or what it sets in the section that the field is made of."""
+    if name in problem.pins:
+        return written(problem.pins[name])
+    section: Any = problem.spec
+    for part in SECTIONS[name].split("."):
+        section = getattr(section, part)
+    given = ", ".join(f"{key}: {written(getattr(section, key))}" for key in sorted(section.model_fields_set))
+    return f"{{{given}}}"
 
 
 def written(value: object) -> str:
@@ -45,6 +65,8 @@ def written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
+_PATHS = {**SPEC_PATHS, **SECTIONS}
+_FIELD = re.compile(r"\b(?:model|hardware|data|train|strategy|run)(?:\.[a-z_]+)+")  # a reason may say where to look
 _FREE = {
     "precision",
     "sharding",

@@ -58,7 +58,8 @@ def relaxations(
 ) -> tuple[Relaxation, ...]:
     """Edits after which a plan fits. `attempt` plans the edited spec and gives its best candidate, or None.
 
-    Of edits to one field only the first that fits is kept; pairs are tried when no single edit is enough.
+    Of edits to one field only the first that fits is kept. When no single edit is enough, all pinned performance
+    knobs are freed at once, for that changes no result, and pairs are tried.
     """
     singles = list(edits(problem, length))
     found: list[Relaxation] = []
@@ -72,6 +73,9 @@ def relaxations(
             return tuple(found)
     if found:
         return tuple(found)
+    together = {SPEC_PATHS[name]: "auto" for name in _FREE if name in problem.pins}
+    if len(together) > 1 and (relaxation := _try(together, attempt)):
+        found.append(relaxation)
     for first, second in combinations(singles, 2):
         if first.keys() != second.keys() and not done & {*first, *second}:
             if relaxation := _try({**first, **second}, attempt):

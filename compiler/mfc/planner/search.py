@@ -53,6 +53,7 @@ class Outcome(NamedTuple):
     candidates: tuple[Candidate, ...]
     rejections: Rejections
     evaluated: int
+    passed_over: tuple[Candidate, ...] = ()  # the nearest to fitting of each more faithful choice of which none fits
 
     @property
     def best(self) -> Candidate | None:
@@ -65,6 +66,7 @@ def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outco
     start = facts(problem, profile)
     rejections, evaluated = Rejections(), 0
     last: tuple[Candidate, ...] = ()
+    nearest: list[Candidate] = []
     for method in domain("method", problem, start):
         ranks = domain("lora_rank", problem, start) if method != "full" else domain("lora_rank", problem, start)[:1]
         for rank in ranks:
@@ -78,7 +80,8 @@ def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outco
 
             found = longest(domain("max_length", problem, start), at)
             if found and found[0].fits:
-                return Outcome(found, rejections, evaluated)
+                return Outcome(found, rejections, evaluated, tuple(nearest))
+            nearest += found[:1]
             last = found or last
     return Outcome(last, rejections, evaluated)
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from mfc.problem import Problem
+from mfc.problem import SECTIONS, SPEC_PATHS, Problem
 from mfc.rules.engine import Rule, schedule
 from mfc.target import Profile
 
@@ -33,9 +33,10 @@ CANDIDATES: Mapping[str, tuple[Any, ...]] = {
     "micro_batch": (),  # every divisor of what one rank gets of the global batch
 }
 CHOICES = tuple(CANDIDATES)
+_ASKED = {*CANDIDATES, *SPEC_PATHS, *SECTIONS}
 FACTS = ("problem", "spec", "hardware", "gpu", "model", "architecture", "profile", "task", "world_size", "budget_bytes")
 COSTS = ("upper_bytes", "host_bytes", "load_gpu_bytes", "load_host_bytes", "idle_bytes", "parked_bytes")
-ANSWER = ("strategy", "memory", "speed")
+ANSWER = ("strategy", "memory", "speed", "losses")
 
 Step = tuple[Rule, Callable[[Mapping[str, Any]], tuple[Any, ...]]]
 
@@ -44,12 +45,13 @@ Step = tuple[Rule, Callable[[Mapping[str, Any]], tuple[Any, ...]]]
 class Rejections:
     """What the rules said no to while a space was walked, first reason of each."""
 
-    by_rule: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)  # id -> (reason, choices read)
+    # id -> (reason, what it read that a spec can set)
+    by_rule: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
     by_value: dict[tuple[str, Any], tuple[Rule, str]] = field(default_factory=dict)
 
     def add(self, rule: Rule, reason: str, choice: str, env: Mapping[str, Any]) -> None:
         """Note one refusal; the first of each kind is kept."""
-        self.by_rule.setdefault(rule.id, (reason, {name: env[name] for name in rule.reads if name in CANDIDATES}))
+        self.by_rule.setdefault(rule.id, (reason, {name: env[name] for name in rule.reads if name in _ASKED}))
         if choice:
             self.by_value.setdefault((choice, env[choice]), (rule, reason))
 

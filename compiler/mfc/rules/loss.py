@@ -10,6 +10,7 @@ from mfc.rules.words import capability, gib
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
+    from mfc.problem import Problem
     from mfc.strategy import Strategy
     from mfc.target import Profile
 
@@ -41,7 +42,13 @@ def fused_needs_a_vocabulary(task: str, loss: str) -> str | None:
 
 @advise("transformers loss/loss_utils.py: log-softmax and its gradients in fp32, 12 bytes a token and word")
 def vocabulary_dominates(
-    strategy: Strategy, architecture: Architecture, profile: Profile, gpu: Gpu, budget_bytes: int
+    strategy: Strategy,
+    architecture: Architecture,
+    profile: Profile,
+    gpu: Gpu,
+    budget_bytes: int,
+    losses: frozenset[str],
+    problem: Problem,
 ) -> str | None:
     """The logits of a large vocabulary can be the largest tensors of a step."""
     if strategy.loss == "fused" or strategy.task == "reward":
@@ -52,10 +59,12 @@ def vocabulary_dominates(
         return None
     if gpu.vendor == "nvidia" and gpu.capability < _TRITON:
         way = f"fused kernels that do without need a newer GPU than {gpu.name}"
-    elif "fused" in profile.supports.get("loss", ("fused",)):
+    elif "fused" in losses:
         way = "strategy.loss: fused does without"
+    elif "loss" in problem.pins:
+        way = "strategy.loss: auto takes a fused one where it can"
     else:
-        way = f"{profile.target} has no fused loss for this"
+        way = f"{profile.target or 'this trainer'} has no fused loss for this"
     return f"the loss holds 12 x {architecture.vocab} words x {tokens} tokens = {gib(size)} on each GPU; {way}"
 
 
