@@ -186,11 +186,15 @@ def _target(loaded: LoadedSpec, name: str) -> Target:
     """The target of this name; where the spec itself names an unknown one, the error points at it."""
     from mfc.target import get, names
 
-    if name in loaded.spec.targets and name not in (known := names()):
+    try:
+        return get(name)
+    except SpecError:  # only now: to list the names takes importlib.metadata
+        if name not in loaded.spec.targets:
+            raise
+        known = names()
         raise loaded.error(
             f"targets.{name}", f"unknown target {name}", allowed=", ".join(known), among=known, word=name
-        )
-    return get(name)
+        ) from None
 
 
 def _settings(problem: Problem, name: str) -> TargetSpec:

@@ -126,12 +126,3 @@ def test_names_of_the_language_need_no_yaml() -> None:
     code = "import sys, mfc.spec.models; print({'yaml', 'jsonschema', 'jinja2', 'click'} & set(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.strip() == "set()"
-
-
-def test_no_installed_package_is_searched_for_plugins() -> None:
-    code = (
-        "import sys, mfc; mfc.load({'model': 'a/b', 'hardware': 'T4'}); "
-        "print({'importlib.metadata', 'pydantic.plugin._loader'} & set(sys.modules))"
-    )
-    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert out.strip() == "set()"
