@@ -132,7 +132,9 @@ def test_simple_strings_stay_bare() -> None:
 
 
 @pytest.mark.parametrize("writer", [quote.yaml, quote.json, quote.document, quote.py])
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), {1, 2}, b"bytes"], ids=repr)
+@pytest.mark.parametrize(
+    "value", [float("nan"), float("inf"), pytest.param(object(), id="object"), {1, 2}, b"bytes"], ids=repr
+)
 def test_no_format_can_say_it(writer: Any, value: Any) -> None:
     with pytest.raises(Fault):
         writer([value])
