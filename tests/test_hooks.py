@@ -30,6 +30,9 @@ def git(*words: str, at: Path) -> str:
     return done.stdout
 
 
+pytestmark = pytest.mark.framework  # pre-commit builds an environment of its own
+
+
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with this working tree as its one commit."""
