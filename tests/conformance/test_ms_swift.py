@@ -173,22 +173,33 @@ def test_the_judge_can_say_no(tmp_path: Path) -> None:
     assert [question["argv"] for question, verdict in zip(asked, verdicts, strict=True) if verdict["accepted"]] == []
 
 
+GENERATES = {"rewards": ["format"], "engine": "native", "num_generations": 2, "max_completion_length": 16}
+REAL = {
+    "sft": ("messages", {}),
+    "pretrain": ("text", {}),
+    "dpo": ("preference", {}),
+    "grpo": ("prompt", {"rollout": GENERATES}),
+}
+
+
 @pytest.mark.framework
-def test_two_real_steps(tmp_path: Path) -> None:
+@pytest.mark.parametrize("task", REAL)
+def test_two_real_steps(task: str, tmp_path: Path) -> None:
     """`train.sh`, as compiled, trains a tiny random model; the command line only moves it to the CPU and stops it."""
     where = environment("ms-swift-4.6.0")
     model = make_model(tmp_path / "tiny", where)
-    data = make_data(tmp_path / "data")["messages"]
+    layout, more = REAL[task]
+    data = make_data(tmp_path / "data")[layout]
     spec = {
         "model": {"id": str(model), "config": str(model / "config.json")},
         "hardware": {"gpu": "RTX 4090", "host_memory": "64GiB"},
         "data": {"train": str(data), "max_length": 128, "template": "qwen2_5"},
-        "train": {"lora": {"rank": 4}, "batch_size": 2, "max_steps": 2},
+        "train": {"task": task, "lora": {"rank": 4}, "batch_size": 2, "max_steps": 2, **more},
         "strategy": {"sharding": "ddp", "attention": "sdpa", "loss": "plain", "micro_batch": 1},
         "run": {"log_every": 1},
     }
     [case], _ = compile_all([("tiny", spec)], "ms-swift", tmp_path / "out")
-    moved = """--use_cpu true --bf16 false --torch_dtype float32 --use_hf false --ddp_backend gloo --check_model false
+    moved = """--use_cpu true --bf16 false --torch_dtype float32 --use_hf false --check_model false
         --dataset_num_proc 1 --dataloader_num_workers 0 --save_strategy no --use_liger_kernel false"""
     done = where.run(["bash", "train.sh", *moved.split()], cwd=case.folder, timeout=600)
     assert "'global_step/max_steps': '2/2'" in done.stdout + done.stderr
