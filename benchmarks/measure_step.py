@@ -192,7 +192,7 @@ def arguments(case: Case, folder: str, cuda: bool) -> Any:
 def data(case: Case, config: dict[str, Any]) -> list[dict[str, Any]]:
     """Random sequences of the case's length; with `padded` all but the first of a batch are a quarter shorter."""
     count = case["micro_batch"] * case["accumulation"] * (case["steps"] + 1)
-    made = []
+    made: list[dict[str, Any]] = []
     for _ in range(count):
         ids = torch.randint(1, config["vocab_size"], (case["length"],))
         entry = {"input_ids": ids, "labels": ids.clone()}

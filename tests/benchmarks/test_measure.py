@@ -79,7 +79,7 @@ def test_what_cannot_fit_is_not_tried(measure: Any) -> None:
 @pytest.mark.framework
 def test_it_trains_on_a_cpu_stops_in_time_and_resumes(tmp_path: Path) -> None:
     oracle, rows = environment("oracle"), tmp_path / "rows.jsonl"
-    command = [oracle.python, ROOT / "benchmarks" / "measure.py", rows, "--case-seconds", "300"]
+    command: list[str | Path] = [oracle.python, ROOT / "benchmarks" / "measure.py", rows, "--case-seconds", "300"]
     variables = {"PYTHONPATH": str(ROOT / "compiler")}
     stopped = oracle.run([*command, "--minutes", "0"], env=variables)
     assert "time is over" in stopped.stderr

@@ -74,7 +74,7 @@ def test_a_model_of_ones_own(spec: Path, tmp_path: Path) -> None:
     package.mkdir(parents=True)
     for entry in (*(ROOT / "compiler" / "mfc").iterdir(), ROOT / "targets", ROOT / "schemas"):
         (package / entry.name).symlink_to(entry)
-    command = ["python", "-m", "mfc", "verify", spec, "--simulate"]
+    command: list[str | Path] = ["python", "-m", "mfc", "verify", spec, "--simulate"]
     variables = {"PYTHONPATH": str(package.parent)}
     done = oracle.run([*command, "--format", "json"], env=variables)
     (made,) = json.loads(done.stdout)["verified"]

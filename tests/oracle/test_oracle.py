@@ -33,7 +33,7 @@ def oracle() -> Environment:
 
 @pytest.fixture(scope="module")
 def answers(oracle: Environment) -> dict[str, Any]:
-    cases = {
+    cases: dict[str, dict[str, Any]] = {
         name: {"model": model, "strategy": {**BASE, **strategy}, "stack": stack}
         for name, (model, strategy, stack) in CASES.items()
     }
