@@ -1,25 +1,35 @@
 """Make PyTorch's CPU build take the paths that eager CUDA takes, where they keep different tensors.
 
-A build without CUDA cannot run autograd on fake CUDA tensors, so the trace runs on fake CPU tensors and four functions
-follow CUDA instead: which attention kernel is chosen and what it keeps, its cast under autocast, dropout (one fused
-kernel with a byte mask) and sums under autocast (in fp32).
+A build without CUDA cannot run autograd on fake CUDA tensors, so the trace runs on fake CPU tensors and follows CUDA
+by hand: which attention kernel is chosen and what it keeps, dropout (one fused kernel with a byte mask), and what
+autocast runs in fp32 (layer norms and powers among others).
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 from unittest import mock
 
 import torch
 from torch.nn import functional
+from torch.utils._pytree import tree_map_only
 from transformers import masking_utils
 from transformers.integrations import moe
 
 Kernel = Literal["flash", "masked", "eager"]
 HALF = (torch.float16, torch.bfloat16)
+# What CUDA's autocast runs in fp32: by casting what goes in, and by the type of what comes out.
+WIDENED = frozenset(
+    {
+        *("acos", "asin", "cosh", "erfinv", "exp", "expm1", "log", "log10", "log2", "log1p", "reciprocal", "rsqrt"),
+        *("sinh", "tan", "pow", "__pow__", "__rpow__", "softplus", "layer_norm", "native_layer_norm", "group_norm"),
+        *("logsumexp", "norm", "cosine_similarity", "nll_loss", "kl_div", "l1_loss", "mse_loss", "smooth_l1_loss"),
+    }
+)
+ACCUMULATED = frozenset({"sum", "prod", "cumsum", "cumprod", "softmax", "log_softmax"})
 DEVICE = "cpu"
 
 
@@ -30,13 +40,17 @@ def followed(kernel: Kernel) -> Iterator[None]:
         for owner, name, value in (
             (functional, "scaled_dot_product_attention", _attention),
             (functional, "dropout", _dropout),
-            (torch.Tensor, "sum", _sum),
             (moe, "_can_use_grouped_mm", lambda *_args, **_keys: True),
             # Both look at a mask's values, which fake tensors lack.
             (masking_utils, "_ignore_causal_mask_sdpa", lambda *_args, **_keys: kernel != "masked"),
             (masking_utils, "find_packed_sequence_indices", lambda *_args, **_keys: None),
         ):
             stack.enter_context(mock.patch.object(owner, name, value))
+        for name in WIDENED | ACCUMULATED:
+            for owner in (torch, torch.Tensor, functional):
+                if hasattr(owner, name):
+                    wrapped = _autocast(getattr(owner, name), name)
+                    stack.enter_context(mock.patch.object(owner, name, wrapped))
         yield
 
 
@@ -111,11 +125,19 @@ def _dropout(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace
     return out
 
 
-_original_sum = torch.Tensor.sum
+def _autocast(original: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The same function as CUDA's autocast runs it, where that differs from the CPU's (autocast_mode.h of PyTorch)."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        if torch.is_autocast_enabled(DEVICE):
+            if name in WIDENED:
+                args, kwargs = tree_map_only(torch.Tensor, _widened, (args, kwargs))
+            elif args and isinstance(args[0], torch.Tensor) and args[0].dtype in HALF:
+                kwargs.setdefault("dtype", torch.float32)
+        return original(*args, **kwargs)
+
+    return run
 
 
-def _sum(self: torch.Tensor, *args: Any, **keys: Any) -> torch.Tensor:
-    if torch.is_autocast_enabled(DEVICE) and self.dtype in HALF:
-        keys.setdefault("dtype", torch.float32)
-    out: torch.Tensor = _original_sum(self, *args, **keys)
-    return out
+def _widened(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.float() if tensor.dtype in HALF else tensor
