@@ -96,8 +96,6 @@ def compile(  # noqa: A001
 
 def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
     """The outputs of a plan for one target in the folder `out`."""
-    from dataclasses import replace
-
     from mfc import emit
     from mfc.emit import place
 
@@ -108,7 +106,7 @@ def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
     settings = _settings(problem, name)
     extra, verified = emit.check_extra(target, settings, loaded)
     if not verified:
-        made = replace(made, verified=False)
+        made = made._replace(verified=False)
     home = loaded.path.parent if loaded.path else Path()
     back = Path(os.path.relpath(os.path.realpath(home), os.path.realpath(out))).as_posix()
     lowered = target.lower(made, extra, back)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -95,7 +94,7 @@ def _gpu(spec: HardwareSpec) -> Gpu:
     if given.tflops != "auto":
         best = "bf16" if changes.get("bf16", gpu.bf16) else "fp16"
         changes["tflops"] = {**gpu.tflops, best: given.tflops}
-    return replace(gpu, **changes) if changes else gpu
+    return gpu._replace(**changes) if changes else gpu
 
 
 def _named_link(kind: str, gpu: Gpu) -> Link:

@@ -8,8 +8,7 @@ into native data (`lower`). It never sees how the plan was found and writes no f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 
 from mfc.errors import SpecError
 from mfc.memory.stack import Stack
@@ -19,8 +18,7 @@ if TYPE_CHECKING:
     from mfc.rules.engine import Rule
 
 
-@dataclass(frozen=True, slots=True)
-class Profile:
+class Profile(NamedTuple):
     """What one version of a framework supports and how it uses memory.
 
     `supports` maps a plan field (task, method, sharding, attention, loss, optimizer, ...) to the values the framework
@@ -30,13 +28,12 @@ class Profile:
     target: str
     version: str
     stack: Stack
-    supports: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
-    packages: Mapping[str, str | None] = field(default_factory=dict)  # what the user says is installed; None = absent
-    notes: Mapping[str, str] = field(default_factory=dict)
+    supports: Mapping[str, tuple[Any, ...]] = {}
+    packages: Mapping[str, str | None] = {}  # what the user says is installed; None = absent
+    notes: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """One native key: which plan fields it carries, and how it is written.
 
     `value` computes the native value (default: the first field as it is); `when` says if the key is emitted at all.
@@ -50,8 +47,7 @@ class Key:
     note: str = ""  # for the mapping table in the target's README
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """One output, still as data. `cites` maps each dotted native key to the plan fields it carries.
 
     `template` is a Jinja2 file in the target's folder, given `data`, `plan`, `cites` and the filters of emit.render;
@@ -62,13 +58,12 @@ class File:
     data: Mapping[str, Any]
     template: str | None = None
     contract: str | None = None
-    cites: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    sections: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # heading -> native keys, in order
+    cites: Mapping[str, tuple[str, ...]] = {}
+    sections: Mapping[str, tuple[str, ...]] = {}  # heading -> native keys, in order
     executable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Lowered:
+class Lowered(NamedTuple):
     """All files of one target, and the command that starts the run from the output folder."""
 
     files: tuple[File, ...]

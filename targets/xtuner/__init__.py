@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mfc.lowering import is_local, located, native
@@ -140,7 +139,7 @@ def _deepspeed(plan: Plan) -> File:
     data = {name: value for name, value in file.data.items() if name != "train_batch_size"}
     if plan.strategy.offload_optimizer != "none":
         data["zero_force_ds_cpu_optimizer"] = False  # the optimizer stays torch's, as in XTuner's own configs
-    return replace(file, data=data)
+    return file._replace(data=data)
 
 
 def _launch(plan: Plan) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import mfc
@@ -45,8 +44,8 @@ def test_one_plan_differs_from_nothing() -> None:
 
 def test_lengths_that_differ_are_told_and_mended() -> None:
     long, short = mfc.plan(SPEC, "ms-swift"), mfc.plan(SPEC, "llamafactory")
-    cut = replace(short.decisions["max_length"], value=2048, because="the largest that fits")
-    short = replace(short, decisions={**short.decisions, "max_length": cut})
+    cut = short.decisions["max_length"]._replace(value=2048, because="the largest that fits")
+    short = short._replace(decisions={**short.decisions, "max_length": cut})
     made = [long, short]
     assert compare.differences(made)[0].field == "max_length"
     assert compare.common(made) == {"data.max_length": 2048}

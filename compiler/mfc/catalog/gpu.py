@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 # What the driver keeps for itself and no program can allocate, where no figure is known. Cards whose CUDA total was
 # reported keep 230 to 870 MiB, more on larger ones; this line lies above most of them.
@@ -11,16 +11,14 @@ RESERVED_BYTES = 300 << 20
 RESERVED_SHARE = 0.006
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(NamedTuple):
     """How GPUs talk. `bytes_per_second` is nominal, per GPU and per direction."""
 
     kind: str  # pcie3, pcie4, pcie5, nvlink, xgmi, ethernet, infiniband
     bytes_per_second: float
 
 
-@dataclass(frozen=True, slots=True)
-class Gpu:
+class Gpu(NamedTuple):
     """One GPU model; the facts are rows of gpus.yaml, each with its source."""
 
     name: str

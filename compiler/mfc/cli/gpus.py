@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from mfc.cli import options
+
+if TYPE_CHECKING:
+    from mfc.catalog.gpu import Gpu
 
 
 @click.command()
@@ -12,13 +17,11 @@ from mfc.cli import options
 @options.as_format
 def command(name: str | None, form: str) -> int:
     """List the GPUs that mfc knows, or those whose name contains NAME."""
-    from dataclasses import asdict
-
     from mfc.catalog import gpus
 
     found = [gpu for gpu in gpus.all_gpus() if name is None or name.lower() in gpu.name.lower()]
     if form == "json":
-        print(options.dump([asdict(gpu) for gpu in found]))
+        print(options.dump([_plain(gpu) for gpu in found]))
         return 0
     rows = [
         (
@@ -34,3 +37,7 @@ def command(name: str | None, form: str) -> int:
     ]
     print(options.table(rows, ("GPU", "GiB", "generation", "compute", "precisions", "flash", "link")))
     return 0
+
+
+def _plain(gpu: Gpu) -> dict[str, Any]:
+    return {**gpu._asdict(), "link": gpu.link._asdict(), "host_link": gpu.host_link._asdict()}

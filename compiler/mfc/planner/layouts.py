@@ -7,7 +7,6 @@ Tasks that generate nothing have one layout, the problem itself.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from mfc.errors import CannotExpress
@@ -163,12 +162,12 @@ def decisions(made: dict[str, Decision], chosen: Planned, planned: list[Planned]
     pinned = asked.mode == split.mode
     if pinned:
         told = f"set in the spec: train.rollout.mode; {told}"
-    mode = replace(made["rollout_mode"], because=told, pinned=pinned)
+    mode = made["rollout_mode"]._replace(because=told, pinned=pinned)
     made = {**made, "rollout_mode": mode}
     length = made["max_length"]
     if length.rule == "default":
         told = f"{made['max_prompt_length'].value} tokens of prompt and {made['max_completion_length'].value} of answer"
-        made["max_length"] = replace(length, rule="rollout/prompt-and-answer-fit", because=told)
+        made["max_length"] = length._replace(rule="rollout/prompt-and-answer-fit", because=told)
     return made
 
 

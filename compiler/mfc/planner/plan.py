@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfc.problem import Problem
@@ -15,8 +14,7 @@ if TYPE_CHECKING:
     from mfc.target import Profile
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """One value and why it is what it is. `rule` is a rule's id, `spec` for a pin, or `search`."""
 
     field: str
@@ -53,8 +51,7 @@ class Relaxation(NamedTuple):
     fits: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """Complete and immutable. `values` holds every decided field by name, the strategy's and the recipe's alike."""
 
     problem: Problem
@@ -69,7 +66,7 @@ class Plan:
     decisions: Mapping[str, Decision]
     warnings: tuple[Advice, ...] = ()
     alternatives: tuple[Alternative, ...] = ()
-    rejected: Mapping[str, str] = field(default_factory=dict)  # rule id -> the reason it gave, first time
+    rejected: Mapping[str, str] = {}  # rule id -> the reason it gave, first time
     relaxations: tuple[Relaxation, ...] = ()
     limited_by: str = ""  # gpu, host, load; empty when it fits
     evaluated: int = 0  # strategies whose memory and time were computed
