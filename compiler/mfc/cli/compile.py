@@ -56,9 +56,8 @@ def command(
                     if not keep_going:
                         raise
                     codes.append(options.report(error))
-            for compiled in done:
-                for warning in compiled.plan.warnings:
-                    print(f"{loaded.name}: warning: {warning.message} [{warning.id}]", file=sys.stderr)
+            for warning in dict.fromkeys(warning for compiled in done for warning in compiled.plan.warnings):
+                print(f"{loaded.name}: warning: {warning.message} [{warning.id}]", file=sys.stderr)
             if strict and any(compiled.plan.warnings for compiled in done):
                 codes.append(SpecError.exit_code)
             elif stdout:
@@ -90,6 +89,8 @@ def _compare(done: list[api.Compiled], diff: bool) -> int:
 
 
 def _write(done: list[api.Compiled], force: bool) -> None:
+    from mfc.planner.report import seconds
+
     for compiled, report in zip(done, emit.write_all(done, force), strict=True):
         files = ", ".join(sorted(compiled.files))
         plan = compiled.plan
@@ -97,7 +98,7 @@ def _write(done: list[api.Compiled], force: bool) -> None:
         print(f"{compiled.out}{os.sep}: {files}{changed}")
         print(
             f"  at most {plan.memory.upper_bytes / 2**30:.2f} of {plan.problem.hardware.memory_bytes / 2**30:.2f} GiB "
-            f"per GPU, about {plan.speed.seconds_per_step:.2g} s a step; start it there with: {compiled.launch}"
+            f"per GPU, about {seconds(plan.speed.seconds_per_step)} a step; start it there with: {compiled.launch}"
         )
         for path in report.kept:
             print(f"  {path} is no longer produced, but was edited by hand: kept", file=sys.stderr)
