@@ -26,7 +26,8 @@ data: {path: train.jsonl, format: messages, max_length: 4096}
 train: {method: lora, batch_size: 64}
 targets: [deepspeed]
 """
-SPEC_LANGUAGE = "import yaml, click; from pydantic import BaseModel"
+# A model with even one field imports pydantic.fields, which `Field` stands for.
+SPEC_LANGUAGE = "import yaml, click; from pydantic import BaseModel, Field"
 COMPILE = f"{SPEC_LANGUAGE}; import jinja2, jsonschema"
 MFC = [sys.executable, "-m", "mfc"]
 
