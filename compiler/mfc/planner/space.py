@@ -51,7 +51,8 @@ class Rejections:
 
     def add(self, rule: Rule, reason: str, choice: str, env: Mapping[str, Any]) -> None:
         """Note one refusal; the first of each kind is kept."""
-        self.by_rule.setdefault(rule.id, (reason, {name: env[name] for name in rule.reads if name in _ASKED}))
+        if rule.id not in self.by_rule:
+            self.by_rule[rule.id] = (reason, {name: env[name] for name in rule.reads if name in _ASKED})
         if choice:
             self.by_value.setdefault((choice, env[choice]), (rule, reason))
 
