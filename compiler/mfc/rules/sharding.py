@@ -5,14 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.rules.engine import advise, require
-from mfc.rules.words import short
+from mfc.rules.words import gib, short
 
 if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
     from mfc.problem import Hardware, Model, Problem
+    from mfc.strategy import Lora
 
 _ZERO = "ZeRO, arXiv:1910.02054: states are split over data-parallel ranks"
 _OFFLOAD = "DeepSpeed config reference, zero_optimization"
 _FULLY = ("zero3", "fsdp2")
+_WORTH = 0.05  # share of the budget that an offload has to save
 _SLOW_GATHER = 1.0  # seconds per micro-step that are worth a word
 
 
@@ -73,6 +76,27 @@ def offload_needs_known_host_memory(
     return "the size of host memory is unknown: say hardware.host_memory to allow offload"
 
 
+@require("arithmetic: fp32 weights and two moments are 12 bytes per trained number; the price is DeepSpeed's CPU Adam")
+def offload_saves_something(
+    offload_optimizer: str,
+    sharding: str,
+    lora: Lora | None,
+    architecture: Architecture,
+    world_size: int,
+    budget_bytes: int,
+    problem: Problem,
+) -> str | None:
+    """The optimizer of small adapters stays on the GPU, unless the spec pins its offload."""
+    if offload_optimizer == "none" or lora is None or "offload_optimizer" in problem.pins:
+        return None
+    from mfc.catalog.parameters import trainable_count
+
+    state = 12 * trainable_count(architecture, "lora", lora=lora) / (world_size if sharding != "ddp" else 1)
+    if state >= _WORTH * budget_bytes:
+        return None
+    return f"the optimizer state of these adapters is {gib(state)} on a GPU: its offload saves next to nothing"
+
+
 @advise(_ZERO + "; stage 3 gathers weights in forward and backward and reduces gradients")
 def stage_3_between_nodes(hardware: Hardware, sharding: str, model: Model) -> str | None:
     """Full sharding over a slow network waits for the weights."""
@@ -96,5 +120,6 @@ RULES = (
     nvme_needs_stage_3,
     nvme_needs_a_folder,
     offload_needs_known_host_memory,
+    offload_saves_something,
     stage_3_between_nodes,
 )
