@@ -53,10 +53,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _run(name: str, args: list[str]) -> int:
+    import gc
     from importlib import import_module
 
     from mfc.errors import MfcError
 
+    gc.set_threshold(100_000)  # a command is short: it makes little garbage, and imports make collecting it slow
     try:
         return _invoke(import_module(f"mfc.cli.{name}"), name, args)
     except MfcError as error:
