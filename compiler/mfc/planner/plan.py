@@ -73,5 +73,15 @@ class Plan(NamedTuple):
     verified: bool = True  # False: native keys that may change memory were passed through
 
     def because(self, *fields: str) -> str:
-        """The reasons of these fields, in one line."""
-        return "; ".join(dict.fromkeys(self.decisions[name].because for name in fields if name in self.decisions))
+        """The reasons of these fields, in one line, as outputs carry them.
+
+        What the search weighed is in seconds and GiB, which a better model moves a little: `mfc explain` tells it, so
+        that outputs change only when the choice does.
+        """
+        return "; ".join(dict.fromkeys(self._reason(name) for name in fields if name in self.decisions))
+
+    def _reason(self, name: str) -> str:
+        decision = self.decisions[name]
+        if decision.rule == "search":
+            return f"chosen as the best that fits: mfc explain SPEC {name}"
+        return decision.because

@@ -153,6 +153,8 @@ def _text(value: object) -> object:
         )
     if _CONTROL.search(value):
         raise ValueError("text without control characters and line breaks")
+    if value.startswith("-") and " " not in value:  # a program that is handed it would take it for an option
+        raise ValueError("text that does not begin with a dash")
     return value
 
 
