@@ -83,6 +83,7 @@ class Mlp(NamedTuple):
     gated: bool = True
     bias: bool = False
     fused_gate_up: bool = False  # gate and up are one linear (Phi-3, GLM-4)
+    written_gelu: bool = False  # GELU in operators, each of which keeps its own (gelu_new: Phi-2, GPT-2)
 
 
 class Moe(NamedTuple):

@@ -22,6 +22,7 @@ class Traits(NamedTuple):
     fused_qkv: bool = False
     fused_gate_up: bool = False
     gated: bool = True
+    activation: str = ""  # where the config may leave it out and it is written out in operators
     norm: Literal["rms", "layer"] = "rms"
     norm_bias: bool = False
     norm_weight: bool = True
@@ -90,7 +91,7 @@ FAMILIES: dict[str, Traits] = {
     "glm4": _GLM._replace(norms=4),
     "glm4v_text": _GLM._replace(norms=4, head_dim=0),
     "glm4_moe": Traits("attention_bias", qk_norm="head", qk_norm_key="use_qk_norm", router_fp32=True),
-    "gpt2": _GPT,
+    "gpt2": _GPT._replace(activation="gelu_new"),
     "gpt_bigcode": _GPT,
     "gpt_neox": Traits(
         "attention_bias=yes", "attention_bias=yes", True, fused_qkv=True, gated=False, norm="layer", norm_bias=True
@@ -117,7 +118,7 @@ FAMILIES: dict[str, Traits] = {
     "olmo3": _OLMO2,
     "olmoe": _OLMO2,
     "phi": Traits(
-        True, True, True, True, gated=False, norm="layer", norm_bias=True, norms=1, parallel=True
+        True, True, True, True, gated=False, norm="layer", norm_bias=True, norms=1, parallel=True, activation="gelu_new"
     ),
     "phi3": Traits(fused_qkv=True, fused_gate_up=True),
     "phimoe": Traits("attention_bias", "attention_bias", head_bias="lm_head_bias", norm="layer", norm_bias=True),

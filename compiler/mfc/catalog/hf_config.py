@@ -296,7 +296,12 @@ def _mlp(text: Keys, family: str, traits: Traits, hidden: int) -> Mlp:
         width = text.number(*names)
     if family == "qwen":
         width //= 2  # the first Qwen counts gate and up together
-    return Mlp(width, traits.gated, _flag(text, traits.mlp_bias), traits.fused_gate_up)
+    act = next((text.text(key) for key in _ACTIVATIONS if text.has(key)), traits.activation)
+    written = act == "gelu_new" and not traits.gated
+    return Mlp(width, traits.gated, _flag(text, traits.mlp_bias), traits.fused_gate_up, written)
+
+
+_ACTIVATIONS = ("hidden_act", "activation_function", "hidden_activation", "activation")
 
 
 def _sparse(text: Keys, family: str, index: int) -> bool:

@@ -15,7 +15,8 @@ from mfc.memory.shape import Layer, Shape
 from mfc.memory.stack import Stack
 from mfc.strategy import Lora
 
-PARTIAL_ROTARY = frozenset({"glm", "glm4"})  # rotated and plain halves are concatenated
+PARTIAL_ROTARY = frozenset({"glm", "glm4", "phi", "stablelm"})  # rotated and plain halves are concatenated
+INTERLEAVED_ROTARY = frozenset({"glm", "glm4"})  # cosines and sines are repeated for each layer
 
 
 class Inputs(NamedTuple):
@@ -65,7 +66,8 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
     ffn = halves + _ffn(layer, chosen, given, into_down)
     if into_attention:
         attention += _input(given, casts=1 if layer.block.attention.fused_qkv else 3)
-    if into_mlp and not layer.block.parallel:
+    shared = layer.block.parallel and layer.block.norms == 1  # attention and MLP read the same tensor
+    if into_mlp and (_wide_norm(given) or not shared):
         mlp = layer.block.ffn
         apart = isinstance(mlp, Moe) or (mlp.gated and not mlp.fused_gate_up)
         ffn += _input(given, casts=2 if apart else 1)
@@ -107,11 +109,20 @@ def _norm(given: Inputs) -> float:
 
 
 def _input(given: Inputs, casts: int) -> float:
-    """The normalised input of a group of linears: kept once, or one 16-bit copy per linear under fp32 autocast."""
+    """The normalised input of a group of linears: kept once, or one 16-bit copy per linear where it is fp32."""
     hidden = given.architecture.hidden
-    if given.recipe.fp32_autocast:
+    if _wide_norm(given):
         return casts * 2 * hidden
     return given.recipe.element * hidden
+
+
+def _wide_norm(given: Inputs) -> bool:
+    """Whether norms return fp32 to 16-bit linears: torch's own LayerNorm does under autocast, whatever its weights.
+
+    Norms without a bias (Cohere, OLMo) are the families' own code, which returns the type that it was given.
+    """
+    layer_norm = given.architecture.norm == "layer" and given.architecture.norm_bias
+    return given.recipe.fp32_autocast or (given.recipe.autocast and layer_norm)
 
 
 def _attention(attention: Attention, given: Inputs, into: bool) -> float:
@@ -148,7 +159,7 @@ def _attention(attention: Attention, given: Inputs, into: bool) -> float:
         kept += 4 * heads + (element * length if masked else 0)
         if into and (attention.fused_qkv or given.architecture.family in PARTIAL_ROTARY):
             kept += element * q  # the output needs a contiguous copy
-    if given.architecture.family in PARTIAL_ROTARY:
+    if given.architecture.family in INTERLEAVED_ROTARY:
         kept += 256
     if attention.qk_norm != "none":
         wide = 4 if given.recipe.fp32_autocast else element
@@ -164,7 +175,8 @@ def _ffn(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, into_down: bo
     """Gate, up, activation and product, or the experts' share, per token."""
     ffn, element, hidden = layer.block.ffn, given.recipe.element, given.architecture.hidden
     if isinstance(ffn, Mlp):
-        return _dense(ffn.width, ffn.gated, given, into_down)
+        kept = _dense(ffn.width, ffn.gated, given, into_down)
+        return kept + (_written_gelu(ffn.width, given) if ffn.written_gelu else 0)
     frozen = not given.recipe.full and not any(adapter.linear.kind == "expert" for adapter in chosen)
     lean = given.lean and not given.stack.fused_experts
     widths = (2 if frozen else 3) if lean else (3 if frozen else 4)
@@ -185,6 +197,16 @@ def _dense(width: int, gated: bool, given: Inputs, into_down: bool) -> float:
     return given.recipe.element * width * (1 + (1 if into_down else 0))
 
 
+def _written_gelu(width: int, given: Inputs) -> float:
+    """What 0.5 x (1 + tanh(x + c x^3)) keeps beside the operand of its power: tanh, 1 + tanh and 0.5 x.
+
+    Autocast runs powers in fp32, so the operand becomes an fp32 copy and all that follows from it is fp32.
+    """
+    element = given.recipe.element
+    wide = 4 if given.recipe.autocast else element
+    return width * ((wide - element) + 2 * wide + element)
+
+
 def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, float]:
     """(bytes per token, fixed bytes) that one adapted linear adds; an expert's linear sees its share of the tokens."""
     recipe, lora, linear, rank = given.recipe, given.lora, adapter.linear, adapter.rank
@@ -195,7 +217,8 @@ def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, floa
     dropout = bool(lora.dropout)
     dora = 0.0
     if lora.variant == "dora":  # the base output and the adapter's output are both kept for the magnitude's gradient
-        dora = (recipe.element + recipe.trained) * linear.out_features
+        result = recipe.element if recipe.autocast else recipe.trained
+        dora = (recipe.element + result) * linear.out_features
     cast = 0.0
     if recipe.adapter_matches:
         own = ((recipe.element + 1) * linear.in_features if dropout else 0) + recipe.element * rank
