@@ -6,23 +6,24 @@ import pytest
 from mfc.catalog import hf_config, models
 from mfc.catalog.architecture import Mlp
 from mfc.memory import Run, Stack, prepare
-from mfc.strategy import Lora, Method, Strategy
+from mfc.strategy import Lora, Strategy
 
 # Two sequences of 2048 tokens; peak bytes, cuBLAS workspaces included, by transformers 5.23.0 and torch 2.13.0.
-TRACED: list[tuple[str, Method, int]] = [
-    ("microsoft/phi-1_5", "full", 28421972480),  # GELU written out, fp32 LayerNorm output, partial rotary
-    ("microsoft/phi-1_5", "lora", 22806845440),
-    ("bigcode/starcoder2-3b", "full", 34422713856),  # LayerNorm returns fp32: each linear keeps a 16-bit copy
-    ("stabilityai/stablelm-3b-4e1t", "full", 35988805632),  # the same with a gated MLP and partial rotary
+TRACED: list[tuple[str, Lora | None, int]] = [
+    ("microsoft/phi-1_5", None, 28421972480),  # GELU written out, fp32 LayerNorm output, partial rotary
+    ("microsoft/phi-1_5", Lora(8, 16), 22806845440),
+    ("bigcode/starcoder2-3b", None, 34422713856),  # LayerNorm returns fp32: each linear keeps a 16-bit copy
+    ("stabilityai/stablelm-3b-4e1t", None, 35988805632),  # the same with a gated MLP and partial rotary
+    ("deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B", Lora(8, 16, variant="dora"), 34340256768),  # both results in 16 bit
 ]
 
 
-@pytest.mark.parametrize(("model", "method", "peak"), TRACED)
-def test_peak_is_that_of_the_real_code(model: str, method: Method, peak: int) -> None:
+@pytest.mark.parametrize(("model", "lora", "peak"), TRACED)
+def test_peak_is_that_of_the_real_code(model: str, lora: Lora | None, peak: int) -> None:
     config = next(row["config"] for row in models.rows() if row["id"] == model)
     strategy = Strategy(
         task="sft",
-        method=method,
+        method="lora" if lora else "full",
         precision="bf16",
         sharding="ddp",
         world_size=1,
@@ -34,7 +35,7 @@ def test_peak_is_that_of_the_real_code(model: str, method: Method, peak: int) ->
         loss="plain",
         optimizer="adamw",
         packing=True,
-        lora=Lora(8, 16) if method == "lora" else None,
+        lora=lora,
     )
     run = Run(hf_config.read(config).architecture, strategy, None, 1, Stack())
     assert prepare(run).allocated(2) == pytest.approx(peak, rel=0.002)
