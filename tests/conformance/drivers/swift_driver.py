@@ -93,6 +93,8 @@ def check(case: dict[str, Any]) -> dict[str, Any]:
     if "NPROC_PER_NODE" in case["environment"]:
         join(case["world_size"])
         os.environ["LOCAL_WORLD_SIZE"] = case["environment"]["NPROC_PER_NODE"]
+    elif given.get("rlhf_type") == "grpo":
+        join(1)  # as GRPO itself does of a lone process (set_default_ddp_config)
     with tempfile.TemporaryDirectory() as scratch:
         _stand_in(given, Path(scratch))
         built = kind(**given)
