@@ -174,7 +174,8 @@ def quantization_of(row: Row) -> Quantization | None:
             return Quantization(bits, kind, double=False, pre=kind in ("gptq", "awq", "aqlm"))
     if bits == 8:
         return Quantization(8, "int8", double=False)
-    double = bool(re.search(r"dq|double|nested", text))
+    # fsdp_qlora's train.py makes bitsandbytes' Linear4bit with its own default, compress_statistics=True
+    double = bool(re.search(r"dq|double|nested", text)) or "fsdp_qlora" in str(row.get("framework"))
     return Quantization(4, "fp4" if "fp4" in text else "nf4", double=double)
 
 

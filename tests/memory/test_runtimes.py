@@ -12,7 +12,7 @@ N = 1_000_000_000
 
 def states(accumulates: bool = False) -> States:
     return States(
-        base=0.0, trained=N, weight=2, gradient=2, optimizer=12, master=4, managed=False, foreach=False, layer=0.0,
+        base=0.0, scales=0.0, trained=N, weight=2, gradient=2, optimizer=12, master=4, managed=False, foreach=False, layer=0.0,
         edges=0.0, layer_trained=0.0, largest=0.0, total=N, accumulates=accumulates,
     )  # fmt: skip
 

@@ -150,7 +150,7 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
         "buffers": placement.buffers,
         "workspace": overhead.workspace_bytes(run.gpu),
     }
-    adapters = placement.weights * static.adapter_share
+    adapters = (placement.weights - static.states.scales) * static.adapter_share
     parts |= {"weights": placement.weights - adapters, "adapters": adapters}
     if phase.where == "optimizer":
         parts["gradients"] = max(placement.gradients, placement.step_gradients)
@@ -195,13 +195,13 @@ def _place(run: Run, states: States) -> Placement:
 def loading(run: Run, prepared: Prepared) -> tuple[int, int]:
     """(GPU bytes, host bytes per node) at the peak before the first step."""
     strategy, states = run.strategy, prepared.static.states
-    full = states.base + states.trained * states.weight
+    full = states.base + states.scales + states.trained * states.weight
     sharded = strategy.zero_stage == 3
     world = strategy.world_size
     zero3 = strategy.sharding == "zero3"
     if sharded and not (zero3 and prepared.static.quantised):
         shard = full / world if strategy.offload_parameters == "none" else 0.0
-        device = shard + states.layer + states.edges  # sharded while it is read
+        device = shard + states.scales + states.layer + states.edges  # sharded while it is read
     else:
         device = full
     if strategy.deepspeed and not sharded and run.stack.trainable_fp32 and strategy.method == "full":

@@ -25,7 +25,7 @@ class Static(NamedTuple):
     profile: Profile
     states: States
     quantised: bool
-    adapter_share: float  # of all weight bytes
+    adapter_share: float  # of all weight bytes but scales
 
 
 def key(strategy: Strategy) -> Strategy:
@@ -105,13 +105,17 @@ def _optimizer(name: str, form: Recipe) -> float:
 
 def _states(figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made: Profile, trained: int) -> States:
     total = figure.parameters
+    scales = 0.0
     if form.full:
         base = (total - trained) * 2.0 if form.element == 2 else (total - trained) * 4.0
         layer = max(x.parameters for x in figure.layers) * min(form.weights, 2)
     else:
         per = form.weights
         quantised = figure.quantised if strategy.quantization else 0
-        each = bitsandbytes.quantised_bytes(strategy.quantization) if strategy.quantization else 0.0
+        each = 0.0
+        if strategy.quantization:
+            scale = bitsandbytes.scale_bytes(strategy.quantization)
+            scales, each = quantised * scale, bitsandbytes.quantised_bytes(strategy.quantization) - scale
         base = quantised * each + (total - quantised) * per
         largest = max(figure.layers, key=lambda x: x.parameters)
         in_layer = largest.linear_numbers if strategy.quantization else 0
@@ -121,10 +125,11 @@ def _states(figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made:
     if strategy.rollout:
         base += total * 2.0 * strategy.rollout.frozen_models
         if strategy.rollout.critic:  # a second model, trained as the policy is
-            base, trained = base * 2, trained * 2
+            base, scales, trained = base * 2, scales * 2, trained * 2
     head = figure.head_rows if form.full else 0
     return States(
         base=base,
+        scales=scales,
         trained=trained,
         weight=form.trained,
         gradient=form.gradient,

@@ -33,7 +33,7 @@ def partitioned(states: States, zero: Zero) -> Placement:
     ranks = zero.world_size
     share = states.trained / ranks
     bucket = 2.0 * min(zero.reduce_bucket, max(states.trained, states.largest)) * (2 if zero.overlap_comm else 1)
-    weights = states.base + states.trained * 2
+    weights = states.base + states.scales + states.trained * 2
     whole = states.trained * 2.0
     if zero.offload_optimizer:
         pinned = [4 * share, 4 * share, 2 * share] + ([2 * share] if states.accumulates else [])
@@ -87,7 +87,7 @@ def _stage3(states: States, zero: Zero) -> Placement:
         host += parameters * (POWER_OF_TWO_MEAN if zero.pin_memory else 1.0)
     on_device = 0.0 if zero.offload_optimizer else 1.0
     return Placement(
-        weights=0.0 if zero.offload_parameters else parameters + share * (states.weight - 2),
+        weights=states.scales + (0.0 if zero.offload_parameters else parameters + share * (states.weight - 2)),
         optimizer=share * states.optimizer * on_device,
         buffers=2.0 * max(zero.reduce_bucket, states.largest if states.trained > states.largest else 0),
         gathered=max(live * per_number, states.layer, states.edges / 2),

@@ -21,7 +21,7 @@ def fully_sharded(states: States, world_size: int, offload: bool, keeps_frozen: 
         gathered = max(gathered, states.base)
     device = 0.0 if offload else 1.0
     return Placement(
-        weights=shards * device,
+        weights=shards * device + states.scales,
         optimizer=0.0 if states.managed else optimizer * device,
         buffers=0.0,
         gathered=gathered,

@@ -9,6 +9,7 @@ class States(NamedTuple):
     """What one run keeps, as if one GPU held it all. Bytes unless it says numbers."""
 
     base: float  # weights that do not train, as stored
+    scales: float  # of quantised weights, beside `base`: whole on every GPU, whatever shards the weights
     trained: float  # numbers that train
     weight: int  # per trained number
     gradient: int  # per trained number
@@ -46,7 +47,7 @@ def replicated(states: States, world_size: int) -> Placement:
     gradients = states.trained * states.gradient
     optimizer = states.trained * states.optimizer
     return Placement(
-        weights=states.base + states.trained * states.weight,
+        weights=states.base + states.scales + states.trained * states.weight,
         optimizer=0.0 if states.managed else optimizer,
         buffers=gradients if world_size > 1 else 0.0,
         gathered=0.0,
