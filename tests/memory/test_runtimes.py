@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from mfc.runtimes import bitsandbytes, deepspeed
+from mfc.runtimes import bitsandbytes, deepspeed, fsdp
 from mfc.runtimes.placement import Placement, States, replicated
 from mfc.strategy import Quantization
 
@@ -12,8 +12,8 @@ N = 1_000_000_000
 
 def states(accumulates: bool = False) -> States:
     return States(
-        base=0.0, scales=0.0, trained=N, weight=2, gradient=2, optimizer=12, master=4, managed=False, foreach=False, layer=0.0,
-        edges=0.0, layer_trained=0.0, largest=0.0, total=N, accumulates=accumulates,
+        base=0.0, scales=0.0, trained=N, weight=2, gradient=2, optimizer=12, master=4, managed=False, foreach=False,
+        layer=0.0, edges=0.0, layer_trained=0.0, largest=0.0, total=N, accumulates=accumulates,
     )  # fmt: skip
 
 
@@ -85,3 +85,17 @@ QUANTISED = [
 @pytest.mark.parametrize(("quantization", "bytes_"), QUANTISED)
 def test_bytes_per_quantised_number(quantization: Quantization, bytes_: float) -> None:
     assert bitsandbytes.quantised_bytes(quantization) == pytest.approx(bytes_, rel=1e-4)
+
+
+@pytest.mark.parametrize("offload", [False, True])
+def test_scales_are_whole_on_every_gpu(offload: bool) -> None:
+    plain, scaled = states(), states()._replace(scales=5.0)
+    for ranks in (2, 8):
+        assert (
+            fsdp.fully_sharded(scaled, ranks, offload, keeps_frozen=False).weights
+            - fsdp.fully_sharded(plain, ranks, offload, keeps_frozen=False).weights
+            == 5.0
+        )
+        at = zero(3, ranks, offload_parameters=offload)
+        assert deepspeed.partitioned(scaled, at).weights - deepspeed.partitioned(plain, at).weights == 5.0
+    assert replicated(scaled, 2).weights - replicated(plain, 2).weights == 5.0

@@ -41,6 +41,7 @@ class Kept(NamedTuple):
     attention: float
     ffn: float
     fixed: float
+    inputs: float = 0.0  # of what grows with the sequence, inputs of linears that old 4-bit kernels hold on to
 
     @property
     def sequence(self) -> float:
@@ -90,7 +91,17 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
         fixed += (
             2 * numbers + 2 * sum(a.parameters for a in chosen if a.linear.kind in ("expert", "router")) // layer.count
         )
-    return Kept(attention * tokens, ffn * tokens, fixed)
+    held = _inputs(layer, given) if given.kbit and given.stack.kbit_keeps_inputs else 0.0
+    return Kept(attention * tokens, ffn * tokens, fixed, held * tokens)
+
+
+def _inputs(layer: Layer, given: Inputs) -> float:
+    """The inputs of all linears of one layer, each tensor once, per token."""
+    ffn, hidden = layer.block.ffn, given.architecture.hidden
+    experts = ffn.per_token if isinstance(ffn, Moe) else 1
+    shared = layer.block.parallel and layer.block.norms == 1
+    widths = hidden + layer.block.attention.out_width + experts * (ffn.width + (0 if shared else hidden))
+    return given.recipe.element * widths
 
 
 def _norm(given: Inputs) -> float:

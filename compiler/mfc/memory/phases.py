@@ -16,6 +16,8 @@ from mfc.memory.activations import Inputs, Kept, kept, scratch
 from mfc.memory.blocks import Where
 from mfc.memory.shape import Layer, Shape, adapter_numbers
 
+CHUNK = 1 / 8  # of a sequence: what losses in chunks work on at a time (LitGPT 128 tokens, torchtune an eighth)
+
 
 class Phase(NamedTuple):
     """One moment: bytes of activations and logits per sequence, fixed scratch, gradients finished and in the making."""
@@ -68,10 +70,11 @@ def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     if head.unscored:
         return (4.0 if width == 4 else width + 4.0) + cap, 0.0, 0.0
-    if (
-        head.chunked_logits
-    ):  # whole logits, the fp32 log-softmax that each chunk saves; backward, an fp32 gradient as well
-        return width + 4.0 + cap, width + 8.0 + cap, 0.0
+    if head.chunked_logits:
+        # whole logits and the fp32 log-softmax that each chunk saves; backward, one chunk's gradient as well, which
+        # takes the place of what the chunk saved
+        whole = 4 if stack.outputs_fp32 else width
+        return whole + 4.0 + cap, whole + 4.0 + 4.0 * CHUNK + cap, 0.0
     if width == 4:
         forward, backward = 8.0, 12.0
     elif stack.logits_fp32_copy:
@@ -147,7 +150,14 @@ def profile(
         so_far = 0.0 if accumulates else done
         phases.append(Phase(name, where, activations, of_logits, fixed, so_far, live, *free[where]))
 
-    add("loss forward", "loss", saved + 8 * hidden * tokens, forward * logits, saved_fixed + casts, 0, 0)
+    last = 0.0
+    if given.stack.keeps_loss and not given.checkpointing:  # the last step's graph, of which only these inputs are left
+        last = sum(group.count * group.kept.inputs for group in groups)
+    if given.stack.kbit_everything and given.kbit:  # the head as fp16 and as bf16, beside the last logits and the new
+        matrices = saved_fixed + 4.0 * shape.head_rows
+        add("head forward", "loss", saved + last, (6.0 if given.stack.keeps_loss else 2.0) * logits, matrices, 0, 0)
+        add("head backward", "loss", saved + final, 6.0 * logits, matrices, 0, 0)
+    add("loss forward", "loss", saved + last + 8 * hidden * tokens, forward * logits, saved_fixed + casts, 0, 0)
     add("loss backward", "loss", saved + final, backward * logits, saved_fixed + cast_head, 0, 0)
     done = 0.0
     if head.trains:
@@ -234,6 +244,8 @@ def _within(group: Group, given: Inputs, accumulates: bool) -> list[tuple[str, f
     hidden, tokens, ffn = given.architecture.hidden, given.tokens, layer.block.ffn
     attention = layer.block.attention
     matrix = 2.0 * layer.largest_linear if given.kbit or given.dequantised else 0.0  # one dequantised matrix
+    if given.stack.kbit_everything:
+        matrix *= 2
     moments = [("busy", k.sequence + scratch(layer, given), k.fixed + matrix, 0.0)]
     ffn_numbers = 0.0
     if given.recipe.full:  # gradients that are being accumulated into exist already: one fresh one at a time

@@ -28,7 +28,9 @@ class Stack(NamedTuple):
     # Loss
     logits_fp32_copy: bool = True  # the loss upcasts 16-bit logits
     logits_shift_copy: bool = False  # labels are shifted by slicing the logits (transformers before 4.45 or so)
+    outputs_fp32: bool = False  # the framework hands model outputs on in fp32
     keeps_outputs: bool = False  # the training loop holds model outputs during backward
+    keeps_loss: bool = False  # and the last outputs and loss until the next ones are made
     value_head: bool = False  # a reward model is a language model with a value head beside: whole logits, never used
     fused_loss: Literal["linear", "logits"] = (
         "linear"  # what loss=fused cuts into chunks: head and loss, or the loss alone
@@ -44,6 +46,7 @@ class Stack(NamedTuple):
     expands_kv: bool = False  # k and v are repeated to all heads before any kernel
     padding_mask: bool = True  # padded batches give SDPA a mask, which rules out its flash kernel
     kbit_keeps_inputs: bool = False  # bitsandbytes < 0.43.2 keeps the input of every 4-bit linear for backward
+    kbit_everything: bool = False  # the head is quantised too, and matrices are dequantised to fp16, then cast
     checkpoint: Literal["block", "selective"] = "block"  # what gradient_checkpointing recomputes
     checkpoint_offload: bool = False  # the inputs that checkpointing keeps wait in host memory
 

@@ -112,6 +112,8 @@ def _states(figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made:
     else:
         per = form.weights
         quantised = figure.quantised if strategy.quantization else 0
+        if quantised and stack.kbit_everything:
+            quantised += figure.head
         each = 0.0
         if strategy.quantization:
             scale = bitsandbytes.scale_bytes(strategy.quantization)
