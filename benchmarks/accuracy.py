@@ -151,6 +151,9 @@ def main() -> int:
     if options.json:
         print(json.dumps(figures, indent=1))
         return 0
+    if not cases:
+        print("no row of grade A or B says what memory a run took")
+        return 0
     if options.rows:
         for c in cases:
             if c.measured is not None and c.predicted is not None and c.memory is not None:

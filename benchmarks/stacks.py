@@ -108,6 +108,11 @@ def _fsdp_qlora(text: str) -> Stack:
     )
 
 
+def _deepspeed(text: str) -> Stack:
+    """A script on deepspeed.initialize: the engine casts once, no autocast; fp32 masters from stage 0 on."""
+    return hugging_face(text)._replace(trainable_fp32=True, autocast=False)
+
+
 def _llamafactory(text: str) -> Stack:
     """llamafactory/model/adapter.py casts what trains to fp32; its own k-bit preparation upcasts nothing."""
     return hugging_face(text)._replace(trainable_fp32=True, kbit_fp32=False)
@@ -131,6 +136,7 @@ def _unsloth(text: str) -> Stack:
 
 # What is written beside mfc's neutral stack, first match. `True`: its rows were there to check the stack against.
 FRAMEWORKS = (
+    (r"^deepspeed", _deepspeed, False),
     (r"lit-?gpt|lightning", _litgpt, True),
     (r"torchtitan", _torchtitan, True),
     (r"fsdp_qlora", _fsdp_qlora, True),

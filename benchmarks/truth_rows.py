@@ -316,6 +316,8 @@ def stack_of(row: Row, *, neutral: bool = False) -> Stack:
         found = found._replace(optimizer_foreach=False)
     if re.search(r"\bcompile", str(row.get("notes"))):  # inductor fuses norms and activations
         found = found._replace(fused_blocks="always")
+    if "expandable_segments:True" in str(row.get("allocator")):
+        found = found._replace(expandable_segments=True)
     if "foreach" in str(row.get("optimizer")):
         found = found._replace(optimizer_foreach=True)
     return found

@@ -1,0 +1,105 @@
+"""Where measured runs happen: interpreters with their libraries, and one process group per run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+# Frameworks that are driven, and the pinned lists under tests/conformance/requirements that hold them.
+PINNED = {"trainer": "oracle", "deepspeed": "deepspeed-0.19.8", "llamafactory": "llamafactory-0.9.5"}
+OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|CUDA (error: )?out of memory|CUBLAS_STATUS_ALLOC_FAILED")
+ONE_GPU = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]  # with more the Trainer copies the model to all
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """An interpreter, and the variables that its processes see."""
+
+    python: Path
+    variables: Mapping[str, str]
+
+    def command(self, script: str, *args: str | Path) -> list[str]:
+        """A script of this folder, to be run here."""
+        return [str(self.python), str(HERE / script), *map(str, args)]
+
+
+def here() -> Place:
+    """The running interpreter with whatever it can import."""
+    return Place(Path(sys.executable), _variables(os.environ, Path(sys.executable)))
+
+
+def pinned(framework: str) -> Place:
+    """The framework in the versions that mfc is tested with; the environment is made when it is not there (minutes)."""
+    sys.path.insert(0, str(HERE.parent))
+    from tests.conformance.environments import environment
+
+    found = environment(PINNED[framework])
+    given = {key: value for key, value in found.variables().items() if key != "DS_ACCELERATOR"}
+    return Place(found.python, _variables(given, found.python))
+
+
+def _variables(given: Mapping[str, str], python: Path) -> dict[str, str]:
+    return {
+        **given,
+        "CUDA_VISIBLE_DEVICES": ONE_GPU,
+        "HF_HUB_OFFLINE": "1",
+        "PATH": f"{python.parent}{os.pathsep}{given.get('PATH', os.defpath)}",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def ask(
+    place: Place,
+    command: Sequence[str],
+    payload: Mapping[str, Any],
+    seconds: float,
+    variables: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> dict[str, Any]:
+    """What a run answers to a payload. One that fails or takes too long answers with `error`, or with `oom`.
+
+    The run reads case.json and writes answer.json in the folder $MFC_MEASURE. Everything it started ends with it.
+    """
+    with tempfile.TemporaryDirectory(prefix="mfc-measure-") as name:
+        folder = Path(name)
+        (folder / "case.json").write_text(json.dumps(payload), encoding="utf-8")
+        with (folder / "log").open("wb") as log:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=cwd,
+                env={**place.variables, **(variables or {}), "MFC_MEASURE": name},
+                start_new_session=True,
+            )
+            try:
+                code = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                code = None
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        answer = folder / "answer.json"
+        if answer.exists():
+            found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+            return found
+        if code is None:
+            return {"error": f"not done within {seconds:.0f} s"}
+        said = (folder / "log").read_text(encoding="utf-8", errors="replace")
+        if OUT_OF_MEMORY.search(said):
+            return {"oom": True}
+        return {"error": f"exit code {code}: " + " ".join(said.split()[-60:])}
