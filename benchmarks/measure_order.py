@@ -17,7 +17,7 @@ START = {"trainer": 15.0, "deepspeed": 25.0, "llamafactory": 45.0}
 LOAD = 1e-9  # seconds per number of the model: made, quantised or read
 FLOPS = 2.5e14  # per second
 PER_NUMBER = 8  # floating-point operations per token and number, with checkpointing
-PLAIN = 3  # facts that a case without changes tells more: others are compared with it
+TELLING = 3  # facts that a new model tells, and a case without changes: others are compared with it
 NEAR = (0.8, 1.25)  # of the card: here predictions of what fits are right or wrong
 
 
@@ -44,8 +44,9 @@ def facts(made: Case, share: float | None) -> set[Hashable]:
     found: set[Hashable] = {(who, key, made[key]) for key in BASE}
     found |= {(kind, key, made[key]) for key in BASE}
     found |= {(made["method"], model), (made["framework"], model)}
+    found |= {("model", model, copy) for copy in range(TELLING)}
     if all(made[key] == BASE[key] for key in BASE if key not in ("framework", "method", "steps")):
-        found |= {("plain", about, copy) for about in (who, kind) for copy in range(PLAIN)}
+        found |= {("plain", about, copy) for about in (who, kind) for copy in range(TELLING)}
     if share is not None and NEAR[0] < share < NEAR[1]:
         found |= {("near", who), ("near", kind)}
     return found

@@ -20,9 +20,10 @@ RECIPES = {
 
 
 def framework_text(made: Case, versions: Mapping[str, str]) -> str:
-    """The framework and its libraries with their versions."""
+    """The framework and the libraries it uses, with their versions; other frameworks beside it are not named."""
     own = str(made["framework"])
-    shown = [f"{name} {version}" for name, version in versions.items() if name not in (own, "datasets")]
+    hidden = {"datasets", "llamafactory", own} | ({"deepspeed"} if made["sharding"] == "ddp" else set())
+    shown = [f"{name} {version}" for name, version in versions.items() if name not in hidden]
     title = f"{TITLES[own]} {versions[own]}" if own in versions else TITLES[own]
     return ", ".join([title, *shown])
 

@@ -1,4 +1,4 @@
-"""The measuring script: its grid and rows anywhere, its machinery on a CPU with the real libraries."""
+"""What is measured, in which order, and how a measured case reads as a row."""
 
 from __future__ import annotations
 
@@ -6,37 +6,45 @@ import json
 from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.conformance.environments import environment
-
-ROOT = Path(__file__).parents[2]
-LIBRARIES = ("bitsandbytes", "flash_attn", "liger_kernel", "peft")
-MACHINE: Mapping[str, Any] = {
-    "gpu": "NVIDIA A100-SXM4-80GB",
-    "gpu_memory": 80 * 2**30,
-    "versions": {"transformers": "5.23.0", "torch": "2.13.0"},
-}
+LIBRARIES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "flash_attn", "liger_kernel")
+ALL = dict.fromkeys(("trainer", "deepspeed", "llamafactory"), LIBRARIES)
+VERSIONS = {"torch": "2.13.0", "transformers": "5.6.0", "deepspeed": "0.18.4", "llamafactory": "0.9.5"}
+MACHINE: Mapping[str, Any] = {"gpu": "NVIDIA A100-SXM4-80GB", "gpu_memory": 80 * 2**30, "versions": VERSIONS}
+PEAKS = {"allocated": 10 * 2**30, "reserved": 11 * 2**30, "process": 12 * 2**30}
 
 
 @pytest.fixture
-def measure(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return import_module("measure")
+def measure(benchmarks: Path) -> Any:
+    """The parts of the measuring script by their short names."""
+    parts = ("grid", "order", "rows", "compiled", "compile")
+    return SimpleNamespace(
+        **{part: import_module(f"measure_{part}") for part in parts},
+        truth=import_module("truth_rows"),
+        accuracy=import_module("accuracy"),
+        sweep=import_module("measure"),
+    )
 
 
 def test_every_case_has_an_id_and_a_config_of_its_own(measure: Any) -> None:
-    cases = list(measure.grid(LIBRARIES))
-    assert len({measure.identity(case, "gpu") for case in cases}) == len(cases)
+    cases = list(measure.grid.grid(ALL))
+    assert len({measure.grid.identity(case, "gpu") for case in cases}) == len(cases)
     for case in cases:
-        assert measure.config(case)["num_hidden_layers"] > 0
+        assert measure.grid.config(case)["num_hidden_layers"] > 0
 
 
 def test_the_grid_asks_for_no_library_that_is_missing(measure: Any) -> None:
-    for case in measure.grid(["peft"]):
-        assert case["method"] != "qlora"
+    found = list(measure.grid.grid({"trainer": ["peft"], "deepspeed": []}))
+    assert {(case["framework"], case["method"]) for case in found} == {
+        ("trainer", "full"),
+        ("trainer", "lora"),
+        ("deepspeed", "full"),
+    }
+    for case in found:
         assert not case["fused_loss"]
         assert case["optimizer"] != "adamw_8bit"
         assert case["attention"] != "flash_attention_2"
@@ -44,12 +52,10 @@ def test_the_grid_asks_for_no_library_that_is_missing(measure: Any) -> None:
 
 def test_rows_are_scored_like_published_ones(measure: Any) -> None:
     """Each row says what the case was: mfc reads back the same run."""
-    truth, accuracy = import_module("truth_rows"), import_module("accuracy")
-    for case in measure.grid(LIBRARIES):
-        peaks = {"allocated": 10 * 2**30, "reserved": 11 * 2**30, "process": 12 * 2**30}
-        made = measure.row(case, {**MACHINE, "peaks": peaks, "tokens_per_second": 1000.0})
+    for case in measure.grid.grid({"trainer": LIBRARIES}):
+        made, speed = measure.rows.rows(case, {**MACHINE, "peaks": PEAKS, "tokens_per_second": 1000.0})
         made = json.loads(json.dumps(made))
-        run = truth.run_of(made)
+        run = measure.truth.run_of(made)
         strategy = run.strategy
         assert (strategy.method, strategy.micro_batch, strategy.max_length) == (
             case["method"],
@@ -60,34 +66,94 @@ def test_rows_are_scored_like_published_ones(measure: Any) -> None:
         assert strategy.loss == ("fused" if case["fused_loss"] else "plain")
         assert strategy.attention == {"flash_attention_2": "flash"}.get(case["attention"], case["attention"])
         assert strategy.optimizer == ("adamw_8bit" if case["optimizer"] == "adamw_8bit" else "adamw")
+        assert strategy.precision == ("pure_bf16" if case["precision"] == "pure bf16" else "bf16")
         assert run.stack.optimizer_foreach == (case["optimizer"] == "adamw_torch")
         assert run.stack.trainable_fp32 == (case["precision"] == "fp32 weights")
         assert (strategy.quantization is not None) == (case["method"] == "qlora")
+        assert strategy.lora is None or strategy.lora.rank == case["rank"]
         assert run.gpu is not None
-        scored = accuracy.case(made)
+        scored = measure.accuracy.case(made)
         assert scored.measured == 10.0
         assert scored.predicted is not None
-        assert measure.throughput_row(made)["memory_id"] == made["id"]
+        assert speed["memory_id"] == made["id"]
+
+
+@pytest.mark.parametrize(
+    ("framework", "methods"), [("deepspeed", ("full", "lora")), ("llamafactory", ("full", "qlora"))]
+)
+def test_a_compiled_case_is_scored_as_what_mfc_promised(
+    measure: Any, tmp_path: Path, framework: str, methods: tuple[str, ...]
+) -> None:
+    """The prediction for the row is the compiler's own: nothing is lost between spec, files and row."""
+    cases = [
+        case
+        for case in measure.grid.grid({framework: LIBRARIES})
+        if case["model"] == "Qwen2.5-0.5B-Instruct" and case["method"] in methods
+    ]
+    assert len(cases) > 10
+    (tmp_path / "config.json").write_text(json.dumps(measure.grid.config(cases[0])), encoding="utf-8")
+    (tmp_path / "train.jsonl").write_text('{"text": "w1"}\n', encoding="utf-8")
+    for case in cases:
+        spec = {**measure.compiled.spec(case, MACHINE, tmp_path)}
+        spec["hardware"]["host_memory"] = "256GiB"
+        (tmp_path / "spec.yaml").write_text(json.dumps(spec), encoding="utf-8")
+        planned = measure.compile.compiled(tmp_path / "spec.yaml", framework, tmp_path / "out")
+        found = {**MACHINE, "peaks": PEAKS, "planned": planned, "allocator": "expandable_segments:True"}
+        row = json.loads(json.dumps(measure.rows.row(case, found)))
+        scored = measure.accuracy.case(row)
+        assert scored.memory.allocated_bytes / 2**30 == pytest.approx(planned["allocated_gib"], rel=0.01), row["id"]
+        assert scored.process == pytest.approx(planned["process_gib"], rel=0.03), row["id"]
+
+
+def test_a_run_out_of_memory_is_a_row_that_is_scored(measure: Any) -> None:
+    case = {**measure.grid.BASE, "model": "Qwen2.5-7B", "family": "qwen2"}
+    [made] = measure.rows.rows(case, {**MACHINE, "oom": True})
+    scored = measure.accuracy.case(json.loads(json.dumps(made)))
+    assert scored.oom
+    assert scored.measured is None
+    assert scored.process > 0
+    assert measure.rows.said(made) == "out of memory"
+
+
+def test_without_nvidia_smi_what_is_allocated_counts(measure: Any) -> None:
+    case = {**measure.grid.BASE, "model": "Qwen2.5-7B", "family": "qwen2"}
+    made, _ = measure.rows.rows(case, {**MACHINE, "peaks": {**PEAKS, "process": None}, "tokens_per_second": 1.0})
+    assert measure.accuracy.case(made).measured == 10.0
+
+
+def machines(gpu: bool = True) -> dict[str, Any]:
+    machine = {**MACHINE, "libraries": LIBRARIES, **({} if gpu else {"gpu": None, "gpu_memory": None})}
+    return dict.fromkeys(ALL, (None, machine))
+
+
+def test_what_tells_most_per_second_comes_first(measure: Any) -> None:
+    todo, count = measure.sweep.cases(machines(), set())
+    assert len(todo) == count
+    seconds, begun = 0.0, []
+    for case in todo:
+        seconds += measure.order.cost(case)
+        if seconds > 25 * 60:
+            break
+        begun.append(case)
+    assert {(case["framework"], case["method"]) for case in begun} == {
+        (case["framework"], case["method"]) for case in todo
+    }
+    for key in ("model", "attention", "optimizer", "precision", "fused_loss", "length", "checkpointing"):
+        assert {case[key] for case in begun} == {case[key] for case in todo}, key
+    assert {"ddp", "zero2", "zero3"} <= {case["sharding"] for case in begun}
+    assert measure.grid.identity(begun[0], "gpu").count("/") == 2, "nothing is changed in the first case"
 
 
 def test_what_cannot_fit_is_not_tried(measure: Any) -> None:
-    case = {**measure.BASE, "model": "Qwen2.5-32B", "family": "qwen2"}
-    assert measure.hopeless(case, {**MACHINE, "gpu_memory": 24 * 2**30})
-    assert not measure.hopeless({**case, "model": "Llama-3.2-1B"}, MACHINE)
+    found = machines()
+    small = {name: (place, {**machine, "gpu_memory": 24 * 2**30}) for name, (place, machine) in found.items()}
+    kept = {(case["model"], case["method"]) for case in measure.sweep.cases(small, set())[0]}
+    assert ("Qwen2.5-32B", "full") not in kept
+    assert ("Qwen2.5-32B", "qlora") in kept
+    assert ("Llama-3.2-1B", "full") in kept
 
 
-@pytest.mark.framework
-def test_it_trains_on_a_cpu_stops_in_time_and_resumes(tmp_path: Path) -> None:
-    oracle, rows = environment("oracle"), tmp_path / "rows.jsonl"
-    command: list[str | Path] = [oracle.python, ROOT / "benchmarks" / "measure.py", rows, "--case-seconds", "300"]
-    variables = {"PYTHONPATH": str(ROOT / "compiler")}
-    stopped = oracle.run([*command, "--minutes", "0"], env=variables)
-    assert "time is over" in stopped.stderr
-    assert not rows.exists()
-    done = oracle.run([*command, "--minutes", "30"], env=variables, timeout=1800)
-    found = [json.loads(line) for line in rows.read_text(encoding="utf-8").splitlines()]
-    assert {row["kind"] for row in found} == {"machinery"}, done.stderr
-    assert {row["method"] for row in found} == {"full", "lora", "qlora"}
-    assert all(row["throughput"]["tokens_per_s"] > 0 and row["peak_gib_per_gpu"] is None for row in found)
-    again = oracle.run([*command, "--minutes", "30"], env=variables)
-    assert "0 to do" in again.stderr
+def test_cases_that_the_file_holds_are_passed_over(measure: Any) -> None:
+    todo, count = measure.sweep.cases(machines(gpu=False), set())
+    known = {measure.grid.identity(case, "cpu") for case in todo[:3]}
+    assert len(measure.sweep.cases(machines(gpu=False), known)[0]) == count - 3
