@@ -13,22 +13,24 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import operator
 import statistics
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 from mfc.catalog.gpu import Link
-from mfc.speed import roofline
-from truth_rows import TRUTH, Row, Unsupported, architecture_of, gpu_of, rows, strategy_of
+from mfc.speed import Machines, roofline
+from truth_rows import TRUTH, Row, Unsupported, architecture_of, gpu_of, rows, stack_of, strategy_of
 
-# Mean tokens per row where the source names the data set but no length: our estimates, outside the model.
-ALPACA_MEAN = 210  # instruction, template and answer
-METAMATH_MEAN = 300  # question and worked answer
-FUDAN_MEAN, FUDAN_SIGMA = 3234, 1.1  # the mean is published; a lognormal of that spread is assumed, cut at max_length
+# Mean tokens per row of a data set that a source names without a length.
+ALPACA2K_MEAN = 280  # alpaca_2k_test, cut at 512: our estimate, outside the model
+ALPACA_MEAN = 130  # instruction, template and answer: our estimate, outside the model
+METAMATH_MEAN = 210  # published in the runs' own result files: 4198051 tokens in 20000 samples
+FUDAN_MEAN, FUDAN_DEVIATION = 3236.4, 2547.5  # published in ms-swift's list of data sets; a gamma density is assumed
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +58,16 @@ def case(row: Row) -> Case:
     strategy, machines = strategy_of(row), _machines(row)
     measured, unit = _measured(row)
     mean, stated = _length(row)
-    fused = "compile" in row["notes"] or strategy.loss == "fused"
-    model = roofline.prepare(architecture_of(row), strategy, machines, mean_tokens=mean, fused_blocks=fused)
+    if strategy.lora and "use_dora=True" in row["notes"]:
+        strategy = strategy._replace(lora=replace(strategy.lora, variant="dora"))
+    if "1304 chars" in row["seq_kind"]:  # rows of a batch come sorted by length: next to no padding
+        strategy = strategy._replace(max_length=round(mean))
+    own_attention = "model" in str(row["attn_impl"])  # the model's own code: SDPA, always with a mask
+    if own_attention and strategy.attention != "eager":
+        strategy = strategy._replace(attention="sdpa")
+    model = roofline.prepare(architecture_of(row), strategy, machines, mean_tokens=mean, stack=stack_of(row))
+    if own_attention:
+        model = model._replace(context=model.masked)
     speed = model.speed()
     predicted = {
         "token": 1 / speed.tokens_per_second,
@@ -95,30 +105,33 @@ def _length(row: Row) -> tuple[float, bool]:
     """Mean tokens of a sequence, and whether the row says it."""
     kind, limit = row["seq_kind"], row["seq_len"]
     if "fudan" in kind:
-        return _cut_lognormal(FUDAN_MEAN, FUDAN_SIGMA, limit), False
+        return _cut_gamma(FUDAN_MEAN, FUDAN_DEVIATION, limit), False
+    if "Alpaca2k" in kind:
+        return ALPACA2K_MEAN, False
     if "Alpaca" in kind:
         return ALPACA_MEAN, False
     if "1304 chars" in kind:
-        return METAMATH_MEAN, False
+        return METAMATH_MEAN, True
     if "upper bound" in kind or "max_length 2048" in kind:
         return limit, False
     return limit, True
 
 
-def _cut_lognormal(mean: float, sigma: float, limit: float) -> float:
+def _cut_gamma(mean: float, deviation: float, limit: float, points: int = 1000) -> float:
     """Mean of the values below `limit`."""
-    normal = statistics.NormalDist()
-    cut = (math.log(limit) - math.log(mean) + sigma**2 / 2) / sigma
-    return mean * normal.cdf(cut - sigma) / normal.cdf(cut)
+    shape, scale = (mean / deviation) ** 2, deviation**2 / mean
+    lengths = [limit * (point + 0.5) / points for point in range(points)]
+    density = [length ** (shape - 1) * math.exp(-length / scale) for length in lengths]
+    return sum(map(operator.mul, lengths, density)) / sum(density)
 
 
-def _machines(row: Row) -> roofline.Machines:
+def _machines(row: Row) -> Machines:
     gpu = gpu_of(row)
     if gpu is None or "assumed" in row["gpu"] or "unknown" in row["gpu"]:
         raise Unsupported("GPU not stated")
     nodes = max(row["nodes"], math.ceil(row["num_gpus"] / 8))
     inter = Link("network", 400e9) if nodes > 1 else None  # eight 400 Gbit/s ports a node: assumption
-    return roofline.Machines(gpu, row["num_gpus"] // nodes, nodes, inter=inter)
+    return Machines(gpu, row["num_gpus"] // nodes, nodes, inter=inter)
 
 
 REPEAT = 0.02  # one configuration measured twice differs by up to so much: closer rows have no order

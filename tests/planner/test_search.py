@@ -88,7 +88,7 @@ def judged(problem: Problem, env: dict[str, Any]) -> Candidate:
         (rule.id, rule.function(*read(env))) for rule, read in stages(RULES)[len(CHOICES) + 1] if rule.kind == "require"
     )
     refused = next(((rule, why) for rule, why in reasons if why), None)
-    return Candidate(env, upper, speed.predict(strategy, problem).seconds_per_step, refused)
+    return Candidate(env, upper, speed.predict(strategy, problem, run.stack).seconds_per_step, refused)
 
 
 @pytest.mark.parametrize("seed", range(24))

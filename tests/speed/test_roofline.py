@@ -8,14 +8,18 @@ import pytest
 from mfc.catalog import gpus
 from mfc.catalog.architecture import Architecture, Attention, Block, Mlp, Moe
 from mfc.catalog.gpu import Link
-from mfc.speed import constants
-from mfc.speed.roofline import Machines, Speed, prepare
+from mfc.memory import Stack
+from mfc.speed import Machines, Speed, constants
+from mfc.speed.roofline import prepare
 from mfc.speed.work import adapter_work, work
 from mfc.strategy import Lora, Quantization, Strategy
 
 ATTENTION = Attention("gqa", 32, 8, 128, 128)
 LLAMA = Architecture("llama", 4096, 128256, ((32, Block(ATTENTION, Mlp(14336))),), tied=False)
 MIXTRAL = Architecture("mixtral", 4096, 32000, ((32, Block(ATTENTION, Moe(8, 2, 14336))),), tied=False)
+QWEN_MOE = Architecture(
+    "qwen3_moe", 2048, 151936, ((48, Block(Attention("gqa", 32, 4, 128, 128), Moe(128, 8, 768))),), tied=False
+)
 FULL = Strategy("sft", "full", "bf16", "zero2", 4, 4096, 2, 4, True, "flash", "plain", "adamw")
 LORA = FULL._replace(method="lora", lora=Lora(16, 32))
 QLORA = LORA._replace(method="qlora", quantization=Quantization(4))
@@ -76,6 +80,51 @@ def test_takes_less_on_better_machines(what: str) -> None:
     assert speed(strategy, better).seconds_per_step < speed(strategy, machines).seconds_per_step
 
 
+STACKS: dict[str, tuple[Strategy, Stack, Stack]] = {
+    "the foreach optimizer": (FULL._replace(sharding="ddp"), Stack(), Stack(optimizer_foreach=True)),
+    "fp32 activations": (
+        QLORA._replace(sharding="ddp", world_size=1),
+        Stack(autocast=False, kbit_fp32=False),
+        Stack(autocast=False),
+    ),
+    "unpacking through fp16": (QLORA, Stack(), Stack(kbit_everything=True)),
+    "a loss fused on whole logits": (LORA._replace(loss="fused"), Stack(), Stack(fused_loss="logits")),
+}
+
+
+@pytest.mark.parametrize("what", STACKS)
+def test_the_stack_tells(what: str) -> None:
+    strategy, fast, slow = STACKS[what]
+    assert speed(strategy, stack=slow).seconds_per_step > speed(strategy, stack=fast).seconds_per_step
+
+
+def test_a_loop_over_experts_takes_the_cpu_longer_than_grouped_products() -> None:
+    def launch(stack: Stack, machines: Machines = NVLINK) -> float:
+        return speed(FULL, machines, QWEN_MOE, stack=stack).parts["launch"]
+
+    grouped, looped = launch(Stack()), launch(Stack(fused_experts=False))
+    assert looped > 5 * grouped
+    assert launch(Stack(), Machines(gpus.find("T4"), 4)) > 5 * grouped  # grouped products need compute capability 8.0
+
+
+def test_adapters_on_fused_experts_are_added_to_the_weights_whole() -> None:
+    with_experts, without = Stack(), Stack(expert_adapters=False)
+    assert speed(LORA, model=QWEN_MOE, stack=with_experts).parts["merge"] > 0
+    assert "merge" not in speed(LORA, model=QWEN_MOE, stack=without).parts
+    found = adapter_work(QWEN_MOE, Lora(8, 16))
+    assert found.merged == 16 * found.merged_active == 48 * 128 * 3 * 2048 * 768
+
+
+def test_a_padding_mask_rules_out_the_flash_kernel_in_sdpa() -> None:
+    def attention(micro_batch: int, mask: bool) -> float:
+        strategy = LORA._replace(attention="sdpa", micro_batch=micro_batch)
+        return speed(strategy, mean_tokens=1024, stack=Stack(padding_mask=mask)).parts["attention"]
+
+    slower = constants.FLASH / constants.EFFICIENT / constants.CAUSAL
+    assert attention(4, mask=True) == pytest.approx(attention(4, mask=False) * slower)
+    assert attention(1, mask=True) == attention(1, mask=False)  # one row has no padding
+
+
 def test_larger_micro_batches_are_worth_it() -> None:
     rates = [speed(LORA._replace(micro_batch=n, gradient_accumulation=8 // n)).tokens_per_second for n in (1, 2, 4, 8)]
     assert rates == sorted(rates)
@@ -90,7 +139,8 @@ def test_shorter_rows_take_less_and_padding_is_not_counted_as_tokens() -> None:
 
 
 def test_fused_kernels_save_traffic() -> None:
-    assert speed(LORA, fused_blocks=True).parts["elementwise"] < speed(LORA).parts["elementwise"]
+    fused = Stack(fused_blocks="always")
+    assert speed(LORA, stack=fused).parts["elementwise"] < speed(LORA).parts["elementwise"]
 
 
 def test_the_open_form_agrees_with_the_whole_answer() -> None:

@@ -35,7 +35,7 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
     strategy = strategy_of(best.env)
     run = run_of(strategy, problem, profile)
     predicted = memory.predict(run)
-    timed = layouts.with_rollouts(speed.predict(strategy, problem), chosen.generated)
+    timed = layouts.with_rollouts(speed.predict(strategy, problem, profile.stack), chosen.generated)
     env = {**best.env, "strategy": strategy, "memory": predicted, "speed": timed}
     env["losses"] = frozenset(candidate.env["loss"] for candidate in outcome.candidates)
     decisions = decide.choices(problem, outcome) | decide.finish(problem, env, rules)

@@ -127,7 +127,7 @@ def evaluate(
             accumulates = env["gradient_accumulation"] > 1  # all of the two sizes that memory and time do not vary with
             if accumulates not in held:
                 strategy = strategy_of(env)
-                timed = timed or speed.prepare(strategy, problem)
+                timed = timed or speed.prepare(strategy, problem, env["profile"].stack)
                 prepared = memory.prepare(run_of(strategy, problem, env["profile"]))
                 held[accumulates] = (prepared, fixed_costs(prepared))
             prepared, rest = held[accumulates]

@@ -5,25 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.speed import roofline
-from mfc.speed.roofline import Machines, Model, Speed
+from mfc.speed.links import Machines
+from mfc.speed.roofline import Model, Speed
 
 if TYPE_CHECKING:
+    from mfc.memory import Stack
     from mfc.problem import Problem
     from mfc.strategy import Strategy
 
 __all__ = ["Machines", "Model", "Speed", "predict", "prepare"]
 
 
-def prepare(strategy: Strategy, problem: Problem) -> Model:
-    """The time of `strategy` on the problem's machines, open in its batch: `.at(micro_batch, accumulation)`."""
+def prepare(strategy: Strategy, problem: Problem, stack: Stack) -> Model:
+    """The time of `strategy` as `stack` runs it on the problem's machines, open in its batch: `.at(…)`."""
     hardware = problem.hardware
     machines = Machines(hardware.gpu, hardware.gpus_per_node, hardware.nodes, hardware.intra, hardware.inter)
     data = problem.spec.data
     mean = data.mean_length if data else None
     known = mean if isinstance(mean, int) and not strategy.packing else None
-    return roofline.prepare(problem.model.architecture, strategy, machines, mean_tokens=known)
+    return roofline.prepare(problem.model.architecture, strategy, machines, mean_tokens=known, stack=stack)
 
 
-def predict(strategy: Strategy, problem: Problem) -> Speed:
+def predict(strategy: Strategy, problem: Problem, stack: Stack) -> Speed:
     """Seconds per optimizer step of `strategy`, tokens per second, and what bounds it."""
-    return prepare(strategy, problem).speed()
+    return prepare(strategy, problem, stack).speed()

@@ -6,24 +6,19 @@ Everything that does not depend on the micro-batch is worked out once by `prepar
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import hypot
 from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
-from mfc.catalog.gpu import Gpu, Link
-from mfc.catalog.parameters import count, trainable_count
+from mfc.catalog.gpu import Gpu
+from mfc.catalog.parameters import trainable_count
+from mfc.memory.recipe import Recipe, recipe
+from mfc.memory.stack import Stack
 from mfc.speed import constants as c
+from mfc.speed.lengths import padded
+from mfc.speed.links import Machines, links, step_seconds
 from mfc.speed.work import AdapterWork, Work, adapter_work, work
 from mfc.strategy import Strategy
-
-
-class Machines(NamedTuple):
-    """The hardware of one run, as far as time goes."""
-
-    gpu: Gpu
-    gpus_per_node: int = 1
-    nodes: int = 1
-    intra: Link | None = None  # between the GPUs of a node; None = the GPU's own
-    inter: Link | None = None  # one node to the others, in all; needed for nodes > 1
 
 
 class Speed(NamedTuple):
@@ -43,6 +38,7 @@ _BOUND = {
     "adapters": "memory",
     "loss": "memory",
     "dequantise": "memory",
+    "merge": "memory",
     "optimizer": "memory",
     "launch": "launch",
     "communication": "communication",
@@ -57,8 +53,11 @@ class Model(NamedTuple):
 
     strategy: Strategy
     mean_tokens: float
-    token: Mapping[str, float]  # per token of a micro-batch
+    token: Mapping[str, float]  # per token of a micro-batch, matmul apart
+    matmul: float  # per token: products with the base's matrices
     context: float  # per token and per token of its sequence: attention
+    masked: float  # the same in a micro-batch with padding
+    weights: float  # per micro-batch: the matrices' own way through the chip, side by side with matmul
     micro: Mapping[str, float]  # per micro-batch, whatever its size
     communication: float  # per micro-batch
     paging: float  # per micro-batch: offloaded weights on their way from the host
@@ -71,9 +70,10 @@ class Model(NamedTuple):
 
     def at(self, micro_batch: int, gradient_accumulation: int) -> float:
         """Seconds per optimizer step."""
-        tokens, length = self._tokens(micro_batch)
-        chip = self.micro_total + tokens * (self.token_total + self.context * length)
-        busy: float = (chip**c.BLEND + self.launch**c.BLEND) ** (1 / c.BLEND)
+        tokens, context = self._tokens(micro_batch)
+        products = hypot(tokens * self.matmul, self.weights)
+        chip = products + self.micro_total + tokens * (self.token_total + context)
+        busy = hypot(chip, self.launch)
         links = self.communication + self.paging
         micro: float = busy + links - c.OVERLAP * min(busy, links)
         return gradient_accumulation * micro + self.step_total
@@ -82,16 +82,12 @@ class Model(NamedTuple):
         """The whole answer for the strategy's own micro-batch and accumulation."""
         strategy, accumulation = self.strategy, self.strategy.gradient_accumulation
         seconds = self.at(strategy.micro_batch, accumulation)
-        tokens, length = self._tokens(strategy.micro_batch)
-        parts = {name: accumulation * tokens * value for name, value in self.token.items()}
-        parts["attention"] = accumulation * tokens * length * self.context
-        parts |= {name: accumulation * value for name, value in self.micro.items()}
-        parts |= {
-            "communication": accumulation * self.communication,
-            "paging": accumulation * self.paging,
-            "launch": accumulation * self.launch,
-        }
-        parts |= self.step
+        tokens, context = self._tokens(strategy.micro_batch)
+        per_micro = {name: tokens * value for name, value in self.token.items()}
+        per_micro |= {"matmul": tokens * self.matmul, "attention": tokens * context, "weights": self.weights}
+        per_micro |= self.micro
+        per_micro |= {"communication": self.communication, "paging": self.paging, "launch": self.launch}
+        parts = {name: accumulation * value for name, value in per_micro.items()} | dict(self.step)
         bounds = dict.fromkeys(_BOUND.values(), 0.0)
         for name, value in parts.items():
             bounds[_BOUND[name]] += value
@@ -99,12 +95,12 @@ class Model(NamedTuple):
         return Speed(seconds, rows * self.mean_tokens / seconds, max(bounds, key=bounds.__getitem__), parts)
 
     def _tokens(self, micro_batch: int) -> tuple[float, float]:
-        """Tokens that one GPU handles in a micro-batch, and the length of its sequences, padding included."""
+        """Tokens that one GPU handles in a micro-batch, padding included, and the attention of one in seconds."""
         rows = micro_batch * self.rows
-        length: float = self.strategy.max_length
-        if self.mean_tokens < length:
-            length -= (length - self.mean_tokens) * rows**-c.PADDING_TAIL
-        return rows * length / self.strategy.sequence_parallel, length
+        limit = self.strategy.max_length
+        length, square = (limit, limit) if self.mean_tokens >= limit else padded(self.mean_tokens, limit, rows)
+        context = self.context if rows == 1 else self.masked
+        return rows * length / self.strategy.sequence_parallel, square * context
 
 
 def prepare(
@@ -113,49 +109,54 @@ def prepare(
     machines: Machines,
     *,
     mean_tokens: float | None = None,
-    fused_blocks: bool | None = None,
+    stack: Stack | None = None,
 ) -> Model:
     """What `Model.at` needs. `strategy`'s own micro-batch and accumulation are not read here.
 
-    `mean_tokens` is the mean length of a sequence, None = all are `max_length` long (packed, or not known).
-    `fused_blocks` says whether norms and MLPs run in fused kernels, None = as the loss does.
+    `mean_tokens` is the mean length of a sequence, None = all are `max_length` long (packed, or not known). `stack`
+    says how the framework runs the model, None = as a current Trainer does.
     """
-    once, gpu = work(architecture), machines.gpu
-    adapted = adapter_work(architecture, strategy.lora) if strategy.lora else None
+    stack = stack or Stack()
+    formats = recipe(strategy, stack)
+    once, gpu, lora = work(architecture, stack.fused_experts), machines.gpu, strategy.lora
+    adapted = adapter_work(architecture, lora, stack.fused_experts, stack.expert_adapters) if lora else None
     passes = _Passes.of(strategy, once.layers)
     stream = c.STREAM * gpu.memory_bandwidth
-    fused = strategy.loss == "fused" if fused_blocks is None else fused_blocks
-    token = _token_seconds(once, adapted, strategy, gpu, passes, stream, c.FUSED if fused else 1.0)
-    micro = _micro_seconds(once, strategy, passes, stream)
-    dora = strategy.lora is not None and strategy.lora.variant == "dora"
+    chip = _Chip(strategy, gpu, formats, stack, passes, stream)
+    dora = lora is not None and lora.variant == "dora"
+    token = chip.token_seconds(once, adapted)
+    micro = {"dequantise": chip.dequantise(once)} if strategy.quantization else {}
     if adapted and dora:
-        token["adapters"] += 2 * adapted.base * passes.launches / _rate(strategy, gpu)
-        micro["weights"] += adapted.base * c.DORA_BYTES * passes.forward / stream
+        token["adapters"] += 2 * adapted.base * passes.launches / chip.rate
+        micro["merge"] = adapted.base * c.DORA_BYTES * passes.forward / stream
+    if adapted and adapted.merged:
+        micro["merge"] = micro.get("merge", 0.0) + adapted.merged * c.MERGE_BYTES * passes.moves / stream
     trained = trainable_count(
         architecture,
         strategy.method,
-        lora=strategy.lora,
+        lora=lora,
         freeze_parts=strategy.freeze_parts,
         trainable_layers=strategy.trainable_layers,
     )
-    links = _links(architecture, strategy, machines, trained)
-    step = _step_seconds(strategy, machines, trained, stream) | {"gradients": links.gradients}
-    modules = adapted.modules if adapted else 0.0
-    sharded = strategy.zero_stage == 3
-    launch = passes.launches * (
-        once.layers * (c.BLOCK_LAUNCH + sharded * c.SHARDED_LAUNCH)
-        + modules * (c.ADAPTER_LAUNCH + dora * c.DORA_LAUNCH)
-        + (once.modules * c.QUANTISED_LAUNCH if _quantised(strategy) else 0.0)
-    )
+    carried = links(architecture, strategy, machines, trained)
+    step = step_seconds(strategy, machines, formats, stack, trained, stream) | {"gradients": carried.gradients}
+    products = once.active * passes.products
+    if adapted and adapted.merged:  # the gradient of the sums, which backward hands on to the adapters
+        products += adapted.merged_active * passes.inputs
+    context, masked = chip.attention(once)
+    padded_rows = mean_tokens is not None and stack.padding_mask
     return Model(
         strategy=strategy,
         mean_tokens=min(mean_tokens or strategy.max_length, strategy.max_length),
         token=token,
-        context=_attention(once, strategy, gpu, passes, stream),
+        matmul=2 * products / chip.rate,
+        context=context,
+        masked=masked if padded_rows else context,
+        weights=(once.stored + once.head) * chip.weight_bytes * passes.products / stream,
         micro=micro,
-        communication=links.communication,
-        paging=links.paging,
-        launch=launch,
+        communication=carried.communication,
+        paging=carried.paging,
+        launch=passes.launches * chip.launch(once, adapted),
         step=step,
         token_total=sum(token.values()),
         micro_total=sum(micro.values()),
@@ -195,124 +196,78 @@ class _Passes(NamedTuple):
         return self.forward + c.BACKWARD * self.inputs
 
 
-def _peak(strategy: Strategy, gpu: Gpu) -> float:
-    """Dense FLOPs per second of the chip in the strategy's precision."""
-    kind = "bf16" if strategy.precision == "pure_bf16" else strategy.precision
-    return gpu.tflops.get(kind, gpu.tflops["fp32"]) * 1e12
-
-
-def _rate(strategy: Strategy, gpu: Gpu) -> float:
+def matmul_rate(gpu: Gpu, precision: str) -> float:
     """FLOPs per second that large matrix products reach."""
-    peak = _peak(strategy, gpu)
-    return peak * c.MATMUL[gpu.generation] / (1 + c.BALANCE * peak / gpu.memory_bandwidth)
+    peak = gpu.tflops.get("bf16" if precision == "pure_bf16" else precision, gpu.tflops["fp32"]) * 1e12
+    return peak * min(c.MATMUL[gpu.generation] / (1 + c.BALANCE * peak / gpu.memory_bandwidth), c.BEST)
 
 
-def _quantised(strategy: Strategy) -> bool:
-    return strategy.quantization is not None
+class _Chip:
+    """What one GPU does under a strategy."""
 
+    def __init__(
+        self, strategy: Strategy, gpu: Gpu, formats: Recipe, stack: Stack, passes: _Passes, stream: float
+    ) -> None:
+        self.strategy, self.gpu, self.formats, self.stack, self.passes = strategy, gpu, formats, stack, passes
+        self.stream = stream
+        self.rate = matmul_rate(gpu, strategy.precision)
+        self.weight_bytes = 4.0 if strategy.precision == "fp32" else 2.0
+        self.wide = formats.element == 4  # activations in fp32: attention and head compute in it too
+        self.active_rate = matmul_rate(gpu, "fp32") if self.wide else self.rate
 
-def _weight_bytes(strategy: Strategy) -> float:
-    return 4.0 if strategy.precision == "fp32" else 2.0
+    def token_seconds(self, once: Work, adapted: AdapterWork | None) -> dict[str, float]:
+        """Seconds per token, matrix products of the base left out."""
+        strategy, passes, stream, stack = self.strategy, self.passes, self.stream, self.stack
+        fused = stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and strategy.loss == "fused")
+        widths = c.WIDE if self.wide and strategy.precision != "fp32" else 1.0
+        seconds = {"elementwise": once.elementwise * (c.FUSED if fused else widths) * passes.moves / stream}
+        if strategy.task != "reward":  # a reward head has no vocabulary
+            once_more = strategy.task in ("dpo", "kto")
+            products = 2 + (strategy.method == "full") + once_more
+            logit = c.FUSED_LOGIT_BYTES if strategy.loss == "fused" and stack.fused_loss == "linear" else c.LOGIT_BYTES
+            moved = once.vocab * logit * (1 + 0.5 * once_more)
+            seconds["loss"] = 2 * once.head * products / self.active_rate + moved / stream
+        if adapted:
+            moved = c.ADAPTER_IN_BYTES * adapted.in_features + c.ADAPTER_OUT_BYTES * adapted.out_features
+            if self.formats.trained == 2:
+                moved /= 2  # adapters in 16 bit: no fp32 copies
+            flops = 2 * adapted.numbers * (passes.forward + 2 * passes.inputs)
+            seconds["adapters"] = moved * passes.moves / stream + flops / self.rate
+        return seconds
 
+    def attention(self, once: Work) -> tuple[float, float]:
+        """Seconds per token and key, without and with a padding mask."""
+        strategy, passes = self.strategy, self.passes
+        flops = 2 * once.score_width
+        if strategy.attention == "eager" or self.wide:
+            products = flops * (passes.forward + 2 * passes.inputs) / self.active_rate
+            seconds = products + once.heads * c.EAGER_SCORE_BYTES * passes.moves / self.stream
+            return seconds, seconds
+        flops *= passes.forward + c.FLASH_BACKWARD * passes.inputs
+        masked = flops / (self.rate * c.EFFICIENT)
+        plain = flops * c.CAUSAL / (self.rate * (c.FLASH if self.gpu.flash_attention else c.EFFICIENT))
+        return plain, (masked if strategy.attention == "sdpa" else plain)
 
-def _token_seconds(
-    once: Work, adapted: AdapterWork | None, strategy: Strategy, gpu: Gpu, passes: _Passes, stream: float, fused: float
-) -> dict[str, float]:
-    rate = _rate(strategy, gpu)
-    seconds = {
-        "matmul": 2 * once.active * passes.products / rate,
-        "elementwise": once.elementwise * fused * passes.moves / stream,
-        "loss": 0.0,
-    }
-    if strategy.task != "reward":  # a reward head has no vocabulary
-        once_more = strategy.task in ("dpo", "kto")
-        products = 2 + (strategy.method == "full") + once_more
-        logit = c.FUSED_LOGIT_BYTES if strategy.loss == "fused" else c.LOGIT_BYTES
-        seconds["loss"] = 2 * once.head * products / rate + once.vocab * logit * (1 + 0.5 * once_more) / stream
-    if adapted:
-        moved = c.ADAPTER_IN_BYTES * adapted.in_features + c.ADAPTER_OUT_BYTES * adapted.out_features
-        if strategy.precision == "pure_bf16" or strategy.deepspeed:
-            moved /= 2  # adapters in 16 bit: no fp32 copies
-        flops = 2 * adapted.numbers * (passes.forward + 2 * passes.inputs)
-        seconds["adapters"] = moved * passes.moves / stream + flops / rate
-    return seconds
+    def dequantise(self, once: Work) -> float:
+        """Seconds per micro-batch: quantised weights are unpacked in each pass."""
+        quantization = self.strategy.quantization
+        assert quantization is not None
+        moved = quantization.bits / 8 + 2 + c.CAST_BYTES * self.stack.kbit_everything
+        operations = c.UNPACK_OPERATIONS.get(quantization.kind, c.OTHER_UNPACK_OPERATIONS)
+        each = moved / self.stream + operations / (self.gpu.tflops["fp32"] * 1e12)
+        return once.stored * each * self.passes.launches
 
-
-def _attention(once: Work, strategy: Strategy, gpu: Gpu, passes: _Passes, stream: float) -> float:
-    """Seconds per token and key."""
-    flops = 2 * once.score_width
-    if strategy.attention == "eager":
-        products = flops * (passes.forward + 2 * passes.inputs) / _rate(strategy, gpu)
-        return products + once.heads * c.EAGER_SCORE_BYTES * passes.moves / stream
-    share = c.FLASH if gpu.flash_attention else c.NO_FLASH
-    return flops * c.CAUSAL * (passes.forward + c.FLASH_BACKWARD * passes.inputs) / (_peak(strategy, gpu) * share)
-
-
-def _micro_seconds(once: Work, strategy: Strategy, passes: _Passes, stream: float) -> dict[str, float]:
-    """Weights pass through the chip once per pass, whatever the batch; quantised ones are unpacked each time."""
-    seconds = {"weights": (once.stored + once.head) * _weight_bytes(strategy) * passes.products / stream}
-    if _quantised(strategy):
-        seconds["dequantise"] = once.stored * c.DEQUANTISE_BYTES * passes.launches / stream
-    return seconds
-
-
-def _collective(machines: Machines, ranks: int, size: float) -> float:
-    """Seconds of one all-gather or reduce-scatter of `size` bytes: a ring, its slowest link decides."""
-    if ranks <= 1:
-        return 0.0
-    slowest = _link_rate(machines.intra or machines.gpu.link) if machines.gpus_per_node > 1 else float("inf")
-    if machines.nodes > 1 and machines.inter:
-        slowest = min(slowest, _link_rate(machines.inter))
-    return size * (ranks - 1) / ranks / slowest
-
-
-def _link_rate(link: Link) -> float:
-    return link.bytes_per_second * c.LINK.get(link.kind, c.OTHER_LINK)
-
-
-class _Links(NamedTuple):
-    """Time on the links, by when it is spent."""
-
-    communication: float  # seconds per micro-batch
-    paging: float  # seconds per micro-batch
-    gradients: float  # seconds per step that backward does not hide
-
-
-def _links(architecture: Architecture, strategy: Strategy, machines: Machines, trained: int) -> _Links:
-    """What the collectives of the sharding stage take."""
-    ranks, stage = strategy.world_size, strategy.zero_stage
-    gradients = _collective(machines, ranks, trained * _weight_bytes(strategy))
-    if stage == 0:  # all-reduce = reduce-scatter and all-gather, in the last micro-batch only
-        return _Links(0.0, 0.0, 2 * gradients * (1 - c.OVERLAP))
-    if stage == 1:  # reduce-scatter in the last micro-batch, all-gather of the updated weights after it
-        return _Links(0.0, 0.0, gradients * (2 - c.OVERLAP))
-    if stage == 2:  # reduce-scatter in every micro-batch
-        return _Links(gradients, 0.0, gradients)
-    weights = count(architecture).total * (
-        strategy.quantization.bits / 8 if strategy.quantization else _weight_bytes(strategy)
-    )
-    paging = 0.0
-    if strategy.offload_parameters != "none":
-        paging = 2 * weights / ranks / _host_rate(machines, strategy.offload_parameters)
-    return _Links(2 * _collective(machines, ranks, weights) + gradients, paging, 0.0)
-
-
-def _host_rate(machines: Machines, where: str) -> float:
-    """Bytes per second between one GPU and where its states lie."""
-    rate = _link_rate(machines.gpu.host_link)
-    return min(rate, c.NVME_BANDWIDTH / machines.gpus_per_node) if where == "nvme" else rate
-
-
-def _step_seconds(strategy: Strategy, machines: Machines, trained: int, stream: float) -> dict[str, float]:
-    ranks = strategy.world_size
-    share = trained / (ranks if strategy.zero_stage else 1)
-    if strategy.offload_optimizer == "none":
-        moved = c.OPTIMIZER_BYTES.get(strategy.optimizer, c.OTHER_OPTIMIZER_BYTES)
-        return {"optimizer": share * moved / stream}
-    # Gradients go down and weights come back over the host link; the CPU updates all the node's shards.
-    link = 2 * share * _weight_bytes(strategy) / _host_rate(machines, "cpu")
-    node = share * machines.gpus_per_node
-    seconds = link + node * c.CPU_ADAM_BYTES / c.HOST_BANDWIDTH
-    if strategy.offload_optimizer == "nvme":
-        seconds += node * c.CPU_ADAM_BYTES / c.NVME_BANDWIDTH
-    return {"offload": seconds}
+    def launch(self, once: Work, adapted: AdapterWork | None) -> float:
+        """Seconds that the CPU needs to launch one pass."""
+        strategy, lora = self.strategy, self.strategy.lora
+        seconds = once.layers * c.BLOCK_LAUNCH
+        if strategy.zero_stage == 3:
+            seconds += once.layers * c.SHARDED_LAUNCH
+        if strategy.quantization:
+            seconds += once.modules * c.QUANTISED_LAUNCH
+        if adapted and lora:
+            seconds += adapted.modules * (c.ADAPTER_LAUNCH + (lora.variant == "dora") * c.DORA_LAUNCH)
+        if once.experts:
+            looped = not once.routed or (0, 0) < self.gpu.capability < (8, 0)
+            seconds += once.experts * c.EXPERT_LAUNCH if looped else once.routed * c.ROUTED_LAUNCH
+        return seconds

@@ -1,0 +1,96 @@
+"""Time on the links: collectives between GPUs, states offloaded to the host, and the optimizer's own step."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mfc.catalog.architecture import Architecture
+from mfc.catalog.gpu import Gpu, Link
+from mfc.catalog.parameters import count
+from mfc.memory.recipe import Recipe
+from mfc.memory.stack import Stack
+from mfc.speed import constants as c
+from mfc.strategy import Strategy
+
+
+class Machines(NamedTuple):
+    """The hardware of one run, as far as time goes."""
+
+    gpu: Gpu
+    gpus_per_node: int = 1
+    nodes: int = 1
+    intra: Link | None = None  # between the GPUs of a node; None = the GPU's own
+    inter: Link | None = None  # one node to the others, in all; needed for nodes > 1
+
+
+class Links(NamedTuple):
+    """Time on the links, by when it is spent."""
+
+    communication: float  # seconds per micro-batch
+    paging: float  # seconds per micro-batch
+    gradients: float  # seconds per step that backward does not hide
+
+
+def links(architecture: Architecture, strategy: Strategy, machines: Machines, trained: int) -> Links:
+    """What the collectives of the sharding stage take, and offloaded weights on their way to the GPU."""
+    ranks, stage = strategy.world_size, strategy.zero_stage
+    width = 4.0 if strategy.precision == "fp32" else 2.0
+    gradients = _collective(machines, ranks, trained * width)
+    if stage == 0:  # all-reduce = reduce-scatter and all-gather, in the last micro-batch only
+        return Links(0.0, 0.0, 2 * gradients * (1 - c.OVERLAP))
+    if stage == 1:  # reduce-scatter in the last micro-batch, all-gather of the updated weights after it
+        return Links(0.0, 0.0, gradients * (2 - c.OVERLAP))
+    if stage == 2:  # reduce-scatter in every micro-batch
+        return Links(gradients, 0.0, gradients)
+    weights = count(architecture).total * (strategy.quantization.bits / 8 if strategy.quantization else width)
+    paging = 0.0
+    if strategy.offload_parameters != "none":
+        paging = 2 * weights / ranks / _host_rate(machines, strategy.offload_parameters)
+    return Links(2 * _collective(machines, ranks, weights) + gradients, paging, 0.0)
+
+
+def step_seconds(
+    strategy: Strategy, machines: Machines, recipe: Recipe, stack: Stack, trained: int, stream: float
+) -> dict[str, float]:
+    """The optimizer's step on the GPU or on the host, by part."""
+    share = trained / (strategy.world_size if strategy.zero_stage else 1)
+    if strategy.offload_optimizer == "none":
+        return {"optimizer": share * _optimizer_bytes(strategy, recipe, stack) / stream}
+    # Gradients go down and weights come back over the host link; the CPU updates all the node's shards.
+    link = 2 * share * (4 if strategy.precision == "fp32" else 2) / _host_rate(machines, "cpu")
+    node = share * machines.gpus_per_node
+    seconds = link + node * c.CPU_ADAM_BYTES / c.HOST_BANDWIDTH
+    if strategy.offload_optimizer == "nvme":
+        seconds += node * c.CPU_ADAM_BYTES / c.NVME_BANDWIDTH
+    return {"offload": seconds}
+
+
+def _optimizer_bytes(strategy: Strategy, recipe: Recipe, stack: Stack) -> float:
+    """Bytes that clipping and one update move per trained number."""
+    clip = c.CLIP_ACCESSES * recipe.gradient
+    weight = 2 * (recipe.master or recipe.trained) + (recipe.trained if recipe.master else 0)
+    if strategy.optimizer in c.STATE_BYTES:
+        return clip + recipe.gradient + weight + 2 * c.STATE_BYTES[strategy.optimizer]
+    if stack.optimizer_foreach and strategy.optimizer == "adamw" and not strategy.deepspeed:
+        return clip + c.FOREACH_ACCESSES * recipe.trained
+    return clip + recipe.gradient + weight + 2 * 2 * recipe.state
+
+
+def _collective(machines: Machines, ranks: int, size: float) -> float:
+    """Seconds of one all-gather or reduce-scatter of `size` bytes: a ring, its slowest link decides."""
+    if ranks <= 1:
+        return 0.0
+    slowest = _link_rate(machines.intra or machines.gpu.link) if machines.gpus_per_node > 1 else float("inf")
+    if machines.nodes > 1 and machines.inter:
+        slowest = min(slowest, _link_rate(machines.inter))
+    return size * (ranks - 1) / ranks / slowest
+
+
+def _link_rate(link: Link) -> float:
+    return link.bytes_per_second * c.LINK.get(link.kind, c.OTHER_LINK)
+
+
+def _host_rate(machines: Machines, where: str) -> float:
+    """Bytes per second between one GPU and where its states lie."""
+    rate = _link_rate(machines.gpu.host_link)
+    return min(rate, c.NVME_BANDWIDTH / machines.gpus_per_node) if where == "nvme" else rate
