@@ -18,6 +18,7 @@ from mfc.catalog.gpu import Gpu
 from mfc.catalog.names import names
 from mfc.errors import MfcError
 from mfc.memory import Run, Stack
+from mfc.memory.stack import LowRank
 from mfc.strategy import Lora, Quantization, Strategy
 from stacks import dropout_of, hugging_face, stack
 
@@ -68,7 +69,11 @@ def architecture_of(row: Row) -> Architecture:
     if key is None or key not in dimensions():
         raise Unsupported(f"no dimensions for {key or row.get('model')}")
     own_code = bool(re.search(r"lit-?gpt", str(row.get("framework") or "").lower()))
-    return _architecture(key, own_code)
+    made = _architecture(key, own_code)
+    if str(row.get("method")) != "llamapro":
+        return made
+    (layers, block), *rest = made.blocks  # copies of blocks are spread over the model
+    return made._replace(blocks=((layers + (blocks_of(row) or 0), block), *rest))
 
 
 @lru_cache(maxsize=256)
@@ -127,7 +132,8 @@ ROLES = {
 }  # fmt: skip
 
 
-VARIANTS = {"dora": "lora", "qdora": "qlora", "rslora": "lora", "lora+": "lora"}
+VARIANTS = {"dora": "lora", "qdora": "qlora", "rslora": "lora", "lora+": "lora",
+            "full+galore": "full", "full+lisa": "full", "llamapro": "freeze"}  # fmt: skip
 # Methods that mfc cannot plan and that train little beside a frozen base: memory sees them as adapters of the row's
 # rank on the row's targets. Their speed is another matter.
 LIKE_LORA = ("adalora", "lora-fa", "vera", "oft", "boft", "ia3", "adapter", "adapter_v2", "ln_tuning", "prefixtuning",
@@ -195,8 +201,12 @@ def strategy_of(row: Row, *, memory_only: bool = False) -> Strategy:
     method = VARIANTS.get(method, method)
     if memory_only and method.split("+")[0] in LIKE_LORA:
         method = "lora"
-    if method not in ("full", "lora", "qlora"):
+    if method not in ("full", "lora", "qlora", "freeze"):
         raise Unsupported(f"method {row.get('method')}")
+    turns = "drawn" if "lisa" in str(row.get("method")) else "spread" if method == "freeze" else "last"
+    blocks = blocks_of(row) or 0
+    if turns != "last" and not blocks:
+        raise Unsupported("the number of trained blocks is not stated")
     if (_number(row, "tp") or 1) > 1 or (_number(row, "pp") or 1) > 1:
         raise Unsupported("tensor or pipeline parallel")
     length, micro_batch = _number(row, "seq_len"), _number(row, "micro_batch")
@@ -242,7 +252,15 @@ def strategy_of(row: Row, *, memory_only: bool = False) -> Strategy:
         lora=lora,
         quantization=quantization,
         reference_model=task in ("dpo", "kto") and method == "full",
+        trainable_layers=blocks,
+        trained_blocks=turns,  # type: ignore[arg-type]
     )
+
+
+def blocks_of(row: Row) -> int | None:
+    """Blocks that LISA or LLaMA Pro trains; None when the row does not say."""
+    found = re.search(r"(?:num_blocks|lisa_activated_layers)=(\d+)", str(row.get("notes")))
+    return int(found[1]) if found else None
 
 
 def _sharding(row: Row) -> str:
@@ -287,9 +305,11 @@ def _loss(row: Row) -> str:
 
 def _optimizer(row: Row, quantization: Quantization | None) -> str:
     text = str(row.get("optimizer") or "adamw").lower()
-    if "galore" in text or "apollo" in text or "badam" in text:
-        raise Unsupported(text)
     eight = "8bit" if "8bit" in text or "8-bit" in text else ""
+    if "galore" in text:  # Q-GaLore in ms-swift leaves weights in 16 bit: what it quantises is Adam's state
+        return "galore_8bit" if eight or "+quantize" in str(row.get("locator")) else "galore"
+    if found := re.search("apollo|badam", text):
+        return found[0]
     paged = "paged" in text and (quantization is not None or "when quantized" not in text)
     if "adafactor" in text or re.match(r"sgd", text):
         return "adafactor" if "adafactor" in text else "sgd"
@@ -318,6 +338,13 @@ def stack_of(row: Row, *, neutral: bool = False) -> Stack:
         found = found._replace(fused_blocks="always")
     if "expandable_segments:True" in str(row.get("allocator")):
         found = found._replace(expandable_segments=True)
+    stated = f"{row.get('optimizer')} {row.get('notes')}".lower()
+    if rank := re.search(r"(?:galore|apollo).*?rank[ =](\d+)", stated):
+        found = found._replace(
+            low_rank=LowRank(int(rank[1]), "with_embedding=true" in stated, "per_layer" in str(row.get("optimizer")))
+        )
+    if re.search(r"swift [12]\.", framework):  # LISA's callback froze blocks before the optimizer was built
+        found = found._replace(drawn_blocks_keep_state=False)
     if "foreach" in str(row.get("optimizer")):
         found = found._replace(optimizer_foreach=True)
     return found

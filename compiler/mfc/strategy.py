@@ -12,6 +12,9 @@ Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"]
 Offload = Literal["none", "cpu", "nvme"]
 AttentionKernel = Literal["flash", "sdpa", "eager"]
 Loss = Literal["plain", "fused"]
+# The last ones; spread evenly over the model (LLaMA Pro); with method full, drawn anew now and then, besides embedding
+# and head (LISA).
+TrainedBlocks = Literal["last", "spread", "drawn"]
 RolloutMode = Literal["colocate", "server", "native"]  # vLLM on the training GPUs, on its own, or the trainer generates
 
 
@@ -69,7 +72,8 @@ class Strategy(NamedTuple):
     lora: Lora | None = None
     quantization: Quantization | None = None
     freeze_parts: tuple[str, ...] = ()  # vision, projector, language: parts of a multimodal model kept frozen
-    trainable_layers: int = 0  # method freeze: how many of the last blocks train
+    trainable_layers: int = 0  # method freeze: how many blocks train
+    trained_blocks: TrainedBlocks = "last"  # which ones; what is not "last" has no field in a spec
     reference_model: bool = False  # a second, frozen copy of the model is held (preference tasks, GRPO, PPO)
     rollout: Rollout | None = None
 

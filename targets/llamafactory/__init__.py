@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfc.errors import SpecError
 from mfc.lowering import is_local, located, native, nearest
-from mfc.memory.stack import Stack
+from mfc.memory.stack import LowRank, Stack
 from mfc.target import File, Lowered, Profile
 
 from .. import deepspeed
@@ -52,6 +52,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             expert_adapters=False,  # it pins PEFT up to 0.18, which does not find fused experts
             expandable_segments=True,
             value_head=True,
+            low_rank=LowRank(rank=16),  # hparams/finetuning_args.py: galore_rank, apollo_rank
         ),
         supports={
             "task": ("sft", "pretrain", "dpo", "orpo", "simpo", "kto", "reward"),

@@ -130,7 +130,7 @@ def test_free_blocks_never_count_beyond_the_card() -> None:
     assert card.allocated_bytes == roomy.allocated_bytes
 
 
-@pytest.mark.parametrize("optimizer", ["galore", "apollo", "badam", "muon"])
+@pytest.mark.parametrize("optimizer", ["muon"])
 def test_what_is_not_modelled_is_said(optimizer: str) -> None:
     memory = predict(run("full", optimizer=optimizer))
     assert memory.confidence == "unmodelled"

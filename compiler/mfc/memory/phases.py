@@ -14,6 +14,7 @@ from mfc.catalog.parameters import Adapter
 from mfc.memory import blocks
 from mfc.memory.activations import Inputs, Kept, kept, scratch
 from mfc.memory.blocks import Where
+from mfc.memory.optimizers import Reach
 from mfc.memory.shape import Layer, Shape, adapter_numbers
 
 CHUNK = 1 / 8  # of a sequence: what losses in chunks work on at a time (LitGPT 128 tokens, torchtune an eighth)
@@ -95,19 +96,19 @@ def profile(
     given: Inputs,
     head: Head,
     trained: int,
-    trained_layers: int,
+    reach: Reach,
     accumulates: bool,
     varies: bool,
 ) -> Profile:
     """Phases of one step.
 
-    `trained` are numbers, `trained_layers` counts layers from the top, `varies`: batches differ in length.
+    `trained` are numbers, `reach` says in which layers, `varies`: batches differ in length.
     """
     recipe, architecture, tokens = given.recipe, given.architecture, given.tokens
     hidden = architecture.hidden
     full = recipe.full
-    partly = full and trained_layers < shape.depth
-    groups = _groups(shape, adapters, given, trained_layers)
+    partly = full and not reach.edges
+    groups = _groups(shape, adapters, given, reach.layers)
     head_numbers = shape.head_rows if head.trains and not partly else 0
     edge = 0 if partly or not full else shape.embedding
 
@@ -175,7 +176,7 @@ def profile(
     below, below_fixed = saved - 16 * tokens - rope, saved_fixed
     first = True
     for index in range(len(groups) - 1, -1, -1):
-        group, numbers = groups[index], groups[index].trained
+        group, numbers = groups[index], groups[index].trained * reach.share
         each, each_fixed = per_layer[index], per_layer_fixed[index]
         for position in ("top", "bottom") if group.count > 1 else ("top",):
             if position == "bottom":

@@ -250,7 +250,7 @@ def _uncertainty(run: Run, static: Static) -> tuple[str, ...]:
 def _confidence(run: Run) -> tuple[Confidence, tuple[str, ...]]:
     architecture, strategy = run.architecture, run.strategy
     unmodelled = []
-    if strategy.optimizer in ("galore", "apollo", "badam", "muon"):
+    if strategy.optimizer == "muon":
         unmodelled.append(f"{strategy.optimizer} is counted as adamw")
     if unmodelled:
         return "unmodelled", tuple(unmodelled)

@@ -41,7 +41,7 @@ def recipe(strategy: Strategy, stack: Stack) -> Recipe:
     kind = strategy.quantization.kind if strategy.quantization is not None else ""
     kbit = kind in ("nf4", "fp4", "int8") and stack.kbit_fp32 and not (fsdp or strategy.sharding == "zero3")
     if full:
-        if deepspeed:
+        if deepspeed or strategy.optimizer == "badam":
             trained, master = 2, 4
         elif fsdp:
             trained, master = (4 if mixed and stack.fsdp_fp32_shards else 2), 0

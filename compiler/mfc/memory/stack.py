@@ -8,6 +8,14 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 
+class LowRank(NamedTuple):
+    """How GaLore and APOLLO are set up: a framework's defaults, for no spec can say it."""
+
+    rank: int = 128  # transformers trainer_optimizer.py (GaLore); ms-swift
+    embedding: bool = False  # the embedding is projected too; the head never is
+    layerwise: bool = False  # every gradient is applied and freed as soon as it is made
+
+
 class Stack(NamedTuple):
     """Defaults describe transformers 5, PEFT 0.21, torch 2.13 and the plain Trainer; a field says what it changes."""
 
@@ -24,6 +32,8 @@ class Stack(NamedTuple):
 
     # Optimizer
     optimizer_foreach: bool = False  # torch's foreach step instead of the fused one: one more copy at the step
+    low_rank: LowRank = LowRank()
+    drawn_blocks_keep_state: bool = True  # LISA: moments of every block ever drawn, else only of those drawn first
 
     # Loss
     logits_fp32_copy: bool = True  # the loss upcasts 16-bit logits

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.names import names
 from mfc.catalog.parameters import trainable
+from mfc.memory import optimizers
 from mfc.memory.activations import Inputs
 from mfc.memory.phases import Head, Profile, profile
 from mfc.memory.recipe import Recipe, recipe
@@ -81,30 +82,20 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
     trained = trainable(
         architecture, strategy, fused_experts=stack.fused_experts, expert_adapters=stack.expert_adapters
     )
-    accumulates = strategy.gradient_accumulation > 1
-    layers = strategy.trainable_layers if strategy.method == "freeze" else figure.depth
-    made = profile(figure, adapters, given, head, trained, layers, accumulates, not strategy.packing)
-    states = _states(figure, form, stack, strategy, made, trained)
+    optimizer = optimizers.kept(figure, form, stack, strategy, trained)
+    # a gradient applied at once is alone while it is made, as one is that adds to what was accumulated
+    alone = strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack)
+    reach = optimizers.reach(strategy, figure.depth)
+    made = profile(figure, adapters, given, head, int(optimizer.trained), reach, alone, not strategy.packing)
+    states = _states(figure, form, stack, strategy, made, optimizer)
     own = states.trained * states.weight
     return Static(made, states, quantization is not None, own / (states.base + own) if form.adapters else 0.0)
 
 
-# Bytes of one moment over bytes of its number, moments, both by optimizer name. What is not listed counts as adamw.
-_MOMENTS = {"sgd": 0, "lion": 1, "lion_8bit": 1, "paged_lion_8bit": 1}
-
-
-def _optimizer(name: str, form: Recipe) -> float:
-    """Optimizer bytes per trained number, the fp32 master copy included."""
-    if name.startswith("adafactor"):
-        return form.master + 0.01 * form.state  # one row and one column per matrix
-    moments = _MOMENTS.get(name, 2)
-    if "8bit" in name:
-        return form.master + moments * bitsandbytes.OPTIMIZER_8BIT
-    return form.master + moments * form.state
-
-
-def _states(figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made: Profile, trained: int) -> States:
-    total = figure.parameters
+def _states(
+    figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made: Profile, optimizer: optimizers.Kept
+) -> States:
+    total, trained = figure.parameters, optimizer.trained
     scales = 0.0
     if form.full:
         base = (total - trained) * 2.0 if form.element == 2 else (total - trained) * 4.0
@@ -135,10 +126,10 @@ def _states(figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made:
         trained=trained,
         weight=form.trained,
         gradient=form.gradient,
-        optimizer=_optimizer(strategy.optimizer, form),
+        optimizer=optimizer.state / max(optimizer.trained, 1),
         master=form.master,
         managed=strategy.optimizer.startswith("paged"),
-        foreach=stack.optimizer_foreach,
+        foreach=stack.optimizer_foreach and strategy.optimizer not in (*optimizers.PROJECTED, "badam"),
         layer=layer,
         edges=2.0 * (figure.embedding + figure.head),
         layer_trained=made.layer_trained,
@@ -146,3 +137,5 @@ def _states(figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made:
         total=total,
         accumulates=strategy.gradient_accumulation > 1,
     )
+        scratch=optimizer.step,
+        within=optimizer.within,

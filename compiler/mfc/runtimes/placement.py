@@ -23,6 +23,8 @@ class States(NamedTuple):
     largest: float  # numbers of the largest single parameter
     total: float  # numbers of the whole model
     accumulates: bool
+    scratch: float = 0.0  # what the step holds at most beside gradients, unless foreach says it
+    within: float = 0.0  # the same while layers run backward, where gradients are applied and freed at once
 
 
 class Placement(NamedTuple):
@@ -44,7 +46,7 @@ class Placement(NamedTuple):
 
 def replicated(states: States, world_size: int) -> Placement:
     """One GPU, or plain data parallel: buckets of DDP hold a second copy of all gradients."""
-    gradients = states.trained * states.gradient
+    gradients = 0.0 if states.within else states.trained * states.gradient
     optimizer = states.trained * states.optimizer
     return Placement(
         weights=states.base + states.scales + states.trained * states.weight,
@@ -52,10 +54,10 @@ def replicated(states: States, world_size: int) -> Placement:
         buffers=gradients if world_size > 1 else 0.0,
         gathered=0.0,
         gradients=gradients if states.accumulates else 0.0,
-        done=states.gradient,
+        done=0.0 if states.within else states.gradient,
         live=states.gradient,
-        layer_gradient=0.0,
-        step=states.trained * states.weight if states.foreach else 0.0,
+        layer_gradient=states.within,
+        step=states.scratch + (states.trained * states.weight if states.foreach else 0.0),
         step_gradients=gradients,
         managed=optimizer if states.managed else 0.0,
     )
