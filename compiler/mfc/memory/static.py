@@ -136,6 +136,6 @@ def _states(
         largest=max(head, max((x.largest_linear for x in figure.layers), default=0)) if form.full else 0,
         total=total,
         accumulates=strategy.gradient_accumulation > 1,
-    )
         scratch=optimizer.step,
         within=optimizer.within,
+    )
