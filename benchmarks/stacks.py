@@ -54,6 +54,8 @@ def hugging_face(text: str) -> Stack:
         fused_experts=transformers >= (5,),
         sdpa_expands_kv=transformers < (4, 48)
         or torch < (2, 5),  # repeat_kv before SDPA; enable_gqa came with torch 2.5
+        # reentrant checkpointing called FSDP's unit, whose hook holds the input's leaf, until it moved into the layer
+        fsdp_holds_streams=transformers < (4, 53),
         fsdp_keeps_frozen=torch < (2, 2),  # the post-backward hook of frozen flat parameters came with torch 2.2
         kbit_keeps_inputs=bits < (0, 43, 2),  # release notes of bitsandbytes 0.43.2
     )

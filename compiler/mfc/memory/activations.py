@@ -33,6 +33,7 @@ class Inputs(NamedTuple):
     lean: bool  # norm and MLP kernels that keep no fp32 copies
     kbit: bool  # linears are quantised by bitsandbytes
     dequantised: bool  # linears are dequantised in plain torch (GPTQ), which keeps the 16-bit matrix
+    holds_streams: bool  # the gradient of each checkpointed layer's input lives to the end of the backward pass
 
 
 class Kept(NamedTuple):

@@ -174,7 +174,7 @@ def profile(
         )
         done = float(head_numbers)
     below, below_fixed = saved - 16 * tokens - rope, saved_fixed
-    first = True
+    first, passed = True, 0
     for index in range(len(groups) - 1, -1, -1):
         group, numbers = groups[index], groups[index].trained * reach.share
         each, each_fixed = per_layer[index], per_layer_fixed[index]
@@ -183,9 +183,12 @@ def profile(
                 below -= each * (group.count - 2)
                 below_fixed -= each_fixed * (group.count - 2)
                 done += numbers * (group.count - 2)
+                passed += group.count - 2
             below -= each
             below_fixed -= each_fixed
             rest = below + (checkpoint if given.checkpointing else 0.0) + 16 * tokens + rope
+            if given.holds_streams and given.checkpointing:  # inputs are not freed either
+                rest += (checkpoint + stream) * passed
             where = f"{position} layer"
             if first:  # recomputing starts while nothing of the layers is freed yet
                 recomputed = rest + 24 * hidden * tokens + each
@@ -194,6 +197,7 @@ def profile(
             for name, activations, fixed, live in _within(group, given, accumulates):
                 add(f"{where}, {name}", "layers", rest + activations, 0, below_fixed + fixed, done, live)
             done += numbers
+            passed += 1
             add(f"{where}, done", "layers", rest + 26 * hidden * tokens, 0, below_fixed, done, 0)
     if edge:
         tied = shape.embedding if architecture.tied and head.trains else 0

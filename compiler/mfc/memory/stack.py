@@ -61,6 +61,7 @@ class Stack(NamedTuple):
     checkpoint_offload: bool = False  # the inputs that checkpointing keeps wait in host memory
 
     # FSDP
+    fsdp_holds_streams: bool = False  # transformers < 4.53: each frozen unit's hook holds its input and the gradient
     fsdp_keeps_frozen: bool = False  # torch < 2.2: frozen units stay gathered until the whole backward pass is over
 
     # Loading and wrapping

@@ -68,6 +68,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and fused),
         kbit=quantization is not None and quantization.kind in ("nf4", "fp4"),
         dequantised=quantization is not None and quantization.kind in ("gptq", "awq"),
+        holds_streams=strategy.sharding == "fsdp2" and not form.full and stack.fsdp_holds_streams,
     )
     found = names(architecture.family)
     saved = lora.modules_to_save if lora else ()
