@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfc.errors import CannotExpress, CannotFit, MfcError, SpecError
+from mfc.errors import CannotExpress, CannotFit, MfcError, Refused, SpecError
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -109,7 +110,8 @@ def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
         made = made._replace(verified=False)
     home = loaded.path.parent if loaded.path else Path()
     back = Path(os.path.relpath(os.path.realpath(home), os.path.realpath(out))).as_posix()
-    lowered = target.lower(made, extra, back)
+    with _placed(loaded, name, problem):
+        lowered = target.lower(made, extra, back)
     config = problem.spec.model.config
     return Compiled(
         target=name,
@@ -163,7 +165,6 @@ def _agreed(loaded: LoadedSpec, problem: Problem, targets: Sequence[str | None])
 def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
     from mfc.memory.stack import Stack
     from mfc.planner import plan
-    from mfc.planner.refusal import Refused
     from mfc.rules import RULES
     from mfc.target import Profile
 
@@ -172,10 +173,17 @@ def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
     else:
         target, settings = _target(loaded, name), _settings(problem, name)
         profile, rules = target.profile(_version(target, settings), settings.packages), (*RULES, *target.RULES)
-    try:
+    with _placed(loaded, name, problem):
         return plan(problem, profile, rules, _editor(loaded))
+
+
+@contextmanager
+def _placed(loaded: LoadedSpec, name: str | None, problem: Problem) -> Iterator[None]:
+    """Give a refusal its place in the spec, or the name of the spec and the targets that can."""
+    try:
+        yield
     except Refused as error:
-        raise loaded.error(error.path, error.text, allowed=error.allowed) from None
+        raise loaded.error(error.path, error.text, hint=error.hint) from None
     except CannotExpress as error:
         raise CannotExpress(f"{loaded.name}: error: {error}{_who_can(name, problem)}") from None
 

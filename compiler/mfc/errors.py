@@ -13,6 +13,17 @@ class SpecError(MfcError):
     """The spec, or the command that was given, is wrong. The message says where, what and how to mend it."""
 
 
+class Refused(SpecError):
+    """What is wrong with one field of the spec, said by code that does not know where the field stands: `api` adds it.
+
+    `path` is the dotted field, `hint` how to mend it.
+    """
+
+    def __init__(self, path: str, text: str, hint: str = "") -> None:
+        super().__init__(text)
+        self.path, self.text, self.hint = path, text, hint
+
+
 class CannotFit(MfcError):
     """No strategy that the spec allows fits the hardware."""
 

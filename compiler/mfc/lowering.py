@@ -6,6 +6,8 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mfc.errors import Refused
+
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.target import Key
@@ -52,6 +54,19 @@ def overlay(data: dict[str, Any], extra: Mapping[str, Any]) -> None:
             overlay(below, value)
         else:
             place(data, name, value)
+
+
+def need_template(plan: Plan, names: Iterable[str]) -> None:
+    """Refuse to write files for a chat template that nothing tells; memory and time do not hang on it, so plans do.
+
+    `names` are those that the framework has. Raises Refused.
+    """
+    if not plan.values["template"]:
+        raise Refused(
+            "data.template",
+            f"nothing says which chat template {plan.problem.model.name} was trained with, and a wrong one spoils it",
+            f"set data.template to one of {', '.join(names)}",
+        )
 
 
 def located(path: str, out_to_spec: str) -> str:

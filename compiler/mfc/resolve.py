@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mfc.catalog.gpu import Gpu, Link
-from mfc.errors import SpecError
+from mfc.errors import Refused, SpecError
 from mfc.problem import SECTIONS, SPEC_PATHS, Hardware, Model, Problem
 from mfc.strategy import Quantization
 
@@ -43,7 +43,11 @@ def resolve(loaded: LoadedSpec, *, hub_cache: bool) -> Problem:
     return Problem(
         spec=spec,
         hardware=_machines(loaded),
-        model=_blaming(loaded, "model", lambda: model(spec.model, loaded.folder("model.config"), hub_cache)),
+        model=_blaming(
+            loaded,
+            "model.config" if spec.model.config else "model.id",
+            lambda: model(spec.model, loaded.folder("model.config"), hub_cache),
+        ),
         pins=pins,
         ranges=ranges,
         origin=origin,
@@ -51,7 +55,7 @@ def resolve(loaded: LoadedSpec, *, hub_cache: bool) -> Problem:
 
 
 def _machines(loaded: LoadedSpec) -> Hardware:
-    found = _blaming(loaded, "hardware.gpu", lambda: hardware(loaded.spec.hardware))
+    found = _blaming(loaded, "hardware.gpu.name", lambda: hardware(loaded.spec.hardware))
     if found.memory_bytes <= 0:
         raise loaded.error("hardware.gpu_reserved", f"gpu_reserved leaves nothing of {found.gpu.name}'s memory")
     return found
@@ -102,9 +106,10 @@ def _named_link(kind: str, gpu: Gpu) -> Link:
         return gpu.host_link
     if kind in _LINKS:
         return Link(kind, _LINKS[kind])
-    raise SpecError(
+    raise Refused(
+        "hardware.interconnect.intra",
         f"{gpu.name} has no {kind} in the catalogue (it has {gpu.link.kind}): give its bandwidth per GPU and "
-        "direction, such as interconnect: {intra: 300GB/s}"
+        "direction, such as interconnect: {intra: 300GB/s}",
     )
 
 
@@ -150,8 +155,10 @@ def _at(spec: Spec, path: str) -> Any:
 
 
 def _blaming(loaded: LoadedSpec, field: str, make: Callable[[], T]) -> T:
-    """Run `make`; an error in it points at the place in the spec that sets `field`."""
+    """Run `make`; an error in it points at the place in the spec that sets `field`, unless it names another."""
     try:
         return make()
+    except Refused as error:
+        raise loaded.error(error.path, error.text, hint=error.hint) from None
     except SpecError as error:
         raise loaded.error(field, str(error)) from None

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mfc.errors import SpecError
-from mfc.lowering import is_local, located, native, nearest
+from mfc.errors import Refused
+from mfc.lowering import is_local, located, native, nearest, need_template
 from mfc.memory.stack import LowRank, Stack
 from mfc.target import File, Lowered, Profile
 
 from .. import deepspeed
+from . import templates
 from .data import dataset_info, media_folder
 from .keys import KEYS
 from .rules import RULES, VERSIONS
@@ -83,9 +84,10 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
 def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     """The YAML, the JSON of DeepSpeed, dataset_info.json and the launcher.
 
-    Raises SpecError for strings that LLaMA-Factory's reader would take for something else.
+    Raises Refused without a chat template, and for strings that LLaMA-Factory's reader would take for something else.
     """
     version = nearest(plan.profile.version, VERSIONS)
+    need_template(plan, templates.known(version))
     made = native(KEYS, plan, extra)
     _move_paths(made.data, plan, out_to_spec)
     _refuse_interpolation(made.data)
@@ -152,6 +154,19 @@ def _move_paths(native_data: dict[str, Any], plan: Plan, out_to_spec: str) -> No
         native_data["media_dir"] = media_folder(plan, out_to_spec)
 
 
+# Keys that hold text of the spec's, and where it says them; other text comes from `extra`.
+_SAID = {
+    "model_name_or_path": "model.id",
+    "model_revision": "model.revision",
+    "adapter_name_or_path": "model.adapter",
+    "ref_model": "train.preference.reference",
+    "output_dir": "run.output_dir",
+    "lora_target": "train.lora.targets",
+    "additional_target": "train.lora.modules_to_save",
+    "media_dir": "data.train",
+}
+
+
 def _refuse_interpolation(value: Any, path: str = "") -> None:
     """OmegaConf, which reads the YAML, takes ${...} for a reference and ??? for a value that is missing."""
     if isinstance(value, Mapping):
@@ -161,6 +176,7 @@ def _refuse_interpolation(value: Any, path: str = "") -> None:
         for item in value:
             _refuse_interpolation(item, path)
     elif isinstance(value, str) and ("${" in value or value == "???"):
-        raise SpecError(
-            f"error: {path}: LLaMA-Factory's reader would interpret {value!r}; it cannot hold ${{ or be ???"
+        raise Refused(
+            _SAID.get(path, f"targets.{NAME}.extra.{path}"),
+            f"{path}: LLaMA-Factory's reader would interpret {value!r}; it cannot hold ${{ or be ???",
         )

@@ -115,7 +115,7 @@ def find(model: str, instruct: bool | None, version: str) -> tuple[str, str]:
     for pattern, name in _BY_NAME:
         if name in templates and re.search(pattern, own):
             return name, f"by its name, {model} is of the family that uses it"
-    return "", f"LLaMA-Factory {version} has no template for {model}"
+    return "", f"LLaMA-Factory {version} has none for {model}: to compile, set data.template"
 
 
 def _last(model: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mfc.lowering import is_local, located, native, nearest
+from mfc.lowering import is_local, located, native, nearest, need_template
 from mfc.memory.stack import Stack
 from mfc.target import File, Lowered, Profile
 
 from .. import deepspeed
+from . import models
 from .keys import ATTENTION, FSDP, KEYS, OPTIMIZERS
 from .rules import RULES, VERSIONS
 from .when import DTYPES, PORT, RLHF, command, share
@@ -87,6 +88,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
 def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     """train.sh and run.yaml, which say the same; JSON for DeepSpeed or FSDP; rollout.sh where vLLM has its own GPUs."""
     version = nearest(plan.profile.version, VERSIONS)
+    if plan.strategy.task != "pretrain":
+        need_template(plan, models.templates(version))
     made = native(KEYS, plan, extra)
     _move_paths(made.data, plan, out_to_spec)
     hardware = plan.problem.hardware

@@ -37,6 +37,9 @@ def templates(version: str) -> frozenset[str]:
     return frozenset(template for groups in known(version).values() for template in groups if template)
 
 
+_SAY = "to compile, set data.template"
+
+
 @lru_cache(maxsize=256)
 def find(model: str, family: str, version: str) -> tuple[str, str, str]:
     """(model type, template, why) of a model; empty where nothing says. ms-swift goes by the last part of the name."""
@@ -47,13 +50,13 @@ def find(model: str, family: str, version: str) -> tuple[str, str, str]:
             if any(_last(one) == own for one in ids):
                 return kind, template, f"what ms-swift {version} has for {own}"
     if family not in table:
-        return "", "", f"ms-swift {version} knows neither {own} nor its family {family}"
+        return "", "", f"ms-swift {version} knows neither {own} nor its family {family}: {_SAY}"
     groups = table[family]
     named = next((template for pattern, template in _BY_NAME if re.search(pattern, own)), "")
     if named in templates(version):
         return family, named, f"ms-swift {version} does not list {own}; its name says {named}"
     template = next(iter(groups)) if len(groups) == 1 else ""
-    said = "its only template" if template else "which has several templates"
+    said = "its only template" if template else f"which has several templates: {_SAY}"
     return family, template, f"ms-swift {version} does not list {own}; its family is {family}, {said}"
 
 

@@ -48,16 +48,14 @@ def template(model: Model, architecture: Architecture, profile: Profile) -> Valu
 
 
 @require("ms-swift swift/template/register.py: TEMPLATE_MAPPING")
-def template_is_known(template: str, model: Model, profile: Profile, task: str) -> str | None:
+def template_is_known(template: str, profile: Profile) -> str | None:
     """The chat template is one that ms-swift has."""
     version = nearest(profile.version, VERSIONS)
     names = models.templates(version)
-    if template in names or (task == "pretrain" and not template):
+    if not template or template in names:  # without one it can be planned, not compiled
         return None
     import difflib
 
-    if not template:
-        return f"nothing says which chat template {model.name} was trained with: set data.template, such as qwen2_5"
     near = difflib.get_close_matches(template, names, n=3)
     hint = f"; did you mean {listed(near)}?" if near else ""
     return f"no model of ms-swift {version} has the template {template}{hint}"

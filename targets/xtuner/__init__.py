@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mfc.errors import CannotExpress
 from mfc.lowering import is_local, located, native
 from mfc.memory.stack import Stack
 from mfc.target import File, Lowered, Profile
@@ -111,6 +112,13 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
 
 def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     """The config, the launcher, and DeepSpeed's JSON unless XTuner ships one that says the same."""
+    if plan.values["template"] == "":
+        names = ", ".join(facts.knows("templates"))
+        model = plan.problem.model.name
+        raise CannotExpress(
+            f"{NAME} {plan.profile.version} has no chat template for {model}; if one of its own will do, "
+            f"set data.template ({names})"
+        )
     made = native(KEYS, plan, extra)
     data = made.data
     for name in _MODELS:

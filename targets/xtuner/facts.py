@@ -92,15 +92,18 @@ def knows(what: str) -> Any:
     return contract.load(CONTRACT)["x-knows"][what]
 
 
+_NONE = "XTuner has none for it: to compile, set data.template"
+
+
 def find_template(model: Model) -> tuple[str, str]:
     """The chat template of a model and why it is that one; an empty name when XTuner has none."""
     own, family = model.name.rstrip("/").rpartition("/")[2].lower(), model.architecture.family
     for pattern, template in _BY_NAME:
         if re.search(pattern, own):
-            return template, f"by its name, {model.name} was trained with it" if template else "XTuner has none for it"
+            return template, f"by its name, {model.name} was trained with it" if template else _NONE
     if family in _BY_FAMILY:
         return _BY_FAMILY[family], f"what XTuner has for {family}"
-    return "", f"XTuner has none that is known to be that of {model.name}"
+    return "", f"XTuner has none that is known to be that of {model.name}: to compile, set data.template"
 
 
 def find_reward_token(model: Model) -> int | None:

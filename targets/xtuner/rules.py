@@ -56,16 +56,14 @@ def template(model: Model, task: str) -> Value:
 
 
 @cannot_say("XTuner 0.2.0 utils/templates.py, PROMPT_TEMPLATE")
-def chat_template(template: str | None, model: Model, task: str) -> str | None:
+def chat_template(template: str | None, task: str) -> str | None:
     """The chat template is one that XTuner has."""
     names = facts.knows("templates")
     if template is not None and task != "sft":
         return f"takes no chat template for task {task}, but the tokenizer's own: leave data.template out"
-    if template is None or template in names:
+    if not template or template in names:  # an unknown one can be planned, not compiled
         return None
-    if template:
-        return f"has no chat template {template}; there are {', '.join(names)}"
-    return f"has no chat template for {model.name}; if one of its own will do, set data.template ({', '.join(names)})"
+    return f"has no chat template {template}; there are {', '.join(names)}"
 
 
 @cannot_say(_DATA)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from mfc.errors import CannotExpress
 from mfc.lowering import is_local, located, native
 from mfc.memory.stack import Stack
 from mfc.target import File, Lowered, Profile
 
 from .keys import ELSEWHERE, KEYS, TRACKERS
-from .rules import CONTRACT, RULES
+from .rules import CONTRACT, RULES, knows
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -64,6 +65,11 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
 
 def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     """The config and the launcher."""
+    if plan.values["template"] == "":
+        raise CannotExpress(
+            f"{NAME} {plan.profile.version} has no chat template for {plan.problem.model.name}; there are "
+            f"{', '.join(knows('templates'))}"
+        )
     made = native(KEYS, plan, extra)
     trainer = made.data["trainer"]
     for folder, name in ((trainer["model_cfg"], "model_path"), (trainer, "load_from"), (trainer, "tokenizer_path")):

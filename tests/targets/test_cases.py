@@ -160,3 +160,42 @@ def test_unmodelled_keys_exist_and_are_not_ours(target: str) -> None:
         assert any(at(schema, f"properties.{'.properties.'.join(path.split('.'))}") is not MISSING for schema in known)
     owned = {key.name for key in module.KEYS}
     assert not owned & module.UNMODELLED
+
+
+@pytest.mark.parametrize("target", ["llamafactory", "ms-swift", "xtuner"])
+def test_an_unknown_template_stops_compiling_not_planning(target: str, tmp_path: Path) -> None:
+    config = {"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config |= {"intermediate_size": 128, "vocab_size": 1000, "max_position_embeddings": 4096}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    text = "model: {id: org/strange, config: config.json}\nhardware: RTX 4090\ndata: rows.jsonl\n"
+    (tmp_path / "run.yaml").write_text(text, encoding="utf-8")
+    plan = api.plan(tmp_path / "run.yaml", target)
+    assert plan.fits
+    assert "to compile, set data.template" in plan.decisions["template"].because
+    with pytest.raises(MfcError, match=r"set data\.template"):
+        api.compile(tmp_path / "run.yaml", [target])
+
+
+CARETS = {
+    "an unknown model": ("model: Qwen/Qwen9\nhardware: T4\n", "1:8"),
+    "an unknown model of a mapping": ("model:\n  revision: main\n  id: Qwen/Qwen9\nhardware: T4\n", "3:7"),
+    "a config that is not there": ("model: {id: a/b, config: none.json}\nhardware: T4\n", "1:26"),
+    "an unknown GPU": ("model: Qwen/Qwen3-8B\nhardware:\n  gpu: RTX 4900\n", "3:8"),
+    "a link that the GPU lacks": (
+        "model: Qwen/Qwen3-8B\nhardware: {gpu: T4, count: 2, interconnect: nvlink}\n",
+        "2:45",
+    ),
+    "a word for the parser": (
+        "model: Qwen/Qwen3-8B\nhardware: RTX 4090\nrun:\n  output_dir: ${HOME}/out\n",
+        "4:15",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CARETS)
+def test_errors_point_at_the_value(case: str, tmp_path: Path) -> None:
+    text, place = CARETS[case]
+    (tmp_path / "run.yaml").write_text(f"{text}data: a.jsonl\n", encoding="utf-8")
+    with pytest.raises(MfcError) as refused:
+        api.compile(tmp_path / "run.yaml", ["llamafactory"])
+    assert str(refused.value).startswith(f"{tmp_path}/run.yaml:{place}: error: ")

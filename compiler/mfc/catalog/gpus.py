@@ -161,5 +161,6 @@ def _unknown(name: str) -> str:
     near = dict.fromkeys(known[match] for match in get_close_matches(name.lower(), known, n=5, cutoff=0.5))
     hint = f" Nearest: {', '.join(list(near)[:3])}." if near else ""
     return (
-        f"GPU {name!r} is not in the catalogue.{hint} `mfc gpus` lists all; or give its name, memory and bf16 yourself."
+        f"GPU {name!r} is not in the catalogue.{hint} `mfc gpus` lists all; or name the one most like it and say what "
+        "differs: gpu: {name: RTX 4090, memory: 48GiB}"
     )

@@ -26,7 +26,7 @@ def check(target: Target, settings: TargetSpec, loaded: LoadedSpec) -> tuple[Map
                 raise loaded.error(
                     f"targets.{target.NAME}.{section}.{path}",
                     f"{path} is written by mfc",
-                    allowed=_instead(fields),
+                    hint=_instead(fields),
                 )
     risky = any(_unmodelled(target, path) for path in leaves(settings.extra))
     return {**settings.extra, **settings.extra_unchecked}, not (risky or settings.extra_unchecked)

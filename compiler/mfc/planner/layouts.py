@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from mfc.errors import CannotExpress
+from mfc.errors import CannotExpress, Refused
 from mfc.memory.rollout import Share, engine
 from mfc.planner.plan import Alternative, Decision
-from mfc.planner.refusal import NOTHING, Refused, refusal
+from mfc.planner.refusal import NOTHING, refusal
 from mfc.planner.search import Candidate, Outcome
 from mfc.planner.space import CANDIDATES
 from mfc.problem import Problem, Split
@@ -80,7 +80,6 @@ def layouts(problem: Problem, profile: Profile) -> tuple[Problem, ...]:
             "train.rollout.gpus",
             f"train.rollout.mode server keeps GPUs for vLLM alone: {gpus(problem.hardware.world_size)} on "
             f"{problem.hardware.nodes} node(s) cannot be split so; of several nodes it takes whole ones",
-            "",
         )
     return tuple(found)
 

@@ -5,21 +5,13 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from mfc.errors import CannotExpress, MfcError, SpecError
+from mfc.errors import CannotExpress, MfcError, Refused
 from mfc.planner.space import CANDIDATES, Rejections
 from mfc.problem import SECTIONS, SPEC_PATHS, Problem
 from mfc.target import Profile
 
 NOTHING = "nothing is possible here: "
 UNSUPPORTED = "support/"  # rules about what a framework can say: the error is that target's, not the spec's
-
-
-class Refused(SpecError):
-    """Pins that cannot go together, or one that is impossible here. `path` is the spec field to point at."""
-
-    def __init__(self, path: str, text: str, allowed: str) -> None:
-        super().__init__(text)
-        self.path, self.text, self.allowed = path, text, allowed
 
 
 def refusal(problem: Problem, profile: Profile, rejections: Rejections) -> MfcError:

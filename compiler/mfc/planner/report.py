@@ -37,7 +37,7 @@ def show(value: Any) -> str:
         return ", ".join(f"{key} {show(part)}" for key, part in asdict(value).items() if part not in ((), ""))
     if isinstance(value, (tuple, list)):
         return ", ".join(map(show, value)) or "none"
-    if value is None:
+    if value is None or value == "":
         return "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 

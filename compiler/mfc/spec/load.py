@@ -63,9 +63,11 @@ class LoadedSpec:
         path = self.where(name).source.path or self.path
         return path.parent if path else Path()
 
-    def error(self, name: str, text: str, *, allowed: str = "", among: Sequence[str] = (), word: str = "") -> SpecError:
+    def error(
+        self, name: str, text: str, *, allowed: str = "", among: Sequence[str] = (), word: str = "", hint: str = ""
+    ) -> SpecError:
         """An error at a field, to raise. `among` are the names that exist, `word` the one that was not found there."""
-        return refusal([Problem(self.where(name), text, allowed, nearest(word, among) if word else "")])
+        return refusal([Problem(self.where(name), text, allowed, nearest(word, among) if word else "", hint)])
 
 
 def load(source: str | os.PathLike[str] | Mapping[str, object], overrides: Sequence[str] = ()) -> LoadedSpec:

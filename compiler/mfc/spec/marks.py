@@ -34,12 +34,13 @@ class Mark(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong: where, what, what is allowed instead, and what was probably meant."""
+    """One thing that is wrong: where, what, what is allowed instead, what was probably meant, and how to mend it."""
 
     mark: Mark
     text: str
     allowed: str = ""
     near: str = ""
+    hint: str = ""
 
     def headline(self) -> str:
         """Its first line: where it is and what is wrong."""
@@ -51,6 +52,8 @@ class Problem(NamedTuple):
             lines.append(f"  allowed: {printable(self.allowed)}")
         if self.near:
             lines.append(f"  did you mean {printable(self.near)}?")
+        if self.hint:
+            lines.append(f"  hint: {printable(self.hint)}")
         return "\n".join(lines)
 
 
