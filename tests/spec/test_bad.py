@@ -65,9 +65,18 @@ def test_bad_bytes(name: str, here: Path) -> None:
     assert refusal("spec.yaml").split("\n")[0] == first
 
 
+def test_other_names_are_names_of_fields() -> None:
+    from mfc.spec.explain import all_fields
+    from mfc.spec.models import Spec
+    from mfc.spec.short import ELSEWHERE
+
+    assert set(ELSEWHERE.values()) <= set(all_fields(Spec))
+
+
 def test_missing_file_suggests_its_neighbour(here: Path) -> None:
     (here / "spec.yaml").write_text("model: a/b\n")
     assert refusal("spce.yaml") == "spce.yaml: error: no such file\n  did you mean spec.yaml?"
+    assert refusal("base.yaml") == "base.yaml: error: no such file"
     assert refusal("nowhere/spec.yaml") == "nowhere/spec.yaml: error: no such file"
 
 

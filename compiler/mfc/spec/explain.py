@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from mfc.spec.marks import Problem, nearest, show
 from mfc.spec.models import Section, Spec
-from mfc.spec.short import NAMES
+from mfc.spec.short import ELSEWHERE, NAMES
 from mfc.spec.yaml12 import Node
 
 # Sections that may be written in a short form, and what they may be.
@@ -84,7 +84,7 @@ def _unknown(path: Sequence[int | str], node: Node) -> Problem:
     key, parent = str(path[-1]), path[:-1]
     section = _section(parent)
     fields = sorted(section.model_fields) if section else []
-    near = nearest(key, [*fields, *NAMES.get(section.__name__ if section else "", ())])
+    near = ELSEWHERE.get(key) or nearest(key, [*fields, *NAMES.get(section.__name__ if section else "", ())])
     if not near:  # a field of another section, perhaps
         near = next((name for name in all_fields(Spec) if name.rpartition(".")[2] == key), "")
     where = f" in {dotted(parent)}" if parent else ""

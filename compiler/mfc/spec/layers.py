@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -130,13 +131,15 @@ def _read(path: Path) -> Node:
         line = data.count(b"\n", 0, error.start) + 1
         column = error.start - data.rfind(b"\n", 0, error.start)
         mark = Mark(Source(str(path), path), line, column)
-        raise refusal([Problem(mark, f"byte 0x{data[error.start]:02x} is not UTF-8; a spec is UTF-8 text")]) from None
+        text = f"byte 0x{data[error.start]:02x} is not UTF-8; a spec is UTF-8 text"
+        raise refusal([Problem(mark, text, hint="if it was saved as GBK: iconv -f gbk -t utf-8")]) from None
     source = Source(str(path), path, text.splitlines())
     root = yaml12.parse(text, source)
     if root is None or root.value is None:
         raise _Unreadable(path, "is empty; a spec needs at least model and hardware")
     if not isinstance(root.value, dict):
-        raise refusal([Problem(root.mark, "a spec is a mapping: lines of `key: value`")])
+        hint = yaml12.wide(text, root.mark) or ("a space goes after the colon" if re.search(r":\S", root.text) else "")
+        raise refusal([Problem(root.mark, "a spec is a mapping: lines of `key: value`", hint=hint)])
     return root
 
 
@@ -146,5 +149,5 @@ def _sibling(path: Path) -> str:
         names = [name for name in os.listdir(path.parent) if name.endswith((".yaml", ".yml"))]
     except (OSError, ValueError):
         return ""
-    close = nearest(path.name, sorted(names))
-    return str(path.parent / close) if close else ""
+    close = nearest(path.stem, (name.rpartition(".")[0] for name in sorted(names)))
+    return str(path.parent / next(name for name in names if name.rpartition(".")[0] == close)) if close else ""

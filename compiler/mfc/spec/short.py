@@ -40,6 +40,36 @@ NAMES: dict[str, dict[str, str]] = {
     },
 }
 
+# What training programs call a field, for the hint of an error: as Hugging Face's Trainer and those built on it have it.
+ELSEWHERE: dict[str, str] = {
+    **dict.fromkeys(("model_name_or_path", "model_path"), "model"),
+    **dict.fromkeys(("gpus", "num_gpus", "n_gpus", "nproc_per_node"), "hardware.count"),
+    **dict.fromkeys(("ram", "cpu_memory", "memory"), "hardware.host_memory"),
+    **dict.fromkeys(("cutoff_len", "max_seq_length", "max_seq_len", "seq_len", "context_length"), "data.max_length"),
+    **dict.fromkeys(("dataset", "datasets", "train_file"), "data.train"),
+    **dict.fromkeys(("val_size", "val_dataset", "eval_dataset"), "data.eval"),
+    **dict.fromkeys(("finetuning_type", "train_type", "tuner_type", "peft"), "train.method"),
+    **dict.fromkeys(("quantization_bit", "load_in_4bit", "load_in_8bit"), "train.quantization.bits"),
+    **dict.fromkeys(("rlhf_type", "stage"), "train.task"),
+    **dict.fromkeys(("lora_target", "target_modules", "lora_target_modules"), "train.lora.targets"),
+    **dict.fromkeys(("lora_r", "lora_rank", "r"), "train.lora.rank"),
+    "lora_alpha": "train.lora.alpha",
+    "lora_dropout": "train.lora.dropout",
+    **dict.fromkeys(("gradient_accumulation_steps", "gradient_accumulation", "global_batch_size"), "train.batch_size"),
+    **dict.fromkeys(("per_device_train_batch_size", "micro_batch_size"), "strategy.micro_batch"),
+    "lr": "train.learning_rate",
+    "num_train_epochs": "train.epochs",
+    **dict.fromkeys(("bf16", "fp16", "torch_dtype", "dtype"), "train.precision"),
+    "warmup_ratio": "train.optim.warmup",
+    "lr_scheduler_type": "train.optim.schedule",
+    **dict.fromkeys(("deepspeed", "zero_stage", "fsdp"), "strategy.sharding"),
+    **dict.fromkeys(("flash_attn", "attn_impl", "attn_implementation"), "strategy.attention"),
+    "use_liger_kernel": "strategy.loss",
+    "save_steps": "run.save_every",
+    "save_total_limit": "run.keep",
+    "logging_steps": "run.log_every",
+}
+
 # Fields that hold text which YAML may take for a number: 4090, 0.10, 1e10. A star stands for any key.
 _TEXTS = (
     ("model", "id"),
@@ -128,7 +158,7 @@ def _hardware(node: Node) -> Node:
     if gpus.nodes > 1:
         text = "hardware with several nodes needs a mapping"
         wanted = f"{{gpu: {gpus.name}, count: {gpus.count}, nodes: {gpus.nodes}, interconnect: {{inter: 25Gbps}}}}"
-        raise refusal([Problem(node.mark, text, wanted)])
+        raise refusal([Problem(node.mark, text, hint=wanted)])
     gpu = Node({"name": Node(gpus.name, node.mark)}, node.mark, replaces=True)
     return _wrap(node, {"gpu": gpu, "count": Node(gpus.count, node.mark)})
 
@@ -136,7 +166,7 @@ def _hardware(node: Node) -> Node:
 def _gpu(node: Node) -> Node:
     if _is_word(node) and node.text.strip() and (gpus := _count(node, "hardware.gpu")).name != node.text.strip():
         text = f"hardware.gpu is the kind of GPU alone, not {show(node.text)}"
-        raise refusal([Problem(node.mark, text, f"gpu: {gpus.name} with count: {gpus.count}")])
+        raise refusal([Problem(node.mark, text, hint=f"gpu: {gpus.name} with count: {gpus.count}")])
     return _alone(node, "name")
 
 

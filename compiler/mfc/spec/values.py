@@ -164,6 +164,12 @@ def _names(value: object) -> object:
     return tuple(_text(item) for item in value)
 
 
+def _some_names(value: object) -> object:
+    if not value:
+        raise ValueError("")
+    return _names(value)
+
+
 def words(*allowed: str) -> Kind:
     """A list of some of a few words."""
 
@@ -234,6 +240,7 @@ TEXT = Kind("text", _text, _TEXT)
 # Text that YAML may take for a number: 4090, 0.10, 1e10. The loader gives it as it was written.
 LABEL = Kind("text", _text, {"type": ["string", "number"], "minLength": 1})
 NAMES = Kind("a list of names", _names, {"type": "array", "items": _TEXT})
+SOME_NAMES = Kind("a list of names", _some_names, {"type": "array", "items": _TEXT, "minItems": 1})
 INDICES = Kind(
     "a list of device indices such as [0, 1]",
     _indices,

@@ -23,6 +23,9 @@ Scalar = str | int | float | bool | None
 
 _Parser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CONTROL = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# JSON writes a character beyond U+FFFF as two escapes, YAML as one. A backslash that is escaped itself begins neither.
+_SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u([dD][89abAB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_WIDE = str.maketrans("：，｛｝［］“”", ':,{}[]""')  # what a Chinese keyboard gives for YAML's own marks
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _ENDLESS = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
@@ -33,6 +36,7 @@ _WORDS: dict[str, Scalar] = {
 }
 # What the parser says, and what usually helps.
 _HINTS = {
+    "invalid Unicode character escape code": "half of a surrogate pair names no character",
     "mapping values are not allowed": 'a value with ": " in it needs quotes; keys of one mapping start in one column',
     "cannot start any token": "indent with spaces, not tabs, and quote values that start with @, ` or %",
     "did not find expected key": "keys of one mapping start in one column",
@@ -69,6 +73,7 @@ class Node(NamedTuple):
 
 def parse(text: str, source: Source) -> Node | None:
     """The one document that the text holds; None when there is nothing in it. Raises SpecError."""
+    text = _SURROGATES.sub(_joined, text) if "\\u" in text else text
     if bad := _CONTROL.search(text):
         line = text.count("\n", 0, bad.start()) + 1
         column = bad.start() - text.rfind("\n", 0, bad.start())
@@ -79,8 +84,23 @@ def parse(text: str, source: Source) -> Node | None:
         place = error.problem_mark or error.context_mark
         mark = Mark(source, place.line + 1, place.column + 1) if place else Mark(source)
         problem = error.problem or "it cannot be read"
-        hint = next((hint for start, hint in _HINTS.items() if start in problem), "")
-        raise refusal([Problem(mark, f"not valid YAML: {problem}", hint)]) from None
+        hint = wide(text, mark) or next((hint for start, hint in _HINTS.items() if start in problem), "")
+        raise refusal([Problem(mark, f"not valid YAML: {problem}", hint=hint)]) from None
+
+
+def wide(text: str, mark: Mark) -> str:
+    """What to say of a line that holds full-width punctuation, which YAML takes for text."""
+    lines = text.split("\n")
+    line = lines[mark.line - 1] if mark.line <= len(lines) else ""
+    found = sorted({char for char in line.partition("#")[0] if ord(char) in _WIDE}, key=line.index)
+    said = ", ".join(f"write {char.translate(_WIDE)} for {char}" for char in found)
+    return f"full-width marks are text to YAML: {said}" if said else ""
+
+
+def _joined(pair: re.Match[str]) -> str:
+    """The escape that YAML has for what JSON wrote as a surrogate pair."""
+    high, low = int(pair[2], 16), int(pair[3], 16)
+    return f"{pair[1]}\\U{0x10000 + (high - 0xD800 << 10) + low - 0xDC00:08x}"
 
 
 def from_python(value: object, mark: Mark, depth: int = 0) -> Node:
