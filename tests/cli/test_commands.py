@@ -66,6 +66,11 @@ CODES = {
     "an unknown GPU": (["plan", "spec.yaml", "--set", "hardware.gpu=RTX 4091"], 2, "Nearest: RTX 4090"),
     "an unknown model": (["plan", "spec.yaml", "--set", "model=Qwen/Qwen2.5-8B"], 2, "config: path/to/config.json"),
     "an unknown field": (["explain", "spec.yaml", "shardin"], 2, "did you mean sharding"),
+    "an unknown key of a target": (
+        ["explain", "spec.yaml", "per_device_trian_batch_size"],
+        2,
+        "did you mean per_device",
+    ),
     "an unknown command": (["complie", "spec.yaml"], 2, "did you mean 'compile'?"),
     "no such file": (["compile", "spek.yaml"], 2, "did you mean spec.yaml?"),
     "a batch that does not divide": (
@@ -150,7 +155,40 @@ def test_lists(command: str, word: str, capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("name", ["spec", "plan", "deepspeed-0.19.8"])
+@pytest.mark.parametrize("command", ["gpus", "models", "rules"])
+def test_a_list_of_nothing_is_an_error(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(command, "zzz") == 2
+    assert "'zzz'" in capsys.readouterr().err
+
+
+SCHEMAS = {
+    "spec": "mfc spec",
+    "plan": "",
+    "deepspeed-0.18.4": "DeepSpeed 0.18.4",
+    "deepspeed": "DeepSpeed 0.19.8",
+    "llamafactory": "LLaMA-Factory 0.9.5",
+}
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
 def test_schemas(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("schema", name) == 0
-    assert json.loads(capsys.readouterr().out)["$schema"].endswith("2020-12/schema")
+    document = json.loads(capsys.readouterr().out)
+    assert document["$schema"].endswith("2020-12/schema")
+    assert SCHEMAS[name] in document["title"]
+
+
+EXPLAINED = {
+    "a plan field": (["micro_batch"], "micro_batch: "),
+    "a field of the spec": (["strategy.offload.optimizer"], "offload_optimizer: none"),
+    "a native key": (["per_device_train_batch_size"], "carries  micro_batch\nmicro_batch: "),
+    "a nested native key": (["stage", "--target", "deepspeed"], "carries  sharding\nsharding: "),
+    "a key of one of two": (["lora_alpha", "--set", "targets=[llamafactory, xtuner]"], "== xtuner 0.2.0"),
+}
+
+
+@pytest.mark.parametrize("case", EXPLAINED)
+def test_explain_takes_any_name(case: str, spec: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    args, said = EXPLAINED[case]
+    assert run("explain", spec, *args) == 0
+    assert said in capsys.readouterr().out

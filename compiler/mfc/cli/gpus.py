@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mfc.cli import options
+from mfc.errors import SpecError
 
 if TYPE_CHECKING:
     from mfc.catalog.gpu import Gpu
@@ -19,7 +20,9 @@ def command(name: str | None, form: str) -> int:
     """List the GPUs that mfc knows, or those whose name contains NAME."""
     from mfc.catalog import gpus
 
-    found = [gpu for gpu in gpus.all_gpus() if name is None or name.lower() in gpu.name.lower()]
+    found = [gpu for gpu in gpus.all_gpus() if name is None or _plainly(name) in _plainly(gpu.name)]
+    if name and not found:
+        raise SpecError(f"error: no GPU whose name contains {name!r}; mfc gpus lists all")
     if form == "json":
         print(options.dump([_plain(gpu) for gpu in found]))
         return 0
@@ -37,6 +40,11 @@ def command(name: str | None, form: str) -> int:
     ]
     print(options.table(rows, ("GPU", "GiB", "generation", "compute", "precisions", "flash", "link")))
     return 0
+
+
+def _plainly(name: str) -> str:
+    """A name as it is compared: RTX4090 is RTX 4090."""
+    return "".join(char for char in name.lower() if char.isalnum())
 
 
 def _plain(gpu: Gpu) -> dict[str, Any]:

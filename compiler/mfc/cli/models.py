@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mfc.cli import options
+from mfc.errors import SpecError
 
 
 @click.command()
@@ -16,6 +17,8 @@ def command(name: str | None, form: str) -> int:
     from mfc.catalog.parameters import count
 
     found = [model for model in models.all_models() if name is None or name.lower() in model.id.lower()]
+    if name and not found:
+        raise SpecError(f"error: no model whose name contains {name!r}; mfc models lists all")
     if form == "json":
         facts = [
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from mfc.cli import options
+from mfc.errors import SpecError
 
 
 @click.command()
@@ -19,6 +20,8 @@ def command(word: str | None, target: str | None, form: str) -> int:
     targets = [target] if target else registry.names()
     every = (*RULES, *(rule for name in targets for rule in registry.get(name).RULES))
     found = [rule for rule in dict.fromkeys(every) if word is None or word in rule.id]
+    if word and not found:
+        raise SpecError(f"error: no rule whose id contains {word!r}; mfc rules lists all")
     if form == "json":
         names = ("id", "kind", "statement", "source", "reads", "writes")
         print(options.dump([{name: getattr(rule, name) for name in names} for rule in found]))

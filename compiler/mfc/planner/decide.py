@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mfc.planner.plan import Advice, Alternative, Decision
+from mfc.planner.refusal import UNSUPPORTED
 from mfc.planner.search import Candidate, Outcome
 from mfc.planner.space import CHOICES, stages
 from mfc.problem import SPEC_PATHS, Problem
@@ -68,8 +69,11 @@ def choices(problem: Problem, outcome: Outcome) -> dict[str, Decision]:
         elif rivals:
             decisions[name] = Decision(name, value, "search", _against(name, best, rivals), SEARCH)
         elif ruled_out:
+            # What a framework lacks tells less than what the spec and its hardware rule out.
+            ruled_out.sort(key=lambda refused: refused[0].id.startswith(UNSUPPORTED))
             rule, reason = ruled_out[0]
-            decisions[name] = Decision(name, value, rule.id, reason, rule.source)
+            who = f"{best.env['profile'].target} " if rule.id.startswith(UNSUPPORTED) else ""
+            decisions[name] = Decision(name, value, rule.id, who + reason, rule.source)
         elif reasons := [
             (rule, reason)
             for rule, (reason, read) in outcome.rejections.by_rule.items()
