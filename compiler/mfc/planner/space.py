@@ -6,6 +6,7 @@ combination costs nothing further down.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -88,12 +89,19 @@ def domain(name: str, problem: Problem, env: Mapping[str, Any]) -> Sequence[Any]
     if name == "micro_batch":
         low, high = problem.ranges.get(name, (1, env["batch_size"]))
         share = max(env["batch_size"] * env["sequence_parallel"] // env["world_size"], 1)
-        return [size for size in range(low, min(high, share) + 1) if share % size == 0]
+        return [size for size in _divisors(share) if low <= size <= high]
     if name in problem.ranges:
         low, high = problem.ranges[name]
         step = 256 if name == "max_length" else 8
         return [high, *range((high - 1) // step * step, low, -step), *((low,) if low < high else ())]
     return CANDIDATES[name]
+
+
+@lru_cache(maxsize=64)
+def _divisors(number: int) -> tuple[int, ...]:
+    """All divisors, in order."""
+    small = [size for size in range(1, math.isqrt(number) + 1) if number % size == 0]
+    return tuple(sorted({*small, *(number // size for size in small)}))
 
 
 def walk(

@@ -90,7 +90,10 @@ def prompt_and_answer_fit(
     if max_prompt_length > 0 and max_completion_length > 0 and max_prompt_length + max_completion_length <= max_length:
         return None
     if max_prompt_length <= 0 or max_completion_length <= 0:
-        return f"of {max_length} tokens, an answer of {max_completion_length} leaves {max_prompt_length} for the prompt"
+        return (
+            f"of {max_length} tokens, an answer of {max_completion_length} leaves {max_prompt_length} for the prompt: "
+            "set data.max_length to the longest of both together"
+        )
     return (
         f"{max_prompt_length} tokens of prompt and {max_completion_length} of answer are more than {max_length}: "
         f"set data.max_length: {max_prompt_length + max_completion_length}"
