@@ -167,6 +167,14 @@ def targets_of(row: Row, architecture: Architecture) -> str:
     return ",".join(found) if found else "all-linear"
 
 
+def saved_modules(row: Row, architecture: Architecture) -> tuple[str, ...]:
+    """Modules trained whole beside the adapters, in this family's words."""
+    text = str(row.get("extra_trainable") or "").lower()
+    n = names(architecture.family)
+    found = {n.embedding: r"wte|embed", n.head: r"lm_head|\bhead|output"}
+    return tuple(name for name, pattern in found.items() if re.search(pattern, text))
+
+
 def quantization_of(row: Row) -> Quantization | None:
     """How the base is stored; None = in its own dtype."""
     text = str(row.get("quant") or "none").lower()
@@ -218,7 +226,7 @@ def strategy_of(row: Row, *, memory_only: bool = False) -> Strategy:
     world = _number(row, "num_gpus") or 1
     sharding = _sharding(row)
     offload = str(row.get("offload") or "none").lower()
-    parameters = offload != "none" and ("param" in offload or sharding == "zero3")
+    parameters = offload != "none" and ("param" in offload or (sharding == "zero3" and "optimizer" not in offload))
     checkpointing = row.get("grad_ckpt")
     if checkpointing is None:
         raise Unsupported("gradient checkpointing not stated")
@@ -226,7 +234,8 @@ def strategy_of(row: Row, *, memory_only: bool = False) -> Strategy:
     if method in ("lora", "qlora"):
         rank = _number(row, "lora_rank") or 8
         dropout = dropout_of(str(row.get("framework") or ""))
-        lora = Lora(rank, 2.0 * rank, dropout, targets_of(row, architecture), variant=variant)
+        whole = saved_modules(row, architecture)
+        lora = Lora(rank, 2.0 * rank, dropout, targets_of(row, architecture), variant=variant, modules_to_save=whole)
     # Lengths are taken to vary up to the stated one only where the row speaks of a data set's rows. Where it is a mere
     # upper bound that no batch reaches, nothing is to be added for what varying lengths leave behind.
     kind = str(row.get("seq_kind") or "").lower()
@@ -326,6 +335,10 @@ def stack_of(row: Row, *, neutral: bool = False) -> Stack:
         found = found._replace(trainable_fp32=True, frozen_fp32=True, autocast=True)
     if str(row.get("base_dtype") or "").lower().startswith("fp32"):
         found = found._replace(frozen_fp32=True)
+    if "upcasts nothing" in text:
+        found = found._replace(kbit_fp32=False)
+    if re.search(r"in[ _]backward|in_bwd", str(row.get("optimizer"))):
+        found = found._replace(optimizer_in_backward=True)
     if "lora fp32" in text or "adapter weights fp32" in text:
         found = found._replace(adapter_fp32=True)
     if "selective" in str(row.get("grad_ckpt")):

@@ -16,6 +16,7 @@ from mfc.memory.stack import Stack
 from mfc.runtimes import bitsandbytes
 from mfc.strategy import Lora, Strategy
 
+TORCH = ("adamw", "sgd")  # torch's own, which step foreach or fused
 PROJECTED = ("galore", "apollo", "galore_8bit")
 # torch.linalg.svd on CUDA copies its input to column order (torch BatchLinearAlgebraLib.cpp); that cuSOLVER's gesvdj
 # then works in one more matrix of that size is an assumption.
@@ -67,7 +68,7 @@ def reach(strategy: Strategy, depth: int) -> Reach:
 
 def layerwise(strategy: Strategy, stack: Stack) -> bool:
     """Whether each gradient is applied and freed inside the backward pass."""
-    return stack.low_rank.layerwise and strategy.optimizer in PROJECTED
+    return stack.optimizer_in_backward or (stack.low_rank.layerwise and strategy.optimizer in PROJECTED)
 
 
 def kept(shape: Shape, form: Recipe, stack: Stack, strategy: Strategy, trained: int) -> Kept:
@@ -84,7 +85,10 @@ def kept(shape: Shape, form: Recipe, stack: Stack, strategy: Strategy, trained: 
         # moments of blocks once drawn stay; where the optimizer was built after the first draw, it knows no others
         ever = trained if stack.drawn_blocks_keep_state else now
         return Kept(now, ever * each, 0.0, 0.0)
-    return Kept(trained, trained * each, 0.0, 0.0)
+    within = 0.0
+    if layerwise(strategy, stack):  # one fresh gradient at a time
+        within = float(form.gradient * max(shape.head_rows, *(layer.largest_linear for layer in shape.layers)))
+    return Kept(trained, trained * each, 0.0, within)
 
 
 def _bytes(name: str, form: Recipe) -> float:
@@ -128,7 +132,7 @@ def _projected(shape: Shape, form: Recipe, stack: Stack, strategy: Strategy, tra
         numbers += matrix.copies * matrix.numbers
         cast = 4.0 * matrix.numbers if width == 2 else 0.0
         last = 0.0 if alone else float(width * (matrix.numbers + (thin * matrix.long if galore else 0)))
-        factors = 4.0 * ((1 + SVD_MATRICES) * matrix.numbers + (0 if view else matrix.short**2))
+        factors = 4.0 * ((1 + SVD_MATRICES) * matrix.numbers + matrix.short**2)
         first = max(first, cast + last + (factors if galore else 0.0))
         # the update, its scaled copy (8 bit: the weight's clone as well), and three of low rank
         later = max(later, width * ((3 if eight else 2) * matrix.numbers + 3.0 * thin * matrix.long))

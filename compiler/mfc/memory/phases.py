@@ -41,6 +41,7 @@ class Head(NamedTuple):
     trains: bool
     fused: bool  # the head and the loss run in chunks
     chunked_logits: bool  # only the loss runs in chunks, logits exist whole
+    in_place: bool = False  # the loss writes its gradient over the logits
     unscored: bool = False  # logits are made and upcast, and no loss takes them
 
 
@@ -71,6 +72,10 @@ def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
         return 0.0, 0.0, 0.0
     if head.unscored:
         return (4.0 if width == 4 else width + 4.0) + cap, 0.0, 0.0
+    if head.in_place:
+        return width + cap, width + cap, 0.0
+    if head.chunked_logits and given.lean:  # compiled or fused: what a chunk saves is its logits
+        return width + 4.0 * CHUNK + cap, width + 4.0 * CHUNK + cap, 0.0
     if head.chunked_logits:
         # whole logits and the fp32 log-softmax that each chunk saves; backward, one chunk's gradient as well, which
         # takes the place of what the chunk saved

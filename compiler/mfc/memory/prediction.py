@@ -171,7 +171,8 @@ def _place(run: Run, states: States) -> Placement:
     if strategy.sharding == "ddp":
         return replicated(states, max(world, 2) if stack.wraps_one_gpu else world)
     if strategy.sharding == "fsdp2":
-        return fsdp.fully_sharded(states, world, strategy.offload_parameters != "none", stack.fsdp_keeps_frozen)
+        offload = strategy.offload_parameters != "none"
+        return fsdp.fully_sharded(states, world, offload, stack.fsdp_keeps_frozen, stack.fsdp_splits_edges)
     hidden = run.architecture.hidden
     auto = hidden * hidden
     return deepspeed.partitioned(

@@ -31,6 +31,7 @@ class Stack(NamedTuple):
     fsdp_fp32_shards: bool = True  # FSDP with precision bf16 keeps fp32 shards (accelerate upcasts what trains)
 
     # Optimizer
+    optimizer_in_backward: bool = False  # each gradient is applied and freed as soon as it is made
     optimizer_foreach: bool = False  # torch's foreach step instead of the fused one: one more copy at the step
     low_rank: LowRank = LowRank()
     drawn_blocks_keep_state: bool = True  # LISA: moments of every block ever drawn, else only of those drawn first
@@ -42,8 +43,8 @@ class Stack(NamedTuple):
     keeps_outputs: bool = False  # the training loop holds model outputs during backward
     keeps_loss: bool = False  # and the last outputs and loss until the next ones are made
     value_head: bool = False  # a reward model is a language model with a value head beside: whole logits, never used
-    fused_loss: Literal["linear", "logits"] = (
-        "linear"  # what loss=fused cuts into chunks: head and loss, or the loss alone
+    fused_loss: Literal["linear", "logits", "in_place"] = (
+        "linear"  # what loss=fused cuts into chunks: head and loss, the loss alone; or one kernel writes over the logits
     )
 
     # Model code
@@ -61,6 +62,7 @@ class Stack(NamedTuple):
     checkpoint_offload: bool = False  # the inputs that checkpointing keeps wait in host memory
 
     # FSDP
+    fsdp_splits_edges: bool = False  # embedding and head are units of their own instead of the root's
     fsdp_holds_streams: bool = False  # transformers < 4.53: each frozen unit's hook holds its input and the gradient
     fsdp_keeps_frozen: bool = False  # torch < 2.2: frozen units stay gathered until the whole backward pass is over
 

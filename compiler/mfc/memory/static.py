@@ -79,6 +79,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         unscored=unscored,
         fused=fused and stack.fused_loss == "linear",
         chunked_logits=fused and stack.fused_loss == "logits",
+        in_place=fused and stack.fused_loss == "in_place",
     )
     trained = trainable(
         architecture, strategy, fused_experts=stack.fused_experts, expert_adapters=stack.expert_adapters
@@ -130,7 +131,7 @@ def _states(
         optimizer=optimizer.state / max(optimizer.trained, 1),
         master=form.master,
         managed=strategy.optimizer.startswith("paged"),
-        foreach=stack.optimizer_foreach and strategy.optimizer not in (*optimizers.PROJECTED, "badam"),
+        foreach=stack.optimizer_foreach and strategy.optimizer in optimizers.TORCH,
         layer=layer,
         edges=2.0 * (figure.embedding + figure.head),
         layer_trained=made.layer_trained,

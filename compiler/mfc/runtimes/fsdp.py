@@ -5,10 +5,13 @@ from __future__ import annotations
 from mfc.runtimes.placement import Placement, States
 
 
-def fully_sharded(states: States, world_size: int, offload: bool, keeps_frozen: bool) -> Placement:
+def fully_sharded(
+    states: States, world_size: int, offload: bool, keeps_frozen: bool, splits_edges: bool = False
+) -> Placement:
     """Every unit is sharded; the current layer, the prefetched one and the root unit are whole while layers run.
 
-    The root unit holds the embedding and the head (transformer wrap policy). With offload, shards wait on the host and
+    The root unit holds the embedding and the head (transformer wrap policy), unless they are units of their own
+    (`splits_edges`), of which one is whole at a time. With offload, shards wait on the host and
     the optimizer steps there. `keeps_frozen`: units without gradients stay gathered to the end of the backward pass.
     """
     base = states.base / world_size
@@ -16,7 +19,9 @@ def fully_sharded(states: States, world_size: int, offload: bool, keeps_frozen: 
     shards = base + trained * states.weight
     optimizer = trained * states.optimizer
     gradients = trained * states.gradient
-    gathered = 2 * states.layer + states.edges
+    gathered = (
+        max(2 * states.layer, states.layer + states.edges / 2) if splits_edges else 2 * states.layer + states.edges
+    )
     if keeps_frozen and states.trained < states.total / 2:
         gathered = max(gathered, states.base)
     device = 0.0 if offload else 1.0

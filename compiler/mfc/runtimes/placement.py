@@ -58,6 +58,6 @@ def replicated(states: States, world_size: int) -> Placement:
         live=states.gradient,
         layer_gradient=states.within,
         step=states.scratch + (states.trained * states.weight if states.foreach else 0.0),
-        step_gradients=gradients,
+        step_gradients=0.0 if states.within else gradients,
         managed=optimizer if states.managed else 0.0,
     )
