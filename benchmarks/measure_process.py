@@ -60,6 +60,18 @@ def _variables(given: Mapping[str, str], python: Path) -> dict[str, str]:
     }
 
 
+def _end(process: subprocess.Popen[bytes], folder: str) -> None:
+    """End a run with everything it started: its group, and what left the group, as torchrun's workers do."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    mark = f"MFC_MEASURE={folder}".encode()
+    for environ in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):  # gone by now, or somebody else's
+            if mark in environ.read_bytes().split(b"\0"):
+                os.kill(int(environ.parent.name), signal.SIGKILL)
+
+
 def ask(
     place: Place,
     command: Sequence[str],
@@ -90,9 +102,7 @@ def ask(
             except subprocess.TimeoutExpired:
                 code = None
             finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
+                _end(process, name)
         answer = folder / "answer.json"
         if answer.exists():
             found: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))

@@ -131,6 +131,20 @@ def test_one_process_group_per_run(measure: Any, name: str) -> None:
         assert found["error"] == "not done within 3 s"
 
 
+def test_what_left_the_group_ends_with_the_run(measure: Any, tmp_path: Path) -> None:
+    """As torchrun's workers do, which would keep the GPU's memory."""
+    program = (
+        "import subprocess, sys; left = subprocess.Popen(['sleep', '60'], start_new_session=True); "
+        "open(sys.argv[1], 'w').write(str(left.pid)); left.wait()"
+    )
+    measure.process.ask(measure.process.here(), [sys.executable, "-c", program, str(tmp_path / "pid")], {}, 3)
+    status = Path("/proc", (tmp_path / "pid").read_text(), "status")
+    until = time.monotonic() + 10
+    while status.exists() and "zombie" not in status.read_text():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize(
     ("framework", "words"),
     [
