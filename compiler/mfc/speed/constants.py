@@ -44,12 +44,12 @@ STREAM = 0.90  # fit; copy kernels reach 85-93 % on GDDR and HBM
 # unfused HF code (a norm in fp32, a residual sum, rotary, the gated MLP's products).
 NORM_BYTES, RESIDUAL_BYTES, ROTARY_BYTES, MLP_BYTES = 30, 6, 16, 10
 ROUTED_BYTES = 18  # per routed copy of a token: gather, weigh, put back, sum (transformers 5, grouped_mm): counted
-FUSED = 0.4  # what is left of it with fused norm, rotary and MLP kernels: counted
+FUSED = 0.4  # what is left of it, and of what adapters move, in fused kernels: counted
 WIDE = 2.0  # activations in fp32 (k-bit preparation without autocast), casts around each linear included: counted
 BACKWARD = 2.0  # backward moves each operand and its gradient
 
-# An adapted linear: its input is cast and read, its output scaled, cast and added (10 and 20 bytes per feature and
-# token in PEFT's code; some of it stays in the cache: fit to 60 %).
+# An adapted linear: its input is cast and read, its output scaled, cast and added: 10 and 20 bytes per feature and
+# token, counted in PEFT's code, of which some stays in the cache: fit to 60 %, anything from 50 to 100 % serves.
 ADAPTER_IN_BYTES, ADAPTER_OUT_BYTES = 6, 12
 
 # DoRA also runs the adapted matrices once more and takes the norm of each, summed with its adapter, anew in every
@@ -80,12 +80,16 @@ ROUTED_LAUNCH = 0.4e-3  # one layer of grouped experts, per pass: about 25 kerne
 # Share of a link's nominal rate that collectives reach, and how much of them hides behind compute.
 LINK: Mapping[str, float] = {"pcie3": 0.3, "pcie4": 0.3, "pcie5": 0.3, "nvlink": 0.75, "xgmi": 0.65}
 OTHER_LINK = 0.8  # a figure the user gave, or a network
-OVERLAP = 0.3  # backward sends gradients as it goes, full sharding fetches the next block: fit on sharded runs
+OVERLAP = 0.3  # backward sends gradients as it goes, full sharding fetches the next block: fit, 0.5 serves as well
 
 # Optimizer step. Moments of other formats than the run's own: bytes per trained number, both together.
 STATE_BYTES: Mapping[str, float] = {"adamw_8bit": 2, "paged_adamw_8bit": 2, "adafactor": 5, "sgd": 0, "lion": 4}
 CLIP_ACCESSES = 3  # clipping reads each gradient, then reads and writes it
 FOREACH_ACCESSES = 20  # torch's foreach AdamW goes over its lists operation by operation: counted in its code
+# GaLore looks for its subspace anew from time to time: about ten minutes for a model of 7 billion (Q-GaLore, arXiv
+# 2407.08296), every 200 steps (galore-torch's examples, LLaMA-Factory). With 8-bit states nothing of it shows in the
+# published runs, and APOLLO projects at random.
+SVD_SECONDS, SVD_STEPS = 0.9e-7, 200  # per trained number
 CPU_ADAM_BYTES = 28  # the same on the host: fp32 weight, moments, gradient
 HOST_BANDWIDTH = 100e9  # bytes per second of one node's memory that CPU Adam reaches: assumption
 NVME_BANDWIDTH = 3e9  # bytes per second of one NVMe disk, read and write: assumption

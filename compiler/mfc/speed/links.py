@@ -31,33 +31,47 @@ class Links(NamedTuple):
     gradients: float  # seconds per step that backward does not hide
 
 
-def links(architecture: Architecture, strategy: Strategy, machines: Machines, trained: int) -> Links:
+def links(architecture: Architecture, strategy: Strategy, machines: Machines, trained: float) -> Links:
     """What the collectives of the sharding stage take, and offloaded weights on their way to the GPU."""
     ranks, stage = strategy.world_size, strategy.zero_stage
     width = 4.0 if strategy.precision == "fp32" else 2.0
     gradients = _collective(machines, ranks, trained * width)
-    if stage == 0:  # all-reduce = reduce-scatter and all-gather, in the last micro-batch only
-        return Links(0.0, 0.0, 2 * gradients * (1 - c.OVERLAP))
-    if stage == 1:  # reduce-scatter in the last micro-batch, all-gather of the updated weights after it
-        return Links(0.0, 0.0, gradients * (2 - c.OVERLAP))
-    if stage == 2:  # reduce-scatter in every micro-batch
-        return Links(gradients, 0.0, gradients)
-    weights = count(architecture).total * (strategy.quantization.bits / 8 if strategy.quantization else width)
     paging = 0.0
+    if _pages_gradients(strategy):
+        paging = 2 * trained / ranks * width / _host_rate(machines, "cpu")
+    if stage == 0:  # all-reduce = reduce-scatter and all-gather, in the last micro-batch only
+        return Links(0.0, paging, 2 * gradients * (1 - c.OVERLAP))
+    if stage == 1:  # reduce-scatter in the last micro-batch, all-gather of the updated weights after it
+        return Links(0.0, paging, gradients * (2 - c.OVERLAP))
+    if stage == 2:  # reduce-scatter in every micro-batch
+        return Links(gradients, paging, gradients)
+    weights = count(architecture).total * (strategy.quantization.bits / 8 if strategy.quantization else width)
     if strategy.offload_parameters != "none":
-        paging = 2 * weights / ranks / _host_rate(machines, strategy.offload_parameters)
+        paging += 2 * weights / ranks / _host_rate(machines, strategy.offload_parameters)
     return Links(2 * _collective(machines, ranks, weights) + gradients, paging, 0.0)
 
 
+def _pages_gradients(strategy: Strategy) -> bool:
+    """Sharded gradients of an offloaded optimizer gather on the host: fetched, added to and put back every time.
+
+    deepspeed 0.19.8, stage3.py and stage_1_and_2.py (async_accumulate_grad_in_cpu_via_gpu). The first micro-batch
+    fetches nothing, which leaves as much for the updated weights on their way back.
+    """
+    return strategy.offload_optimizer != "none" and strategy.zero_stage >= 2
+
+
 def step_seconds(
-    strategy: Strategy, machines: Machines, recipe: Recipe, stack: Stack, trained: int, stream: float
+    strategy: Strategy, machines: Machines, recipe: Recipe, stack: Stack, trained: float, stream: float
 ) -> dict[str, float]:
     """The optimizer's step on the GPU or on the host, by part."""
     share = trained / (strategy.world_size if strategy.zero_stage else 1)
     if strategy.offload_optimizer == "none":
-        return {"optimizer": share * _optimizer_bytes(strategy, recipe, stack) / stream}
+        svd = share * c.SVD_SECONDS / c.SVD_STEPS if strategy.optimizer == "galore" else 0.0
+        return {"optimizer": share * _optimizer_bytes(strategy, recipe, stack) / stream + svd}
     # Gradients go down and weights come back over the host link; the CPU updates all the node's shards.
-    link = 2 * share * (4 if strategy.precision == "fp32" else 2) / _host_rate(machines, "cpu")
+    link = 0.0
+    if not _pages_gradients(strategy):
+        link = 2 * share * (4 if strategy.precision == "fp32" else 2) / _host_rate(machines, "cpu")
     node = share * machines.gpus_per_node
     seconds = link + node * c.CPU_ADAM_BYTES / c.HOST_BANDWIDTH
     if strategy.offload_optimizer == "nvme":

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu
 from mfc.catalog.parameters import trainable_count
+from mfc.memory.optimizers import reach
 from mfc.memory.recipe import Recipe, recipe
 from mfc.memory.stack import Stack
 from mfc.speed import constants as c
@@ -131,20 +132,23 @@ def prepare(
         micro["merge"] = adapted.base * c.DORA_BYTES * passes.forward / stream
     if adapted and adapted.merged:
         micro["merge"] = micro.get("merge", 0.0) + adapted.merged * c.MERGE_BYTES * passes.moves / stream
-    trained = trainable_count(
+    trained: float = trainable_count(
         architecture,
         strategy.method,
         lora=lora,
         freeze_parts=strategy.freeze_parts,
         trainable_layers=strategy.trainable_layers,
+        fused_experts=stack.fused_experts,
+        expert_adapters=stack.expert_adapters,
     )
+    trained *= passes.trained
     carried = links(architecture, strategy, machines, trained)
     step = step_seconds(strategy, machines, formats, stack, trained, stream) | {"gradients": carried.gradients}
     products = once.active * passes.products
     if adapted and adapted.merged:  # the gradient of the sums, which backward hands on to the adapters
         products += adapted.merged_active * passes.inputs
     context, masked = chip.attention(once)
-    padded_rows = mean_tokens is not None and stack.padding_mask
+    padded_rows = mean_tokens is not None and mean_tokens < strategy.max_length and stack.padding_mask
     return Model(
         strategy=strategy,
         mean_tokens=min(mean_tokens or strategy.max_length, strategy.max_length),
@@ -171,16 +175,19 @@ class _Passes(NamedTuple):
     forward: float  # recomputation and a reference model's pass included
     inputs: float  # backward through the blocks to their inputs
     weights: float  # backward to the blocks' weights
+    trained: float  # share of what trains in all that one step trains
 
     @classmethod
     def of(cls, strategy: Strategy, layers: int) -> _Passes:
-        reached = min(strategy.trainable_layers / layers, 1.0) if strategy.method == "freeze" else 1.0
+        trains = reach(strategy, layers)
+        reached = min(trains.layers / layers, 1.0)
         reference = strategy.task in ("dpo", "kto")
-        frozen = "language" in strategy.freeze_parts
+        frozen = "language" in strategy.freeze_parts or strategy.method in ("lora", "qlora")
         return cls(
             forward=1.0 + reference + reached * strategy.gradient_checkpointing,
             inputs=reached,
-            weights=reached if strategy.method in ("full", "freeze") and not frozen else 0.0,
+            weights=0.0 if frozen else reached * trains.share,
+            trained=trains.share,
         )
 
     @property
@@ -231,6 +238,8 @@ class _Chip:
             moved = c.ADAPTER_IN_BYTES * adapted.in_features + c.ADAPTER_OUT_BYTES * adapted.out_features
             if self.formats.trained == 2:
                 moved /= 2  # adapters in 16 bit: no fp32 copies
+            if stack.fused_blocks == "always":  # a compiler's kernels, or a library's own, hold the adapters too
+                moved *= c.FUSED
             flops = 2 * adapted.numbers * (passes.forward + 2 * passes.inputs)
             seconds["adapters"] = moved * passes.moves / stream + flops / self.rate
         return seconds
