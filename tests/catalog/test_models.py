@@ -87,3 +87,16 @@ def test_all_models_lists_every_id() -> None:
     assert len(found) == sum(len(models.ids(row)) for row in ROWS)
     assert all(model.architecture.layers > 0 for model in found)
     assert any(isinstance(block.ffn, Moe) for model in found for _, block in model.architecture.blocks)
+
+
+SMALLER = {
+    "Qwen/Qwen3-30B-A3B": ("Qwen/Qwen3-14B", "Qwen/Qwen3-8B", "Qwen/Qwen3-4B", "Qwen/Qwen3-1.7B", "Qwen/Qwen3-0.6B"),
+    "meta-llama/Llama-3.1-70B-Instruct": ("meta-llama/Llama-3.1-8B-Instruct",),
+    "Qwen/Qwen3-0.6B": (),
+    "org/strange-7B": (),
+}
+
+
+@pytest.mark.parametrize("name", SMALLER)
+def test_smaller_ones_differ_by_their_size_alone(name: str) -> None:
+    assert models.smaller(name) == SMALLER[name]

@@ -81,6 +81,34 @@ def test_pinned_knobs_are_freed_before_what_changes_results() -> None:
     )
 
 
+ADVICE = {
+    "a smaller model before more machines": (
+        {"model": "Qwen/Qwen2.5-7B-Instruct", "hardware": "RTX 4060", "train": {"method": "qlora"}},
+        {"model": "Qwen/Qwen2.5-3B-Instruct"},
+    ),
+    "a gentler method without a smaller model": (
+        {"model": "Qwen/Qwen2.5-14B-Instruct", "hardware": "RTX 3090", "data": {"max_length": 4096}},
+        {"train.method": "qlora"},
+    ),
+    "pins freed together with another edit": (
+        {
+            "model": "Qwen/Qwen2.5-7B-Instruct",
+            "hardware": {"gpu": "RTX 4090", "gpu_reserved": "12GiB"},
+            "strategy": {"micro_batch": 8, "loss": "plain"},
+        },
+        {"strategy.micro_batch": "auto", "strategy.loss": "auto", "train.method": "qlora"},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ADVICE)
+def test_advice_is_of_use(case: str) -> None:
+    spec, wanted = ADVICE[case]
+    edits = [dict(one.set) for one in mfc.plan(spec, "ms-swift").relaxations]
+    assert wanted in edits
+    assert ("model" in wanted) == any("model" in edit for edit in edits)
+
+
 def test_the_method_says_what_more_faithful_ones_need() -> None:
     method = mfc.plan({"model": "google/gemma-2-9b-it", "hardware": "RTX 3090", "train": {"method": "auto"}}).decisions[
         "method"

@@ -58,6 +58,17 @@ def all_models() -> tuple[Model, ...]:
     return tuple(_model(each, row) for row in rows() for each in ids(row))
 
 
+_SIZE = re.compile(r"-?\d+(\.\d+)?b(?![a-z])(-a\d+(\.\d+)?b(?![a-z]))?", re.IGNORECASE)  # 7B, 0.5b, 30B-A3B
+
+
+def smaller(model_id: str) -> tuple[str, ...]:
+    """Ids that differ from this one by a smaller size alone, the largest first; none for an id not in the catalogue."""
+    name = _SIZE.sub("", model_id)
+    same = {each: row["parameters"] for row in rows() for each in ids(row) if _SIZE.sub("", each) == name}
+    size = same.get(model_id, 0)
+    return tuple(sorted((each for each in same if same[each] < size), key=lambda each: -same[each]))
+
+
 def rows() -> tuple[Mapping[str, Any], ...]:
     """Every row as it is written, with its key under `id`."""
     return tuple(_parse(line) for line in _text().splitlines() if line and not line.startswith("#"))

@@ -21,6 +21,8 @@ _FREE: tuple[str, ...] = (
 )
 _FREE = (*_FREE, "loss", "sequence_parallel", "optimizer")
 
+_FREE_OF_MONEY = ("data.", "train.", "strategy.")
+
 Edit = Mapping[str, Any]  # dotted spec path -> value
 
 
@@ -58,8 +60,9 @@ def relaxations(
 ) -> tuple[Relaxation, ...]:
     """Edits after which a plan fits. `attempt` plans the edited spec and gives its best candidate, or None.
 
-    Of edits to one field only the first that fits is kept. When no single edit is enough, all pinned performance
-    knobs are freed at once, for that changes no result, and pairs are tried.
+    Of edits to one field only the first that fits is kept. When no single edit but other hardware is enough, a smaller
+    model of the same kind is looked for. When none is enough, all pinned performance knobs are freed at once, for that
+    changes no result, and pairs are tried, also with all of these freed.
     """
     singles = list(edits(problem, length))
     found: list[Relaxation] = []
@@ -71,19 +74,31 @@ def relaxations(
             done.add(path)
         if len(found) == limit:
             return tuple(found)
+    if not any(path.startswith(_FREE_OF_MONEY) for one in found for path in one.set):
+        found += _smaller_model(problem, attempt)
     if found:
         return tuple(found)
     together = {SPEC_PATHS[name]: "auto" for name in _FREE if name in problem.pins}
     if len(together) > 1 and (relaxation := _try(together, attempt)):
         found.append(relaxation)
-    for first, second in combinations(singles, 2):
-        if first.keys() != second.keys() and not done & {*first, *second}:
+    for first, second in combinations([together, *singles] if len(together) > 1 else singles, 2):
+        if first.keys().isdisjoint(second) and not done & {*first, *second}:
             if relaxation := _try({**first, **second}, attempt):
                 found.append(relaxation)
                 done.update(second)
             if len(found) == limit:
                 break
     return tuple(found)
+
+
+def _smaller_model(problem: Problem, attempt: Callable[[Edit], Candidate | None]) -> list[Relaxation]:
+    """The largest model that differs from the one at hand by its size alone and fits, if there is one."""
+    from mfc.catalog import models
+
+    if problem.spec.model.config is not None:
+        return []
+    tried = (_try({"model": name}, attempt) for name in models.smaller(problem.model.name))
+    return [first] if (first := next(filter(None, tried), None)) else []
 
 
 def _try(edit: Edit, attempt: Callable[[Edit], Candidate | None]) -> Relaxation | None:
