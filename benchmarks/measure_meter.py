@@ -60,13 +60,16 @@ def _version(name: str) -> str:
 
 
 def used_bytes() -> int | None:
-    """Device memory in use on the GPU, by all processes; asked of the driver without a context here."""
+    """Device memory in use on the GPU, by all processes; None where nvidia-smi does not say.
+
+    Asked of the driver without a context here.
+    """
     if shutil.which("nvidia-smi") is None:
         return None
     gpu = os.environ["CUDA_VISIBLE_DEVICES"]
     command = ["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,nounits", "-i", gpu]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return int(said.split()[0]) * 2**20
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()
+    return int(said[0]) * 2**20 if said and said[0].isdigit() else None
 
 
 class Meter:
