@@ -123,6 +123,11 @@ def _llamafactory(text: str) -> Stack:
     return hugging_face(text)._replace(trainable_fp32=True, kbit_fp32=False)
 
 
+def _axolotl(text: str) -> Stack:
+    """After the k-bit preparation it casts norms, embedding and head back to 16 bits (loaders/model.py), for flash."""
+    return hugging_face(text)._replace(kbit_fp32=False)
+
+
 def _peft_examples(text: str) -> Stack:
     """The figures of PEFT's guides stand there since March 2024 (PEFT 0.10)."""
     return hugging_face(text + " torch 2.2")
@@ -150,8 +155,9 @@ def _torchtune(text: str) -> Stack:
 
 
 def _unsloth(text: str) -> Stack:
-    """Own kernels for norms, rotary embedding and MLP, no k-bit upcasts; until November 2024 (cut cross-entropy) its own
-    loss kernel writes the gradient over whole logits.
+    """Own kernels for norms, rotary embedding and MLP, no k-bit upcasts.
+
+    Until November 2024, when cut cross-entropy came, its own loss kernel writes the gradient over whole logits.
     """
     early = re.search(r"unsloth(?: \(?)?20(23|24\.[1-9]\b|24\.10)", text.lower())
     return hugging_face(text)._replace(
@@ -169,6 +175,8 @@ FRAMEWORKS = (
     (r"unsloth", _unsloth, False),
     (r"llama-?factory", _llamafactory, False),
     (r"torchtune", _torchtune, True),
+    (r"axolotl", _axolotl, True),
+    (r"llama-recipes", _own_loop, True),
     (r"peft examples", _peft_examples, True),
     (r"swift|trl|trainer|xtuner|peft|transformers", hugging_face, True),
 )

@@ -120,7 +120,7 @@ def _projected(shape: Shape, form: Recipe, stack: Stack, strategy: Strategy, tra
     eight, galore = "8bit" in strategy.optimizer, strategy.optimizer.startswith("galore")
     moments = 2 * (bitsandbytes.OPTIMIZER_8BIT if eight else form.state)
     matrices = list(_matrices(shape, stack, strategy))
-    projector = low = numbers = first = later = 0.0
+    projector = low = numbers = anew = later = 0.0  # anew: a step that makes projections, before it uses them
     alone = layerwise(strategy, stack)
     for matrix in matrices:
         thin = min(rank, matrix.short) if galore else rank
@@ -131,16 +131,16 @@ def _projected(shape: Shape, form: Recipe, stack: Stack, strategy: Strategy, tra
         low += matrix.copies * thin * matrix.long
         numbers += matrix.copies * matrix.numbers
         cast = 4.0 * matrix.numbers if width == 2 else 0.0
-        last = 0.0 if alone else float(width * (matrix.numbers + (thin * matrix.long if galore else 0)))
-        factors = 4.0 * ((1 + SVD_MATRICES) * matrix.numbers + matrix.short**2)
-        first = max(first, cast + last + (factors if galore else 0.0))
+        last = 0.0 if alone else float(width * (matrix.numbers + (1 if galore else 2) * thin * matrix.long))
+        factors = 4.0 * ((1 + SVD_MATRICES) * matrix.numbers + matrix.short**2 + thin * matrix.long)
+        anew = max(anew, cast + last + (factors if galore else 0.0) + (0 if view else width * thin * matrix.short))
         # the update, its scaled copy (8 bit: the weight's clone as well), and three of low rank
         later = max(later, width * ((3 if eight else 2) * matrix.numbers + 3.0 * thin * matrix.long))
     whole = _whole(shape, stack, numbers, trained)
     rest = 0.0 if eight else width * (2.0 * whole[0] + (0.0 if alone else whole[1]))
     fresh = max((matrix.numbers for matrix in matrices), default=0) if alone else 0
-    within = max(first, later) + width * fresh
-    step = max(first, later, rest + (width * whole[0] if alone else 0))
+    within = max(anew, later) + width * fresh
+    step = max(anew, later, rest + (width * whole[0] if alone else 0))
     return Kept(trained, projector + (low + trained - numbers) * moments, step, within if alone else 0.0)
 
 

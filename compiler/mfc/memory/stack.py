@@ -44,7 +44,7 @@ class Stack(NamedTuple):
     keeps_loss: bool = False  # and the last outputs and loss until the next ones are made
     value_head: bool = False  # a reward model is a language model with a value head beside: whole logits, never used
     fused_loss: Literal["linear", "logits", "in_place"] = (
-        "linear"  # what loss=fused cuts into chunks: head and loss, the loss alone; or one kernel writes over the logits
+        "linear"  # loss=fused runs head and loss in chunks, or the loss alone; or one kernel writes over the logits
     )
 
     # Model code
