@@ -21,7 +21,11 @@ def calls(benchmarks: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     asked: list[str] = []
 
     def answering(name: str, value: object = None) -> Any:
-        return lambda: (asked.append(name), value)[1]
+        def answer() -> object:
+            asked.append(name)
+            return value
+
+        return answer
 
     cuda = {"is_available": True, "max_memory_allocated": 5000, "max_memory_reserved": 7000}
     names = (*cuda, "synchronize", "empty_cache", "reset_peak_memory_stats")
