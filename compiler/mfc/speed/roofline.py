@@ -11,14 +11,13 @@ from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu
-from mfc.catalog.parameters import trainable_count
 from mfc.memory.optimizers import reach
 from mfc.memory.recipe import Recipe, recipe
 from mfc.memory.stack import Stack
 from mfc.speed import constants as c
 from mfc.speed.lengths import padded
 from mfc.speed.links import Machines, links, step_seconds
-from mfc.speed.work import AdapterWork, Work, adapter_work, work
+from mfc.speed.work import AdapterWork, Work, adapter_work, trained, work
 from mfc.strategy import Strategy
 
 
@@ -132,18 +131,17 @@ def prepare(
         micro["merge"] = adapted.base * c.DORA_BYTES * passes.forward / stream
     if adapted and adapted.merged:
         micro["merge"] = micro.get("merge", 0.0) + adapted.merged * c.MERGE_BYTES * passes.moves / stream
-    trained: float = trainable_count(
+    trains = passes.trained * trained(
         architecture,
         strategy.method,
-        lora=lora,
-        freeze_parts=strategy.freeze_parts,
-        trainable_layers=strategy.trainable_layers,
-        fused_experts=stack.fused_experts,
-        expert_adapters=stack.expert_adapters,
+        lora,
+        strategy.freeze_parts,
+        strategy.trainable_layers,
+        stack.fused_experts,
+        stack.expert_adapters,
     )
-    trained *= passes.trained
-    carried = links(architecture, strategy, machines, trained)
-    step = step_seconds(strategy, machines, formats, stack, trained, stream) | {"gradients": carried.gradients}
+    carried = links(architecture, strategy, machines, trains)
+    step = step_seconds(strategy, machines, formats, stack, trains, stream) | {"gradients": carried.gradients}
     products = once.active * passes.products
     if adapted and adapted.merged:  # the gradient of the sums, which backward hands on to the adapters
         products += adapted.merged_active * passes.inputs
