@@ -1,11 +1,12 @@
 """Counts what GaLore, APOLLO and BAdam hold, with their own classes on small models of real code, on the CPU.
 
-    pip install torch transformers galore-torch apollo-torch badam
+    pip install mfc-compiler torch transformers galore-torch apollo-torch badam
     python benchmarks/measure_optimizers.py > tests/memory/data/optimizers.json
 
-Bytes. `state` is all tensors the optimizer keeps, `projector` of it the projection matrices, `first` and `later` what
-one step holds at most besides weights, gradients and state, on the first step (which projects anew) and on others,
-`gradients` the most bytes of gradients that exist at once in a backward pass. LAPACK's own copies are not seen.
+Bytes. `state` is all tensors the optimizer keeps, `projector` of it the projection matrices. `first`, `later` and
+`again` are what one step holds at most besides weights, gradients and state: the first step, one that does not project
+anew, and one that does. `gradients` are the most bytes of gradients that exist at once in a backward pass. What LAPACK
+copies for itself is not seen, and every tensor counts as a multiple of 512 bytes.
 """
 
 from __future__ import annotations
@@ -14,8 +15,7 @@ import contextlib
 import gc
 import json
 import sys
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 from typing import Any
 
@@ -24,8 +24,7 @@ import transformers
 from apollo_torch.apollo import AdamW as Apollo
 from badam import BlockOptimizer
 from galore_torch.adamw import AdamW as GaLore
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+from mfc.simulate.tracker import Tracker
 
 SIZE = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 3, "vocab_size": 512,
         "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 64}  # fmt: skip
@@ -45,46 +44,29 @@ CASES = [  # model, 16 bit, optimizer, rank, layerwise
 ]  # fmt: skip
 
 
-class Tracker(TorchDispatchMode):
-    """Bytes of storages made inside, now and at most."""
-
-    def __init__(self, known: Iterable[torch.Tensor]) -> None:
-        super().__init__()
-        self.known = {tensor.untyped_storage()._cdata for tensor in known}
-        self.live: dict[int, int] = {}
-        self.peak = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        for tensor in tree_leaves(out):
-            if isinstance(tensor, torch.Tensor):
-                storage = tensor.untyped_storage()
-                key = storage._cdata
-                if key not in self.live and key not in self.known:
-                    self.live[key] = storage.nbytes()
-                    weakref.finalize(storage, self.live.pop, key, None)
-        self.peak = max(self.peak, sum(self.live.values()))
-        return out
-
-
-def held(value: Any, found: dict[int, int]) -> dict[int, int]:
-    """Storages within an optimizer's state, bytes by identity: a view counts as what it keeps alive."""
+def tensors(value: Any) -> Iterator[torch.Tensor]:
+    """All tensors within an optimizer's state but single numbers."""
     if isinstance(value, torch.Tensor):
         if value.numel() > 1:
-            found[value.untyped_storage()._cdata] = value.untyped_storage().nbytes()
+            yield value
     elif isinstance(value, dict):
         for each in value.values():
-            held(each, found)
+            yield from tensors(each)
     elif hasattr(value, "ortho_matrix"):
-        held(vars(value), found)
-    return found
+        yield from tensors(vars(value))
+
+
+def held(*values: Any) -> int:
+    """Bytes of the storages behind them: a view counts as what it keeps alive."""
+    storages = [tensor.untyped_storage() for value in values for tensor in tensors(value)]
+    return sum({storage._cdata: storage.nbytes() for storage in storages}.values())
 
 
 def groups(model: torch.nn.Module, name: str, rank: int) -> list[dict[str, Any]]:
     """LLaMA-Factory's groups in their order: vectors, other matrices, and every linear but the head, projected."""
     linears = [m.weight for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and "lm_head" not in n]
     ids = {id(p) for p in linears}
-    options = {"rank": rank, "update_proj_gap": 200, "scale": 2.0, "proj_type": "std"}
+    options = {"rank": rank, "update_proj_gap": 2, "scale": 2.0, "proj_type": "std"}
     if name == "apollo":
         options |= {"proj": "random", "scale_type": "channel" if rank > 1 else "tensor"}
     rest = [p for p in model.parameters() if id(p) not in ids]
@@ -111,15 +93,18 @@ def backward(model: torch.nn.Module, after: Callable[[torch.nn.Parameter], None]
 
 
 def step(optimizer: Any, model: torch.nn.Module, owners: list[Any], copies: Iterable[torch.Tensor] = ()) -> int:
-    """Peak bytes of one step besides weights, gradients and state."""
-    before = held(dict(enumerate(dict(o.state) for o in owners)), {})
+    """Peak bytes of one step over what is left after it."""
     known = [t for p in model.parameters() for t in (p, p.grad) if t is not None]
-    with Tracker([*known, *copies]) as tracker:
-        tracker.known |= set(before)
+    known += [*copies, *(t for owner in owners for t in tensors(dict(owner.state)))]
+    tracker = Tracker()
+    tracker.phase = "optimizer"
+    for tensor in known:
+        tracker.note(tensor, "known")
+    del known, tensor  # they would keep alive what the step replaces
+    with tracker:
         optimizer.step()
     gc.collect()
-    after = held(dict(enumerate(dict(o.state) for o in owners)), {})
-    return tracker.peak - sum(size for key, size in after.items() if key not in before)
+    return tracker.peaks["optimizer"].size - tracker.total
 
 
 def measure(kind: str, half: bool, name: str, rank: int, layerwise: bool) -> dict[str, Any]:
@@ -138,11 +123,9 @@ def measure(kind: str, half: bool, name: str, rank: int, layerwise: bool) -> dic
         copies = sum(p.nbytes for p in blocks.param_idx2hp.values())
         blocks.switch_block_every = 10**9
         row["first"] = step(blocks, model, [base], blocks.param_idx2hp.values())
-        row["state"] = sum(held(dict(base.state), {}).values()) + copies
+        row["state"] = held(dict(base.state)) + copies
         blocks.switch_trainable_params()
-        row["after_switch"] = sum(held(dict(base.state), {}).values()) + sum(
-            p.nbytes for p in blocks.param_idx2hp.values()
-        )
+        row["after_switch"] = held(dict(base.state)) + sum(p.nbytes for p in blocks.param_idx2hp.values())
         return row
     make = GaLore if name == "galore" else Apollo
     if layerwise:
@@ -163,9 +146,9 @@ def measure(kind: str, half: bool, name: str, rank: int, layerwise: bool) -> dic
         owners = [optimizer]
         row["first"] = step(optimizer, model, owners)
         row["later"] = step(optimizer, model, owners)
-    row["state"] = sum(sum(held(dict(o.state), {}).values()) for o in owners)
-    projectors = [s["projector"] for o in owners for s in o.state.values() if "projector" in s]
-    row["projector"] = sum(sum(held(p, {}).values()) for p in projectors)
+        row["again"] = step(optimizer, model, owners)
+    row["state"] = held(*(dict(o.state) for o in owners))
+    row["projector"] = held(*(s["projector"] for o in owners for s in o.state.values() if "projector" in s))
     return row
 
 

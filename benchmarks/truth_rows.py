@@ -356,8 +356,8 @@ def stack_of(row: Row, *, neutral: bool = False) -> Stack:
         found = found._replace(
             low_rank=LowRank(int(rank[1]), "with_embedding=true" in stated, "per_layer" in str(row.get("optimizer")))
         )
-    if re.search(r"swift [12]\.", framework):  # LISA's callback froze blocks before the optimizer was built
-        found = found._replace(drawn_blocks_keep_state=False)
+    if re.search(r"swift [12]\.", framework):  # c23b853c7: LISA's callback froze all blocks, then came the optimizer
+        found = found._replace(lisa_states="none")
     if "foreach" in str(row.get("optimizer")):
         found = found._replace(optimizer_foreach=True)
     return found

@@ -112,8 +112,14 @@ def test_layerwise_updates_keep_one_gradient(row: dict[str, Any]) -> None:
         ({"trained_blocks": "drawn", "trainable_layers": 2}, Stack(), 4 * TOTAL, 2 * (2 * LAYER + EDGES)),
         (
             {"trained_blocks": "drawn", "trainable_layers": 2},
-            Stack(drawn_blocks_keep_state=False),
+            Stack(lisa_states="first"),
             4 * (2 * LAYER + EDGES),
+            2 * (2 * LAYER + EDGES),
+        ),
+        (
+            {"trained_blocks": "drawn", "trainable_layers": 2},
+            Stack(lisa_states="none"),
+            4 * EDGES,
             2 * (2 * LAYER + EDGES),
         ),
         (
@@ -123,7 +129,7 @@ def test_layerwise_updates_keep_one_gradient(row: dict[str, Any]) -> None:
             2 * 4 * LAYER,
         ),
     ],
-    ids=["badam", "badam under autocast", "lisa", "lisa, first draw only", "llama pro"],
+    ids=["badam", "badam under autocast", "lisa", "lisa, first draw only", "lisa, blocks unknown", "llama pro"],
 )
 def test_blocks_that_take_turns(changes: dict[str, Any], stack: Stack, optimizer: int, gradients: int) -> None:
     strategy = BASE._replace(gradient_accumulation=4, **changes)
@@ -135,7 +141,7 @@ def test_blocks_that_take_turns(changes: dict[str, Any], stack: Stack, optimizer
 
 def test_gradients_reach_the_lowest_block_that_trains() -> None:
     """Spread blocks keep inputs of all layers, the last ones only of their own."""
-    spread = {"method": "freeze", "trainable_layers": 4, "max_length": 16384, "loss": "fused"}
+    spread: dict[str, Any] = {"method": "freeze", "trainable_layers": 4, "max_length": 16384, "loss": "fused"}
     last, pro = memory_of(**spread), memory_of(**spread, trained_blocks="spread")
     assert pro.allocated_bytes - last.allocated_bytes > 20 * 2 * 4096 * 16384
 

@@ -82,8 +82,7 @@ def kept(shape: Shape, form: Recipe, stack: Stack, strategy: Strategy, trained: 
         layer = max(layer.parameters for layer in shape.layers)
         edges = shape.embedding + shape.head
         now = min(trained, edges + strategy.trainable_layers * layer)
-        # moments of blocks once drawn stay; where the optimizer was built after the first draw, it knows no others
-        ever = trained if stack.drawn_blocks_keep_state else now
+        ever = {"all": trained, "first": now, "none": edges}[stack.lisa_states]
         return Kept(now, ever * each, 0.0, 0.0)
     within = 0.0
     if layerwise(strategy, stack):  # one fresh gradient at a time

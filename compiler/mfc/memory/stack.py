@@ -34,7 +34,7 @@ class Stack(NamedTuple):
     optimizer_in_backward: bool = False  # each gradient is applied and freed as soon as it is made
     optimizer_foreach: bool = False  # torch's foreach step instead of the fused one: one more copy at the step
     low_rank: LowRank = LowRank()
-    drawn_blocks_keep_state: bool = True  # LISA: moments of every block ever drawn, else only of those drawn first
+    lisa_states: Literal["all", "first", "none"] = "all"  # which drawn blocks the optimizer knows and keeps moments of
 
     # Loss
     logits_fp32_copy: bool = True  # the loss upcasts 16-bit logits
