@@ -61,6 +61,19 @@ def hugging_face(text: str) -> Stack:
     )
 
 
+def adapters_follow_base(text: str) -> bool:
+    """PEFT from 0.6 (November 2023) to 0.11 made adapters in the type of the weight beside them, where that was a float.
+
+    Later ones upcast them again (`autocast_adapter_dtype`, 0.12).
+    """
+    text = text.lower()
+    peft = version_of("peft", text)
+    if peft is not None:
+        return (0, 6) <= peft < (0, 12)
+    torch = version_of("torch", text)
+    return torch is not None and (2, 1) <= torch < (2, 3)
+
+
 def _own_loop(text: str) -> Stack:
     """A framework with its own loop: no autocast, and checkpointing that wraps what FSDP's units hold."""
     return hugging_face(text)._replace(autocast=False, fsdp_holds_streams=False)

@@ -20,7 +20,7 @@ from mfc.errors import MfcError
 from mfc.memory import Run, Stack
 from mfc.memory.stack import LowRank
 from mfc.strategy import Lora, Quantization, Strategy
-from stacks import dropout_of, hugging_face, stack
+from stacks import adapters_follow_base, dropout_of, hugging_face, stack
 
 Row = Mapping[str, Any]
 FOLDER = Path(__file__).parent / "truth"
@@ -335,6 +335,8 @@ def stack_of(row: Row, *, neutral: bool = False) -> Stack:
         found = found._replace(trainable_fp32=True, frozen_fp32=True, autocast=True)
     if str(row.get("base_dtype") or "").lower().startswith("fp32"):
         found = found._replace(frozen_fp32=True)
+    if quantization_of(row) is None and "swift" not in framework and adapters_follow_base(framework):
+        found = found._replace(adapter_fp32=False)
     if "upcasts nothing" in text:
         found = found._replace(kbit_fp32=False)
     if re.search(r"in[ _]backward|in_bwd", str(row.get("optimizer"))):

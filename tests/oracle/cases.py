@@ -41,6 +41,11 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
         {**OPEN, "method": "lora", "lora": {"rank": 64, "alpha": 16, "dropout": 0.05, "targets": "q_proj,v_proj"}},
         {},
     ),
+    "llama lora, embedding and head trained whole": (
+        "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+        {"method": "lora", "lora": {"rank": 8, "alpha": 16, "modules_to_save": ("embed_tokens", "lm_head")}},
+        {},
+    ),
     "qwen3 full, long": ("Qwen/Qwen3-8B", {"max_length": 8192}, {}),
     "gemma2 full": ("google/gemma-2-2b", OPEN, {}),
     "glm4 lora": ("THUDM/glm-4-9b-chat-hf", {**LORA, **OPEN}, {}),

@@ -41,6 +41,7 @@ class Head(NamedTuple):
     trains: bool
     fused: bool  # the head and the loss run in chunks
     chunked_logits: bool  # only the loss runs in chunks, logits exist whole
+    share: float = 1.0  # its gradient's width over that of all that trains
     in_place: bool = False  # the loss writes its gradient over the logits
     unscored: bool = False  # logits are made and upcast, and no loss takes them
 
@@ -101,20 +102,21 @@ def profile(
     given: Inputs,
     head: Head,
     trained: int,
+    copied: int,
     reach: Reach,
     accumulates: bool,
     varies: bool,
 ) -> Profile:
     """Phases of one step.
 
-    `trained` are numbers, `reach` says in which layers, `varies`: batches differ in length.
+    `trained` are numbers, `copied` those of which autocast makes 16-bit copies, `reach` says in which layers, `varies`: batches differ in length.
     """
     recipe, architecture, tokens = given.recipe, given.architecture, given.tokens
     hidden = architecture.hidden
     full = recipe.full
     partly = full and not reach.edges
     groups = _groups(shape, adapters, given, reach.layers)
-    head_numbers = shape.head_rows if head.trains and not partly else 0
+    head_numbers = head.share * shape.head_rows if head.trains and not partly else 0.0
     edge = 0 if partly or not full else shape.embedding
 
     stream = recipe.stream * hidden * tokens
@@ -132,7 +134,7 @@ def profile(
     forward, backward, held = logits_bytes(given, head)
     logits = head.vocab * tokens
     final = (4 * hidden + 4 + ((4 if recipe.stream == 4 else 2) * hidden + 2 * hidden if full else 0)) * tokens
-    casts, cast_head = _casts(shape, given, trained, partly)
+    casts, cast_head = _casts(shape, given, copied, partly)
     layer_bytes = max((group.kept.sequence + scratch(group.layer, given) for group in groups), default=0.0)
     layer_fixed = max((group.kept.fixed for group in groups), default=0.0)
     stale = not (head.fused or given.stack.keeps_outputs or recipe.logits == 4)
@@ -177,7 +179,7 @@ def profile(
             0,
             head_numbers,
         )
-        done = float(head_numbers)
+        done = head_numbers
     below, below_fixed = saved - 16 * tokens - rope, saved_fixed
     first, passed = True, 0
     for index in range(len(groups) - 1, -1, -1):

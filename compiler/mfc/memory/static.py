@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.names import names
-from mfc.catalog.parameters import trainable
+from mfc.catalog.parameters import saved_count, trainable
 from mfc.memory import optimizers
 from mfc.memory.activations import Inputs
 from mfc.memory.phases import Head, Profile, profile
@@ -84,11 +84,19 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
     trained = trainable(
         architecture, strategy, fused_experts=stack.fused_experts, expert_adapters=stack.expert_adapters
     )
+    copied = trained  # what autocast makes 16-bit copies of
+    share = 1.0
+    if lora and lora.modules_to_save and form.trained > form.weights and not (form.master or stack.trainable_fp32):
+        # PEFT upcasts adapters only: whole modules stay in the base's type, and so do their gradients and moments
+        share = form.weights / form.trained
+        whole = saved_count(architecture, lora)
+        copied, trained = trained - whole, trained - int(whole * (1 - share))
     optimizer = optimizers.kept(figure, form, stack, strategy, trained)
     # a gradient applied at once is alone while it is made, as one is that adds to what was accumulated
     alone = strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack)
     reach = optimizers.reach(strategy, figure.depth)
-    made = profile(figure, adapters, given, head, int(optimizer.trained), reach, alone, not strategy.packing)
+    head = head._replace(share=share)
+    made = profile(figure, adapters, given, head, int(optimizer.trained), copied, reach, alone, not strategy.packing)
     states = _states(figure, form, stack, strategy, made, optimizer)
     own = states.trained * states.weight
     return Static(made, states, quantization is not None, own / (states.base + own) if form.adapters else 0.0)
