@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import operator
 import statistics
 import sys
 from collections.abc import Iterable, Iterator
@@ -122,7 +121,7 @@ def _cut_gamma(mean: float, deviation: float, limit: float, points: int = 1000) 
     shape, scale = (mean / deviation) ** 2, deviation**2 / mean
     lengths = [limit * (point + 0.5) / points for point in range(points)]
     density = [length ** (shape - 1) * math.exp(-length / scale) for length in lengths]
-    return sum(map(operator.mul, lengths, density)) / sum(density)
+    return math.fsum(length * share for length, share in zip(lengths, density, strict=True)) / math.fsum(density)
 
 
 def _machines(row: Row) -> Machines:
