@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import re
 import statistics
 import sys
 from collections.abc import Iterable, Iterator
@@ -52,16 +53,17 @@ def case(row: Row) -> Case:
     """The row with its prediction. Raises Unsupported."""
     if row["grade"] not in ("A", "B") or row.get("exclude_from_scoring"):
         raise Unsupported("grade C, or excluded by the data")
-    if "float8" in row["notes"]:
+    notes = str(row.get("notes"))
+    if "float8" in notes:
         raise Unsupported("float8")
     strategy, machines = strategy_of(row), _machines(row)
     measured, unit = _measured(row)
     mean, stated = _length(row)
-    if strategy.lora and "use_dora=True" in row["notes"]:
+    if strategy.lora and "use_dora=True" in notes:
         strategy = strategy._replace(lora=replace(strategy.lora, variant="dora"))
-    if "1304 chars" in row["seq_kind"]:  # rows of a batch come sorted by length: next to no padding
+    if "1304 chars" in str(row["seq_kind"]):  # rows of a batch come sorted by length: next to no padding
         strategy = strategy._replace(max_length=round(mean))
-    own_attention = "model" in str(row["attn_impl"])  # the model's own code: SDPA, always with a mask
+    own_attention = re.search("model code|flag ignored", str(row["attn_impl"]))  # the model's own: SDPA with a mask
     if own_attention and strategy.attention != "eager":
         strategy = strategy._replace(attention="sdpa")
     model = roofline.prepare(architecture_of(row), strategy, machines, mean_tokens=mean, stack=stack_of(row))
@@ -102,7 +104,7 @@ def _measured(row: Row) -> tuple[float, str]:
 
 def _length(row: Row) -> tuple[float, bool]:
     """Mean tokens of a sequence, and whether the row says it."""
-    kind, limit = row["seq_kind"], row["seq_len"]
+    kind, limit = str(row["seq_kind"]), row["seq_len"]
     if "fudan" in kind:
         return _cut_gamma(FUDAN_MEAN, FUDAN_DEVIATION, limit), False
     if "Alpaca2k" in kind:
@@ -126,9 +128,9 @@ def _cut_gamma(mean: float, deviation: float, limit: float, points: int = 1000) 
 
 def _machines(row: Row) -> Machines:
     gpu = gpu_of(row)
-    if gpu is None or "assumed" in row["gpu"] or "unknown" in row["gpu"]:
+    if gpu is None or re.search("assumed|unknown", str(row["gpu"])):
         raise Unsupported("GPU not stated")
-    nodes = max(row["nodes"], math.ceil(row["num_gpus"] / 8))
+    nodes = max(row["nodes"] or 1, math.ceil(row["num_gpus"] / 8))
     inter = Link("network", 400e9) if nodes > 1 else None  # eight 400 Gbit/s ports a node: assumption
     return Machines(gpu, row["num_gpus"] // nodes, nodes, inter=inter)
 
