@@ -125,3 +125,39 @@ def test_checkpointing_never_costs_memory_where_some_layers_train() -> None:
         for each in (False, True)
     )
     assert recomputed.memory.upper_bytes < kept.memory.upper_bytes
+
+
+WHY = {
+    "what forbids the winner with another value": (
+        {"model": "Qwen/Qwen3-8B", "hardware": "2x RTX 4090"},
+        "offload_parameters",
+        "zero1 keeps whole weights on every GPU",
+    ),
+    "what the framework lacks": (
+        {"model": "Qwen/Qwen3-8B", "hardware": "2x RTX 4090"},
+        "sequence_parallel",
+        "llamafactory has no sequence_parallel 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WHY)
+def test_reasons_are_of_the_plan_at_hand(case: str) -> None:
+    spec, field, said = WHY[case]
+    plan = mfc.plan(spec, "llamafactory", ("strategy.sharding=zero1",))
+    assert plan.decisions[field].because.startswith(said)
+
+
+def test_a_range_of_ranks_costs_no_more_than_a_range_of_lengths() -> None:
+    spec = {"model": "Qwen/Qwen3-8B", "hardware": "RTX 4090", "train": {"lora": {"rank": {"min": 1, "max": 2**31 - 1}}}}
+    plan = mfc.plan(spec)
+    assert plan.fits
+    rank = plan.values["lora_rank"]
+    assert 16 < rank < 4096
+    assert not mfc.plan(spec, None, (f"train.lora.rank={rank + 8}",)).fits
+
+
+@pytest.mark.parametrize("size", [1, 2**31 - 1])
+def test_a_batch_of_any_size_is_planned_at_once(size: int) -> None:
+    plan = mfc.plan({"model": "Qwen/Qwen3-8B", "hardware": "RTX 4090", "train": {"batch_size": size}})
+    assert plan.strategy.gradient_accumulation * plan.strategy.micro_batch == size

@@ -38,7 +38,7 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
     timed = layouts.with_rollouts(speed.predict(strategy, problem, profile.stack), chosen.generated)
     env = {**best.env, "strategy": strategy, "memory": predicted, "speed": timed}
     env["losses"] = frozenset(candidate.env["loss"] for candidate in outcome.candidates)
-    decisions = decide.choices(problem, outcome) | decide.finish(problem, env, rules)
+    decisions = decide.choices(problem, outcome, rules) | decide.finish(problem, env, rules)
     decisions = layouts.decisions(decisions, chosen, planned)
     if env["rollout_share"] is not None:
         predicted = with_share(predicted, env["rollout_share"])

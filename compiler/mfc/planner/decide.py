@@ -7,7 +7,7 @@ from typing import Any
 
 from mfc.planner.plan import Advice, Alternative, Decision
 from mfc.planner.refusal import UNSUPPORTED
-from mfc.planner.search import Candidate, Outcome
+from mfc.planner.search import Candidate, Outcome, simplicity
 from mfc.planner.space import CHOICES, stages
 from mfc.problem import SPEC_PATHS, Problem
 from mfc.rules.engine import Rule
@@ -43,7 +43,7 @@ def advice(env: Mapping[str, Any], rules: tuple[Rule, ...]) -> tuple[Advice, ...
     return tuple(said)
 
 
-def choices(problem: Problem, outcome: Outcome) -> dict[str, Decision]:
+def choices(problem: Problem, outcome: Outcome, rules: tuple[Rule, ...]) -> dict[str, Decision]:
     """Why each searched field has its value: a pin, the rules that left nothing else, or the search."""
     best = outcome.candidates[0]
     decisions = {}
@@ -56,10 +56,11 @@ def choices(problem: Problem, outcome: Outcome) -> dict[str, Decision]:
         for candidate in outcome.candidates:
             if candidate.env[name] != value:
                 rivals.setdefault(candidate.env[name], candidate)
+        met = {other: why for (field, other), why in outcome.rejections.by_value.items() if field == name}
         ruled_out = [
-            (rule, reason)
-            for (field, other), (rule, reason) in outcome.rejections.by_value.items()
-            if field == name and other != value and other not in rivals
+            _forbids(rules, best.env, name, other) or met[other]
+            for other in sorted(met, key=lambda other: simplicity(name, other))
+            if other != value and other not in rivals
         ]
         failed = {one.env[name]: one for one in outcome.passed_over if one.env[name] != value}
         if name == "method" and failed:
@@ -69,10 +70,8 @@ def choices(problem: Problem, outcome: Outcome) -> dict[str, Decision]:
         elif rivals:
             decisions[name] = Decision(name, value, "search", _against(name, best, rivals), SEARCH)
         elif ruled_out:
-            # What a framework lacks tells less than what the spec and its hardware rule out.
-            ruled_out.sort(key=lambda refused: refused[0].id.startswith(UNSUPPORTED))
-            rule, reason = ruled_out[0]
-            who = f"{best.env['profile'].target} " if rule.id.startswith(UNSUPPORTED) else ""
+            rule, reason = ruled_out[0]  # of the simplest other value
+            who = f"{best.env['profile'].target or 'a plain trainer'} " if rule.id.startswith(UNSUPPORTED) else ""
             decisions[name] = Decision(name, value, rule.id, who + reason, rule.source)
         elif reasons := [
             (rule, reason)
@@ -88,6 +87,16 @@ def choices(problem: Problem, outcome: Outcome) -> dict[str, Decision]:
         else:
             decisions[name] = Decision(name, value, "search", "the only candidate", SEARCH)
     return decisions
+
+
+def _forbids(rules: tuple[Rule, ...], env: Mapping[str, Any], name: str, other: Any) -> tuple[Rule, str] | None:
+    """What forbids the winner with another value of one field; the walk may have met that value beside others."""
+    changed = {**env, name: other}
+    for rule in rules:
+        known = rule.kind == "require" and name in rule.reads and changed.keys() >= {*rule.reads}
+        if known and (why := rule.function(*(changed[read] for read in rule.reads))):
+            return rule, why
+    return None
 
 
 def pinned(problem: Problem, name: str, value: Any) -> Decision:

@@ -72,9 +72,10 @@ def _lines(plan: Plan, name: str, calibrated: Calibrated | None) -> Iterator[str
     if "rollout_share" in plan.decisions:
         yield f"rollout   {_rollout(plan)}"
     batch = strategy.micro_batch * strategy.gradient_accumulation * strategy.world_size // strategy.sequence_parallel
+    ranks = strategy.world_size // strategy.sequence_parallel
     yield (
         f"batch     {strategy.micro_batch} x {strategy.gradient_accumulation} accumulated x "
-        f"{strategy.world_size // strategy.sequence_parallel} ranks = {batch}, up to {strategy.max_length} tokens each"
+        f"{ranks} rank{'' if ranks == 1 else 's'} = {batch}, up to {strategy.max_length} tokens each"
     )
     yield ""
     yield (

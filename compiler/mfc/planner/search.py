@@ -70,26 +70,28 @@ def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outco
     last: tuple[Candidate, ...] = ()
     nearest: list[Candidate] = []
     for method in domain("method", problem, start):
-        ranks = domain("lora_rank", problem, start) if method != "full" else domain("lora_rank", problem, start)[:1]
-        for rank in ranks:
 
-            def at(length: int, method: str = method, rank: int = rank) -> tuple[Candidate, ...]:
+        def at(rank: int, method: str = method) -> tuple[Candidate, ...]:
+            def with_length(length: int) -> tuple[Candidate, ...]:
                 nonlocal evaluated
                 fixed = {"method": method, "lora_rank": rank, "max_length": length}
                 found = evaluate(problem, start, rules, fixed, rejections)
                 evaluated += len(found)
                 return rank_candidates(found, problem.spec.objective)
 
-            found = longest(domain("max_length", problem, start), at)
-            if found and found[0].fits:
-                return Outcome(found, rejections, evaluated, tuple(nearest))
-            nearest += found[:1]
-            last = found or last
+            return longest(domain("max_length", problem, start), with_length)
+
+        ranks = domain("lora_rank", problem, start)
+        found = longest(ranks if method != "full" else ranks[:1], at)
+        if found and found[0].fits:
+            return Outcome(found, rejections, evaluated, tuple(nearest))
+        nearest += found[:1]
+        last = found or last
     return Outcome(last, rejections, evaluated)
 
 
 def longest(lengths: Sequence[int], at: Callable[[int], tuple[Candidate, ...]]) -> tuple[Candidate, ...]:
-    """The candidates at the greatest length that has one which fits (at the shortest when none does).
+    """The candidates at the greatest length (or rank) that has one which fits, at the least when none does.
 
     `lengths` fall; what fits at one length fits at every shorter one, so the place is found by halving.
     """
@@ -145,14 +147,14 @@ def rank_candidates(candidates: Sequence[Candidate], objective: str) -> tuple[Ca
     fastest: dict[int, float] = {}
     for candidate in candidates:
         if candidate.fits:
-            group = _index("optimizer", candidate.env["optimizer"])
+            group = simplicity("optimizer", candidate.env["optimizer"])
             fastest[group] = min(fastest.get(group, math.inf), _time(candidate))
 
     def order(candidate: Candidate) -> tuple[Any, ...]:
         env, time = candidate.env, _time(candidate)
         if not candidate.fits:
             return (1, candidate.upper_bytes, time)
-        faithful = _index("optimizer", env["optimizer"])
+        faithful = simplicity("optimizer", env["optimizer"])
         if objective == "memory":
             return (0, faithful, candidate.upper_bytes, time)
         slow = time > TIE * fastest[faithful]
@@ -213,7 +215,7 @@ def _machinery(env: Mapping[str, Any]) -> int:
     return sum(weights.get(env[name], 1) for name, weights in MACHINERY.items())
 
 
-def _index(name: str, value: Any) -> int:
+def simplicity(name: str, value: Any) -> int:
     """How far a value is from the simplest one of its field."""
     values = CANDIDATES[name]
     return values.index(value) if value in values else len(values)

@@ -92,6 +92,8 @@ def domain(name: str, problem: Problem, env: Mapping[str, Any]) -> Sequence[Any]
         return [size for size in _divisors(share) if low <= size <= high]
     if name in problem.ranges:
         low, high = problem.ranges[name]
+        if name == "lora_rank":
+            high = max(low, min(high, problem.model.architecture.hidden))
         step = 256 if name == "max_length" else 8
         return [high, *range((high - 1) // step * step, low, -step), *((low,) if low < high else ())]
     return CANDIDATES[name]

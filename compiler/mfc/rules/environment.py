@@ -30,7 +30,8 @@ def timeout_seconds(world_size: int) -> Value:
     """Other ranks wait up to three hours while the first prepares data or saves."""
     if world_size == 1:
         return Value(1800, "one process has nobody to wait for: the usual half hour")
-    return Value(_HOURS * 3600, f"{world_size - 1} ranks wait while the first prepares the data: {_HOURS} hours")
+    others = "the other rank waits" if world_size == 2 else f"{world_size - 1} ranks wait"
+    return Value(_HOURS * 3600, f"{others} while the first prepares the data: {_HOURS} hours")
 
 
 @advise("accelerate utils/environment.py check_cuda_p2p_ib_support: drivers before 550.40.07")
