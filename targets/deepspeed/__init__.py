@@ -115,15 +115,13 @@ def asked_of_script(plan: Plan) -> dict[str, str]:
     """What the JSON cannot say, in words; a scheduler in the JSON takes its part over."""
     carried = ("schedule", "warmup") if "scheduler" in native(KEYS, plan).data else ()
     fields = [name for name in SCRIPT if name not in carried and plan.values.get(name) not in (None, "", (), 0, False)]
-    plain = {name: plan.values[name] for name in fields}
-    return {
-        name: str(value) if isinstance(value, str | int | float) else _words(plan, name)
-        for name, value in plain.items()
-    }
+    return {name: _words(plan, name) for name in fields}
 
 
 def _words(plan: Plan, name: str) -> str:
     value = plan.values[name]
+    if isinstance(value, bool):
+        return str(value).lower()
     if isinstance(value, str | int | float):
         return str(value)
     return ", ".join(map(str, value)) if isinstance(value, tuple) else plan.decisions[name].because
