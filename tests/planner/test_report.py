@@ -161,3 +161,12 @@ def test_a_range_of_ranks_costs_no_more_than_a_range_of_lengths() -> None:
 def test_a_batch_of_any_size_is_planned_at_once(size: int) -> None:
     plan = mfc.plan({"model": "Qwen/Qwen3-8B", "hardware": "RTX 4090", "train": {"batch_size": size}})
     assert plan.strategy.gradient_accumulation * plan.strategy.micro_batch == size
+
+
+def test_what_is_as_fast_and_leaves_room_is_taken() -> None:
+    """Not the plainer loss with 14 GiB of logits and the bound at the budget, and then the advice to fuse it."""
+    spec = {"model": "Qwen/Qwen2.5-32B-Instruct", "hardware": "8x A100-40G", "data": {"max_length": 8192}}
+    plan = mfc.plan(spec, "llamafactory")
+    assert plan.strategy.loss == "fused"
+    assert plan.memory.upper_bytes < 0.9 * plan.budget_bytes
+    assert not [warning for warning in plan.warnings if warning.id == "loss/vocabulary-dominates"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from mfc.planner.plan import Advice, Alternative, Decision
 from mfc.planner.refusal import UNSUPPORTED
-from mfc.planner.search import Candidate, Outcome, simplicity
+from mfc.planner.search import Candidate, Outcome, at_the_limit, simplicity
 from mfc.planner.space import CHOICES, stages
 from mfc.problem import SPEC_PATHS, Problem
 from mfc.rules.engine import Rule
@@ -130,9 +130,10 @@ def _worse(best: Candidate, rival: Candidate) -> str:
     if rival.env["optimizer"] != best.env["optimizer"]:
         return f"{rival.env['optimizer']} may train differently"
     gain = 1 - rival.seconds_per_step / best.seconds_per_step
-    return (
-        "slower or less simple" if gain < 0.01 else f"{gain:.0%} faster, if the estimate is that good, but less simple"
-    )
+    if gain < 0.01:
+        return "slower or less simple"
+    price = "at the limit of the budget" if at_the_limit(rival) and not at_the_limit(best) else "less simple"
+    return f"{gain:.0%} faster, if the estimate is that good, but {price}"
 
 
 def _against(name: str, best: Candidate, rivals: Mapping[Any, Candidate]) -> str:

@@ -158,7 +158,7 @@ def rank_candidates(candidates: Sequence[Candidate], objective: str) -> tuple[Ca
         if objective == "memory":
             return (0, faithful, candidate.upper_bytes, time)
         slow = time > TIE * fastest[faithful]
-        return (0, faithful, slow, 0 if slow else _machinery(env), time, candidate.upper_bytes)
+        return (0, faithful, slow, 0 if slow else _machinery(candidate), time, candidate.upper_bytes)
 
     return tuple(sorted(candidates, key=order))
 
@@ -211,8 +211,17 @@ def run_of(strategy: Strategy, problem: Problem, profile: Profile) -> memory.Run
     )
 
 
-def _machinery(env: Mapping[str, Any]) -> int:
-    return sum(weights.get(env[name], 1) for name, weights in MACHINERY.items())
+def _machinery(candidate: Candidate) -> int:
+    """What decides a tie: values beyond plain training, and a bound at the limit."""
+    env = candidate.env
+    return at_the_limit(candidate) + sum(weights.get(env[name], 1) for name, weights in MACHINERY.items())
+
+
+def at_the_limit(candidate: Candidate) -> bool:
+    """Whether the bound is cut off at the budget: there the allocator has to give free blocks back and ask anew, which
+    costs time that no prediction counts.
+    """
+    return bool(candidate.upper_bytes > candidate.env["budget_bytes"] - 1)  # bytes; the bound is not rounded
 
 
 def simplicity(name: str, value: Any) -> int:
