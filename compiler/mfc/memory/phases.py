@@ -271,8 +271,9 @@ def _within(group: Group, given: Inputs, accumulates: bool) -> list[tuple[str, f
         )
         activations = k.attention + (8.0 * hidden * layer.block.norms + middle) * tokens
         moments.append(("feed-forward gradients", activations, k.fixed, ffn_numbers))
-    if given.kernel == "eager" or attention.softcap:  # softmax backward: two more score matrices beside the saved one
-        scores = 6.0 * attention.heads * given.length * tokens
+    if given.kernel == "eager" or attention.softcap:
+        # softmax backward: gradient, their product and the result in fp32; a 16-bit copy of what was saved is gone
+        scores = (12.0 if given.recipe.element == 4 else 10.0) * attention.heads * given.length * tokens
         moments.append(("attention scores", k.attention + scores + 6 * hidden * tokens, k.fixed, ffn_numbers))
     if isinstance(ffn, Moe) and any(adapter.linear.fused_expert for adapter in group.adapters):
         merged = 2.0 * ffn.experts * hidden * ffn.width

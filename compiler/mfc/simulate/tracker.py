@@ -13,6 +13,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 BLOCK = 512  # bytes; the CUDA caching allocator rounds every request up to it
+SOFTMAX_BACKWARD = "aten::_softmax_backward_data"
 FLASH_BACKWARD = "aten::_scaled_dot_product_flash_attention_backward"
 
 
@@ -109,6 +110,8 @@ class Tracker(TorchDispatchMode):
                 self.note(tensor, "activations", name)
         if name == FLASH_BACKWARD:
             self.mark(name, _flash_scratch(args[1], args[2]))
+        if name == SOFTMAX_BACKWARD:  # CUDA's kernel multiplies gradient and output first (SoftMax.cu of PyTorch)
+            self.mark(name, args[0].numel() * args[0].element_size())
         return made
 
     def _died(self, address: int, number: int) -> None:
