@@ -309,7 +309,14 @@ def _attention(row: Row) -> str:
 
 def _loss(row: Row) -> str:
     text = str(row.get("loss_kernel") or "none").lower()
-    return "fused" if re.search(r"liger|fused|cut|chunk|unsloth", text) else "plain"
+    return "fused" if _compiled_loss(row) or re.search(r"liger|fused|cut|chunk|unsloth", text) else "plain"
+
+
+def _compiled_loss(row: Row) -> bool:
+    """torchtitan compiles the loss with the model: not yet in December 2024 (train.py), in June 2025 (loss.py)."""
+    when = f"{row.get('framework')} {row.get('source')}".lower()
+    late = re.search(r"20250[6-9]|(jun|jul|aug|sep|oct|nov|dec) 2025|2026", when)
+    return "torchtitan" in when and bool(late) and "compile" in str(row.get("notes"))
 
 
 def _optimizer(row: Row, quantization: Quantization | None) -> str:
@@ -351,6 +358,8 @@ def stack_of(row: Row, *, neutral: bool = False) -> Stack:
         found = found._replace(optimizer_foreach=False)
     if re.search(r"\bcompile", str(row.get("notes"))):  # inductor fuses norms and activations
         found = found._replace(fused_blocks="always")
+        if _compiled_loss(row):
+            found = found._replace(fused_loss="in_place")
     if "expandable_segments:True" in str(row.get("allocator")):
         found = found._replace(expandable_segments=True)
     stated = f"{row.get('optimizer')} {row.get('notes')}".lower()
