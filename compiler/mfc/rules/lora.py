@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from mfc.catalog.parameters import adapters, count, linears, saved_count
 from mfc.rules.engine import Value, advise, derive, require
-from mfc.rules.words import gib, short
+from mfc.rules.words import gib, listed, short
 from mfc.strategy import Lora
 
 if TYPE_CHECKING:
@@ -137,6 +138,31 @@ def targets_exist(architecture: Architecture, profile: Profile, lora: Lora | Non
     )
 
 
+@advise("peft tuners/tuners_utils.py: names that match no module are passed over as long as another does")
+def targets_in_vain(architecture: Architecture, profile: Profile, lora: Lora | None) -> str | None:
+    """A misspelt layer gets no adapters, and nothing says so when the run starts."""
+    if lora is None or "," not in lora.targets:
+        return None
+    stack = profile.stack
+    vain = [
+        name
+        for name in lora.targets.split(",")
+        if not adapters(
+            architecture,
+            replace(lora, targets=name),
+            fused_experts=stack.fused_experts,
+            expert_adapters=stack.expert_adapters,
+        )
+    ]
+    if not vain:
+        return None
+    names = dict.fromkeys(linear.name for linear in linears(architecture, fused_experts=stack.fused_experts))
+    return (
+        f"train.lora.targets: no linear that can have adapters is called {listed(vain, 'or')}: PEFT passes over "
+        f"{'it' if len(vain) == 1 else 'them'}; there are {', '.join(names)}"
+    )
+
+
 @advise(_FUSED + " add W + BA for all experts of a layer")
 def fused_experts_are_merged(architecture: Architecture, profile: Profile, lora: Lora | None) -> str | None:
     """Adapters on fused experts build all adapted experts of a layer anew in each pass."""
@@ -218,6 +244,7 @@ RULES = (
     rank_below_width,
     lora,
     targets_exist,
+    targets_in_vain,
     fused_experts_take_no_dropout,
     fused_experts_take_no_dora,
     dora_needs_plain_weights,
