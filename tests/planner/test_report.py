@@ -141,6 +141,20 @@ WHY = {
 }
 
 
+METHODS = {
+    "the first that fits": ("A100-80G", "the most faithful that fits"),
+    "none fits": ("RTX 3060", "the nearest to fitting; full needs up to"),
+}
+
+
+@pytest.mark.parametrize("case", METHODS)
+def test_the_method_is_never_the_only_candidate(case: str) -> None:
+    gpu, said = METHODS[case]
+    plan = mfc.plan({"model": "meta-llama/Llama-3.1-8B", "hardware": gpu, "train": {"method": "auto"}})
+    assert plan.decisions["method"].because.startswith(said)
+    assert plan.fits == (gpu == "A100-80G")
+
+
 @pytest.mark.parametrize("case", WHY)
 def test_reasons_are_of_the_plan_at_hand(case: str) -> None:
     spec, field, said = WHY[case]

@@ -8,7 +8,7 @@ from typing import Any
 from mfc.planner.plan import Advice, Alternative, Decision
 from mfc.planner.refusal import UNSUPPORTED
 from mfc.planner.search import Candidate, Outcome, at_the_limit, simplicity
-from mfc.planner.space import CHOICES, stages
+from mfc.planner.space import CANDIDATES, CHOICES, stages
 from mfc.problem import SPEC_PATHS, Problem
 from mfc.rules.engine import Rule
 
@@ -63,10 +63,10 @@ def choices(problem: Problem, outcome: Outcome, rules: tuple[Rule, ...]) -> dict
             if other != value and other not in rivals
         ]
         failed = {one.env[name]: one for one in outcome.passed_over if one.env[name] != value}
-        if name == "method" and failed:
-            said = "; ".join(_beside(name, best, other, one) for other, one in failed.items())
+        if name == "method":
             head = "the most faithful that fits" if best.fits else "the nearest to fitting"
-            decisions[name] = Decision(name, value, "search", f"{head}; {said}", SEARCH)
+            said = "; ".join([head, *(_beside(name, best, other, one) for other, one in failed.items())])
+            decisions[name] = Decision(name, value, "search", said, SEARCH)
         elif rivals:
             decisions[name] = Decision(name, value, "search", _against(name, best, rivals), SEARCH)
         elif ruled_out:
@@ -82,8 +82,10 @@ def choices(problem: Problem, outcome: Outcome, rules: tuple[Rule, ...]) -> dict
             decisions[name] = Decision(name, value, rule_id, reason, SEARCH)
         elif name in problem.ranges:
             low, high = problem.ranges[name]
-            said = f"the largest that fits between {low} and {high}"
+            said = f"the largest that fits between {low} and {high}" if best.fits else f"the least of {low} to {high}"
             decisions[name] = Decision(name, value, "search", said, SEARCH)
+        elif CANDIDATES[name] == (value,):
+            decisions[name] = Decision(name, value, "default", f"the default of {SPEC_PATHS[name]}", SPEC)
         else:
             decisions[name] = Decision(name, value, "search", "the only candidate", SEARCH)
     return decisions

@@ -87,7 +87,7 @@ def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outco
             return Outcome(found, rejections, evaluated, tuple(nearest))
         nearest += found[:1]
         last = found or last
-    return Outcome(last, rejections, evaluated)
+    return Outcome(last, rejections, evaluated, tuple(nearest))
 
 
 def longest(lengths: Sequence[int], at: Callable[[int], tuple[Candidate, ...]]) -> tuple[Candidate, ...]:
