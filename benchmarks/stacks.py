@@ -174,7 +174,11 @@ def _unsloth(text: str) -> Stack:
     """
     early = re.search(r"unsloth(?: \(?)?20(23|24\.[1-9]\b|24\.10)", text.lower())
     return hugging_face(text)._replace(
-        kbit_fp32=False, fused_blocks="always", padding_mask=False, fused_loss="in_place" if early else "linear"
+        kbit_fp32=False,
+        fused_blocks="always",
+        lora_kernels=True,
+        padding_mask=False,
+        fused_loss="in_place" if early else "linear",
     )
 
 

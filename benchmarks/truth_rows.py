@@ -346,6 +346,8 @@ def stack_of(row: Row, *, neutral: bool = False) -> Stack:
         found = found._replace(adapter_fp32=False)
     if "upcasts nothing" in text:
         found = found._replace(kbit_fp32=False)
+    if "fused LoRA kernels" in str(row.get("notes")):
+        found = found._replace(lora_kernels=True, fused_blocks="always")
     if re.search(r"in[ _]backward|in_bwd", str(row.get("optimizer"))):
         found = found._replace(optimizer_in_backward=True)
     if "lora fp32" in text or "adapter weights fp32" in text:

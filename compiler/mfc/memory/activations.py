@@ -55,7 +55,7 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
     recipe, tokens = given.recipe, given.tokens
     fixed = 0.0
     # Which linears keep their own input: those that train, adapters that read it unconverted, old 4-bit kernels.
-    plain = recipe.adapter_matches and given.lora is not None and not given.lora.dropout
+    plain = given.lora is not None and not given.lora.dropout and (recipe.adapter_matches or given.stack.lora_kernels)
     mine = (
         [adapter.linear for adapter in chosen if adapter.linear.kind in ("attention", "mlp", "shared")] if plain else []
     )
@@ -63,6 +63,8 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
     into_attention = everything or any(x.kind == "attention" and x.name not in shape.out for x in mine)
     into_mlp = everything or any(x.kind != "attention" and x.name != shape.down for x in mine)
     into_down = everything or any(x.kind != "attention" and x.name == shape.down for x in mine)
+    if given.stack.lora_kernels and not everything:
+        into_down = False  # made again from gate and up
     halves = _norm(given) * layer.block.norms / 2
     attention = halves + _attention(layer.block.attention, given, into_attention)
     ffn = halves + _ffn(layer, chosen, given, into_down)
@@ -232,7 +234,9 @@ def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, floa
         result = recipe.element if recipe.autocast else recipe.trained
         dora = (recipe.element + result) * linear.out_features
     cast = 0.0
-    if recipe.adapter_matches:
+    if given.stack.lora_kernels and not dropout:
+        own = 0.0
+    elif recipe.adapter_matches:
         own = ((recipe.element + 1) * linear.in_features if dropout else 0) + recipe.element * rank
     elif recipe.autocast:
         own = (3 if dropout else 2) * linear.in_features + 2 * rank
@@ -246,6 +250,8 @@ def scratch(layer: Layer, given: Inputs) -> float:
     """Bytes of one sequence at the busiest moment of one layer's backward pass, beside what it keeps."""
     recipe, hidden = given.recipe, given.architecture.hidden
     ffn = layer.block.ffn
+    if given.stack.lora_kernels and given.lora is not None and not given.lora.dropout and isinstance(ffn, Mlp):
+        return 2 * (ffn.width + 3 * hidden) * given.tokens
     if recipe.adapters and recipe.trained == 4 and isinstance(ffn, Mlp):
         wide = 10 if ffn.fused_gate_up and given.checkpointing else 4
         return (wide * ffn.width + 12 * hidden) * given.tokens

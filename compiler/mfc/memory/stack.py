@@ -53,6 +53,7 @@ class Stack(NamedTuple):
     fused_blocks: Literal["never", "with_loss", "always"] = (
         "with_loss"  # kernels that keep no fp32 copies in norms and MLP
     )
+    lora_kernels: bool = False  # adapters without dropout run in kernels that keep each input once and work in place
     sdpa_expands_kv: bool = False  # k and v are repeated to all heads before SDPA (transformers < 4.48, torch < 2.5)
     expands_kv: bool = False  # k and v are repeated to all heads before any kernel
     padding_mask: bool = True  # padded batches give SDPA a mask, which rules out its flash kernel
