@@ -1,8 +1,8 @@
 """Derive compiler/mfc/memory/bounds.py from the truth rows: python benchmarks/fit_bounds.py [--write]
 
-From both truth files, where the source says what its figure measures. Split conformal, one sided: the score of a row is
-measured / predicted; the factor of a class is the ceil(0.95 (n + 1))-th smallest of its n scores. Classes are what makes
-prediction hard; none is narrower than "plain". Coverage is checked leaving one source out at a time.
+From both truth files, where the source says what its figure measures. Split conformal, one sided: the score of a row
+is measured / predicted; the factor of a class is the ceil(0.95 (n + 1))-th smallest of its n scores. Classes are what
+makes prediction hard; none is narrower than "plain". Coverage is checked leaving one source out at a time.
 """
 
 from __future__ import annotations

@@ -62,7 +62,7 @@ def hugging_face(text: str) -> Stack:
 
 
 def adapters_follow_base(text: str) -> bool:
-    """PEFT from 0.6 (November 2023) to 0.11 made adapters in the type of the weight beside them, where that was a float.
+    """PEFT from 0.6 (November 2023) to 0.11 made adapters in the type of the weight beside them, if it was a float.
 
     Later ones upcast them again (`autocast_adapter_dtype`, 0.12).
     """

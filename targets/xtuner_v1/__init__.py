@@ -33,9 +33,17 @@ PARTS = ("model_cfg", "dataloader_cfg", "optim_cfg", "lr_cfg", "loss_cfg", "fsdp
 def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     """What XTuner V1 can say, and how it uses memory (source: xtuner/tools/llm_calc/README.md of InternLM/xtuner).
 
-    Masters, gradients and Adam states are fp32 and split over all GPUs; one layer is gathered in bf16 at a time.
+    Masters, gradients and Adam states are fp32 and split over all GPUs; one layer is gathered in bf16 at a time, the
+    embedding and the head are units of their own (xtuner/v1/model/dense/dense.py at v1.0.1).
     """
-    stack = Stack(name=NAME, trainable_fp32=True, autocast=False, optimizer_foreach=True, fused_blocks="never")
+    stack = Stack(
+        name=NAME,
+        trainable_fp32=True,
+        autocast=False,
+        optimizer_foreach=True,
+        fused_blocks="never",
+        fsdp_splits_edges=True,
+    )
     return Profile(
         target=NAME,
         version=version,
