@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mfc.target import Key
 
 
+_SHOWN = 12  # names in an error
+
+
 class Native(NamedTuple):
     """Native data with, for each dotted key, the plan fields it carries, and the keys of each section in order."""
 
@@ -59,14 +62,20 @@ def overlay(data: dict[str, Any], extra: Mapping[str, Any]) -> None:
 def need_template(plan: Plan, names: Iterable[str]) -> None:
     """Refuse to write files for a chat template that nothing tells; memory and time do not hang on it, so plans do.
 
-    `names` are those that the framework has. Raises Refused.
+    `names` are those that the framework has; the error shows those that begin as the model's family does. Raises
+    Refused.
     """
-    if not plan.values["template"]:
-        raise Refused(
-            "data.template",
-            f"nothing says which chat template {plan.problem.model.name} was trained with, and a wrong one spoils it",
-            f"set data.template to one of {', '.join(names)}",
-        )
+    if plan.values["template"]:
+        return
+    model = plan.problem.model
+    known = sorted(names)
+    like = [name for name in known if name[:4] == model.architecture.family[:4]] or known
+    some = ", ".join(like[:_SHOWN]) + (" ..." if len(like) > _SHOWN else "")
+    raise Refused(
+        "data.template",
+        f"nothing says which chat template {model.name} was trained with, and a wrong one spoils it",
+        f"set data.template to one of the {len(known)} that {plan.profile.target} has: {some}",
+    )
 
 
 def located(path: str, out_to_spec: str) -> str:
