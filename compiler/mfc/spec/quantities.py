@@ -31,7 +31,10 @@ _NUMBER = r"(\d{1,15}(?:\.\d{1,15})?|\.\d{1,15})"
 SIZE_PATTERN = rf"^{_NUMBER}\s*([KMGTkmgt]?[iI]?[bB]|[KMGTkmgt])$"
 BANDWIDTH_PATTERN = rf"^{_NUMBER}\s*([KMGTkmg]?i?)(bps|b/s|bit/s|B/s|Bps)$"
 PERCENT_PATTERN = rf"^{_NUMBER}\s*%$"
-_GPUS = re.compile(r"^(?:(\d{1,6})\s*[xX×]\s*)?(?:(\d{1,6})\s*[xX×]\s*)?(\S.*?)(?:\s+[xX×]\s*(\d{1,6}))?$")
+_TIMES = "[xX×*张卡块]"  # the last three count cards in Chinese
+_GPUS = re.compile(
+    rf"^(?:(\d{{1,6}})\s*{_TIMES}\s*)?(?:(\d{{1,6}})\s*{_TIMES}\s*)?(\S.*?)(?:\s+[xX×*]\s*(\d{{1,6}}))?$"
+)
 
 SIZE = "a size with a unit: KiB, MiB, GiB, TiB (binary; G means GiB) or KB, MB, GB, TB (decimal), such as 24GiB"
 BANDWIDTH = "a bandwidth with a unit: Gbps or Gb/s (bits), GB/s (bytes), with K, M, G or T, such as 25Gbps"
@@ -84,6 +87,6 @@ def gpus(value: object) -> Gpus:
         raise ValueError(GPUS)
     first, second, name, last = match.groups()
     nodes, count = (int(first), int(second)) if second else (1, int(first or last or 1))
-    if not nodes or not count or re.fullmatch(r"\d+\s*[xX×]", name):
+    if not nodes or not count or re.fullmatch(rf"\d+\s*{_TIMES}", name):
         raise ValueError(GPUS)
     return Gpus(nodes, count, name)
