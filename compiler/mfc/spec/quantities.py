@@ -32,9 +32,8 @@ SIZE_PATTERN = rf"^{_NUMBER}\s*([KMGTkmgt]?[iI]?[bB]|[KMGTkmgt])$"
 BANDWIDTH_PATTERN = rf"^{_NUMBER}\s*([KMGTkmg]?i?)(bps|b/s|bit/s|B/s|Bps)$"
 PERCENT_PATTERN = rf"^{_NUMBER}\s*%$"
 _TIMES = "[xX×*张卡块]"  # the last three count cards in Chinese
-_GPUS = re.compile(
-    rf"^(?:(\d{{1,6}})\s*{_TIMES}\s*)?(?:(\d{{1,6}})\s*{_TIMES}\s*)?(\S.*?)(?:\s+[xX×*]\s*(\d{{1,6}}))?$"
-)
+_COUNT = rf"(?:(\d{{1,6}})\s*{_TIMES}\s*)?"
+_GPUS = re.compile(rf"^{_COUNT}{_COUNT}(\S.*?)(?:\s+[xX×*]\s*(\d{{1,6}}))?$")
 
 SIZE = "a size with a unit: KiB, MiB, GiB, TiB (binary; G means GiB) or KB, MB, GB, TB (decimal), such as 24GiB"
 BANDWIDTH = "a bandwidth with a unit: Gbps or Gb/s (bits), GB/s (bytes), with K, M, G or T, such as 25Gbps"

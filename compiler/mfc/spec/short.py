@@ -40,7 +40,7 @@ NAMES: dict[str, dict[str, str]] = {
     },
 }
 
-# What training programs call a field, for the hint of an error: as Hugging Face's Trainer and those built on it have it.
+# What training programs call a field, Hugging Face's Trainer and those built on it: for the hint of an error.
 ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("model_name_or_path", "model_path"), "model"),
     **dict.fromkeys(("gpus", "num_gpus", "n_gpus", "nproc_per_node"), "hardware.count"),
