@@ -87,7 +87,8 @@ class Target(Protocol):
         """Native data for a plan. `extra` are the user's own native keys, already checked against the contract.
 
         `out_to_spec` is the relative path from the output folder to the spec's folder, with forward slashes: paths in
-        the spec are relative to the spec, paths in the outputs to the output folder.
+        the spec are relative to the spec, paths in the outputs to the output folder. Raises Refused for a field of the
+        spec that cannot be written, CannotExpress for what the framework cannot say.
         """
 
 
