@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 
 from mfc.memory import Stack
+from mfc.memory.stack import Moments, Preferences
+from mfc.targets import ms_swift
 
 Version = tuple[int, ...]
 
@@ -82,6 +84,22 @@ def _own_loop(text: str) -> Stack:
 def _plain_loop(text: str) -> Stack:
     """A training script without the Trainer: `outputs` stay alive during backward."""
     return _own_loop(text)._replace(keeps_outputs=True)
+
+
+def _coati(text: str) -> Stack:
+    """ColossalChat: logits are fp32 (transformers 4.39), and coati/trainer/*.py holds all it made until the next step.
+
+    Counted in a loop that makes, keeps and drops the same tensors. The reference is called with its cache.
+    """
+    dpo, kto = Moments(18, 18, forward=14), Moments(28, 28, forward=28)
+    orpo, simpo = Moments(20, forward=16), Moments(14, forward=10)
+    losses = Preferences((dpo, dpo), (kto, kto), (orpo, orpo), (simpo, simpo), reference_cache=True)
+    return _plain_loop(text)._replace(preferences=losses)
+
+
+def _swift(text: str) -> Stack:
+    """The Trainer with ms-swift's own preference losses."""
+    return hugging_face(text)._replace(preferences=ms_swift.PREFERENCES)
 
 
 def _litgpt(text: str) -> Stack:
@@ -188,6 +206,7 @@ FRAMEWORKS = (
     (r"lit-?gpt|lightning", _litgpt, True),
     (r"torchtitan", _torchtitan, True),
     (r"fsdp_qlora", _fsdp_qlora, True),
+    (r"colossal", _coati, True),
     (r"canifinetune|metamath|\bbench\b|plain loop", _plain_loop, True),
     (r"unsloth", _unsloth, False),
     (r"llama-?factory", _llamafactory, False),
@@ -195,6 +214,7 @@ FRAMEWORKS = (
     (r"axolotl", _axolotl, True),
     (r"llama-recipes", _own_loop, True),
     (r"peft examples", _peft_examples, True),
+    (r"ms-swift|^swift", _swift, True),
     (r"swift|trl|trainer|xtuner|peft|transformers", hugging_face, True),
 )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfc.errors import Refused
 from mfc.lowering import is_local, located, native, nearest, need_template
-from mfc.memory.stack import LowRank, Stack
+from mfc.memory.stack import LowRank, Moments, Preferences, Stack
 from mfc.target import File, Lowered, Profile
 
 from .. import deepspeed
@@ -31,6 +31,15 @@ _RELEASED_WITH = {
     "0.9.4": {"transformers": "4.57.1", "deepspeed": "0.16.9"},
 }
 
+# train/dpo/trainer.py and train/kto/trainer.py turn whole logits to fp32, take log_softmax of a slice, which CUDA
+# copies, and hold the policy's while the reference makes its own; KTO's, those of its KL batch as well.
+_PREFERENCES = Preferences(
+    dpo=(Moments(12, 20), Moments(12, 20)),
+    kto=(Moments(12, 24), Moments(12, 24)),
+    orpo=(Moments(12), Moments(12)),
+    simpo=(Moments(12), Moments(12)),
+)
+
 
 def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     """What one version supports and how it uses memory.
@@ -53,6 +62,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             expert_adapters=False,  # it pins PEFT up to 0.18, which does not find fused experts
             expandable_segments=True,
             value_head=True,
+            preferences=_PREFERENCES,
             low_rank=LowRank(rank=16),  # hparams/finetuning_args.py: galore_rank, apollo_rank
         ),
         supports={

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.lowering import is_local, located, native, nearest, need_template
-from mfc.memory.stack import Stack
+from mfc.memory.stack import Moments, Preferences, Stack
 from mfc.target import File, Lowered, Profile
 
 from .. import deepspeed
@@ -47,6 +47,15 @@ UNMODELLED = frozenset(_UNCOUNTED.split())
 _PIXELS = ("qwen2_vl", "qwen2_5_vl", "qwen2_5_omni")
 _TOKENS = ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "qwen3_omni_moe")
 
+# swift/rlhf_trainers (trainers/rlhf_trainer in 3.x) with TRL's selective_log_softmax: sequence by sequence, from fp32
+# logits by logsumexp, whose gradients need them whole, from 16-bit ones by a 16-bit log_softmax.
+PREFERENCES = Preferences(
+    dpo=(Moments(16, 10), Moments(4, 6)),
+    kto=(Moments(16, 10), Moments(4, 6)),
+    orpo=(Moments(18), Moments(5)),
+    simpo=(Moments(16), Moments(4)),
+)
+
 
 def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     """What one version supports and how it uses memory.
@@ -65,6 +74,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             expert_adapters=False,  # all-linear finds modules (utils/transformers_utils.py), never fused experts
             fused_experts=int(transformers.partition(".")[0]) >= 5,
             expandable_segments=True,
+            preferences=PREFERENCES,
         ),
         supports={
             "task": ("sft", "pretrain", *RLHF),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfc.errors import CannotExpress
 from mfc.lowering import is_local, located, native
-from mfc.memory.stack import Stack
+from mfc.memory.stack import Moments, Preferences, Stack
 from mfc.target import File, Lowered, Profile
 
 from .. import deepspeed
@@ -63,6 +63,14 @@ _MODELS = (
     "model.ref_llm.pretrained_model_name_or_path",
 )
 
+# model/dpo.py and orpo.py give the model the labels too, so it makes a loss of its own in fp32 beside its 16-bit logits
+# (transformers 4.48 loss_utils.py), which nobody takes. Autocast is around all of it.
+_PREFERENCES = Preferences(
+    dpo=(Moments(12, 16, forward=14), Moments(6, 16, forward=14)),
+    orpo=(Moments(14, forward=14), Moments(8, forward=14)),
+    within_autocast=True,
+)
+
 
 def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     """What XTuner 0.2.0 can say, and how it uses memory (sources: model/sft.py, dispatch, configs/deepspeed)."""
@@ -77,6 +85,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         expands_kv=True,  # XTuner's own attention repeats keys and values before the kernel
         loads_on_host=True,
         wraps_one_gpu=True,
+        preferences=_PREFERENCES,
         reduce_bucket_elements=facts.DEFAULTS["reduce_bucket_elements"],
         prefetch_bucket_elements=facts.DEFAULTS["prefetch_bucket_elements"],
         persistence_threshold_elements=facts.DEFAULTS["persistence_threshold_elements"],

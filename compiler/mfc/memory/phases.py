@@ -16,6 +16,7 @@ from mfc.memory.activations import Inputs, Kept, kept, scratch
 from mfc.memory.blocks import Where
 from mfc.memory.optimizers import Reach
 from mfc.memory.shape import Layer, Shape, adapter_numbers
+from mfc.memory.stack import Moments
 
 CHUNK = 1 / 8  # of a sequence: what losses in chunks work on at a time (LitGPT 128 tokens, torchtune an eighth)
 
@@ -44,6 +45,7 @@ class Head(NamedTuple):
     share: float = 1.0  # its gradient's width over that of all that trains
     in_place: bool = False  # the loss writes its gradient over the logits
     unscored: bool = False  # logits are made and upcast, and no loss takes them
+    preference: Moments | None = None  # the loss compares answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,8 @@ def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
     cap = 2.0 if given.architecture.logit_softcap else 0.0
     if head.fused:
         return 0.0, 0.0, 0.0
+    if head.preference is not None:
+        return max(head.preference.forward, width) + cap, head.preference.backward + cap, 0.0
     if head.unscored:
         return (4.0 if width == 4 else width + 4.0) + cap, 0.0, 0.0
     if head.in_place:
@@ -109,7 +113,8 @@ def profile(
 ) -> Profile:
     """Phases of one step.
 
-    `trained` are numbers, `copied` those of which autocast makes 16-bit copies, `reach` says in which layers, `varies`: batches differ in length.
+    `trained` are numbers, `copied` those of which autocast makes 16-bit copies, `reach` says in which layers, `varies`:
+    batches differ in length.
     """
     recipe, architecture, tokens = given.recipe, given.architecture, given.tokens
     hidden = architecture.hidden
@@ -166,6 +171,13 @@ def profile(
         add("head forward", "loss", saved + last, (6.0 if given.stack.keeps_loss else 2.0) * logits, matrices, 0, 0)
         add("head backward", "loss", saved + final, 6.0 * logits, matrices, 0, 0)
     add("loss forward", "loss", saved + last + 8 * hidden * tokens, forward * logits, saved_fixed + casts, 0, 0)
+    if head.preference is not None and head.preference.reference and not head.fused:
+        # No layer's passing tensors come near the logits that it ends with; the policy's own are part of the moment.
+        of_logits = (head.preference.reference + (2.0 if architecture.logit_softcap else 0.0)) * logits
+        fixed = saved_fixed + (casts if given.stack.preferences.within_autocast else cast_head)
+        fixed += head.preference.chunk * head.vocab
+        cache = _cache(shape, recipe.element) * tokens if given.stack.preferences.reference_cache else 0.0
+        add("reference", "loss", saved + 8 * hidden * tokens + cache, of_logits, fixed, 0, 0)
     add("loss backward", "loss", saved + final, backward * logits, saved_fixed + cast_head, 0, 0)
     done = 0.0
     if head.trains:
@@ -290,6 +302,12 @@ def _selective(layer: Layer, given: Inputs) -> float:
     attention: Attention = layer.block.attention
     outputs = sum(linear.out_features for linear in layer.linears)
     return given.recipe.element * (attention.out_width + outputs / 2) * given.tokens
+
+
+def _cache(shape: Shape, element: int) -> float:
+    """Bytes of keys and values per token, all layers."""
+    attentions = [(layer.block.attention, layer.count) for layer in shape.layers]
+    return sum(2.0 * element * attention.kv_width * count for attention, count in attentions)
 
 
 def _rope_width(shape: Shape) -> int:

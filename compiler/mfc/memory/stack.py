@@ -16,6 +16,35 @@ class LowRank(NamedTuple):
     layerwise: bool = False  # every gradient is applied and freed as soon as it is made
 
 
+class Moments(NamedTuple):
+    """What one preference loss holds of logits, in bytes per token of the policy's batch and vocabulary row."""
+
+    backward: float
+    reference: float = 0.0  # at most, until a frozen model, or the policy without adapters, has scored the tokens
+    forward: float = 2.0  # as the policy's forward pass ends, when autocast still has its 16-bit copies
+    chunk: float = 0.0  # beside the reference, per vocabulary row and whatever the batch: statistics made in chunks
+
+
+class Preferences(NamedTuple):
+    """Moments of each loss, where the loop hands outputs on in fp32 (autocast, fp32 models) and where in 16 bits.
+
+    Counted in the trainers themselves by benchmarks/measure_preferences.py. The defaults are TRL 0.29.
+    """
+
+    dpo: tuple[Moments, Moments] = (Moments(16, 16, chunk=1536), Moments(4, 10, chunk=768))
+    kto: tuple[Moments, Moments] = (Moments(16, 16), Moments(4, 8))
+    orpo: tuple[Moments, Moments] = (Moments(18), Moments(5))
+    simpo: tuple[Moments, Moments] = (Moments(16), Moments(4))
+    reference_cache: bool = False  # the reference makes a cache of keys and values (a model's default in a plain loop)
+    within_autocast: bool = False  # the reference runs, and the loss is made, while autocast has its copies
+
+    def of(self, task: str, wide: bool) -> Moments | None:
+        """The moments of a task's loss; None where it compares nothing."""
+        index = 0 if wide else 1
+        losses = {"dpo": self.dpo, "kto": self.kto, "orpo": self.orpo, "simpo": self.simpo}
+        return losses[task][index] if task in losses else None
+
+
 class Stack(NamedTuple):
     """Defaults describe transformers 5, PEFT 0.21, torch 2.13 and the plain Trainer; a field says what it changes."""
 
@@ -46,6 +75,8 @@ class Stack(NamedTuple):
     fused_loss: Literal["linear", "logits", "in_place"] = (
         "linear"  # loss=fused runs head and loss in chunks, or the loss alone; or one kernel writes over the logits
     )
+
+    preferences: Preferences = Preferences()
 
     # Model code
     fused_experts: bool = True  # experts are one 3-D parameter (transformers 5) instead of many linears

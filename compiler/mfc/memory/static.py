@@ -77,6 +77,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         vocab=0 if reward and not unscored else int(architecture.vocab * scored_share(strategy)),
         trains=not unscored and ((form.full and "language" not in strategy.freeze_parts) or found.head in saved),
         unscored=unscored,
+        preference=stack.preferences.of(strategy.task, form.autocast or form.logits == 4),
         fused=fused and stack.fused_loss == "linear",
         chunked_logits=fused and stack.fused_loss == "logits",
         in_place=fused and stack.fused_loss == "in_place",
