@@ -29,7 +29,8 @@ def stack_of(versions: dict[str, str], framework: str) -> Stack:
     if framework == "trl":
         return Stack()
     target, package = TARGETS[framework]
-    return target.profile(versions[package], {"transformers": versions["transformers"]}).stack
+    found: Stack = target.profile(versions[package], {"transformers": versions["transformers"]}).stack
+    return found
 
 
 def name_of(versions: dict[str, str], row: dict[str, Any]) -> str:
