@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -15,6 +16,7 @@ Loss = Literal["plain", "fused"]
 # The last ones; spread evenly over the model (LLaMA Pro); with method full, drawn anew now and then, besides embedding
 # and head (LISA).
 TrainedBlocks = Literal["last", "spread", "drawn"]
+ZERO_STAGES: Mapping[Sharding, int] = {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp2": 3}
 RolloutMode = Literal["colocate", "server", "native"]  # vLLM on the training GPUs, on its own, or the trainer generates
 
 
@@ -80,7 +82,7 @@ class Strategy(NamedTuple):
     @property
     def zero_stage(self) -> int:
         """The DeepSpeed stage; full sharding counts as 3, plain data parallel as 0."""
-        return {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp2": 3}[self.sharding]
+        return ZERO_STAGES[self.sharding]
 
     @property
     def deepspeed(self) -> bool:

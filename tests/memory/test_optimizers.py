@@ -99,8 +99,8 @@ def test_layerwise_updates_keep_one_gradient(row: dict[str, Any]) -> None:
     stack = Stack(low_rank=LowRank(row["rank"], layerwise=True))
     strategy = BASE._replace(optimizer=row["optimizer"], precision="pure_bf16" if row["half"] else "fp32")
     made = static(model_of(row), key(strategy), stack)
-    assert all(phase.done == 0 for phase in made.profile.phases)
-    largest = max(phase.live for phase in made.profile.phases) * made.states.gradient
+    assert all(phase.done == 0 for phase in made.step.profile.phases)
+    largest = max(phase.live for phase in made.step.profile.phases) * made.states.gradient
     assert largest == pytest.approx(row["gradients"], rel=0.01)
 
 

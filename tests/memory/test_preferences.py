@@ -64,7 +64,7 @@ def moments(prepared: Prepared) -> Iterator[tuple[str, float]]:
     """(phase, bytes beside weights and optimizer) of all phases but the optimizer's."""
     batch = prepared.run.strategy.micro_batch
     resident = prepared.placement.weights + prepared.placement.optimizer + prepared.placement.buffers
-    for phase, fixed, slope in zip(prepared.static.profile.phases, prepared.fixed, prepared.slopes, strict=True):
+    for phase, (fixed, slope) in zip(prepared.phases, prepared.tensors, strict=True):
         if phase.where != "optimizer":
             yield phase.name, fixed + slope * batch - resident - workspace_bytes(None)
 
@@ -74,7 +74,7 @@ def test_peaks_are_those_of_the_trainers(versions: dict[str, str], row: dict[str
     stack = stack_of(versions, row["framework"])._replace(
         trainable_fp32=row["autocast"], frozen_fp32=False, expands_kv=False, wraps_one_gpu=False
     )
-    found = dict(moments(prepare(Run(MODEL, strategy_of(row), None, 1, stack))))
+    found = dict(moments(prepare(Run(MODEL, strategy_of(row), None, 1, stack), every=True)))
     counted = row["peaks"]
     assert max(found.values()) == pytest.approx(max(counted.values()), rel=0.02)
     if "reference forward" in counted:
@@ -90,8 +90,8 @@ def test_peaks_are_those_of_the_trainers(versions: dict[str, str], row: dict[str
 
 def test_adapters_switched_off_are_a_reference_too() -> None:
     run = next(row for _, row in ROWS if row["task"] == "dpo" and row["lora"])
-    names = [phase.name for phase in prepare(Run(MODEL, strategy_of(run), None, 1, Stack())).static.profile.phases]
-    assert "reference" in names
+    made = predict(Run(MODEL, strategy_of(run), None, 1, Stack()))
+    assert "reference" in made.moments
 
 
 @pytest.mark.parametrize("task", ["sft", "orpo", "simpo", "reward"])
@@ -103,5 +103,5 @@ def test_other_tasks_have_no_reference(task: Any) -> None:
 
 def test_a_fused_loss_makes_no_whole_logits() -> None:
     run = next(row for _, row in ROWS if row["task"] == "dpo" and row["lora"])
-    fused = prepare(Run(MODEL, strategy_of(run)._replace(loss="fused"), None, 1, Stack()))
-    assert not any(phase.logits for phase in fused.static.profile.phases)
+    fused = prepare(Run(MODEL, strategy_of(run)._replace(loss="fused"), None, 1, Stack()), every=True)
+    assert not any(phase.logits for phase in fused.phases)

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 from mfc.memory import bounds, host, overhead
 from mfc.memory.model import Confidence, Memory, Run
+from mfc.memory.phases import Phase
+from mfc.memory.placing import place
 from mfc.memory.rollout import trained_models
 from mfc.memory.static import Static, key, static
-from mfc.runtimes import deepspeed, fsdp
-from mfc.runtimes.placement import Placement, States, replicated
+from mfc.runtimes.placement import Placement
 
 RECLAIMED = 0.96  # share of the card at which the allocator is taken to give free blocks back
+Line = tuple[float, float]  # bytes, and what one more sequence in the micro-batch adds
 UNBOUNDED = 1e9  # a micro-batch that no memory limits
 
 
@@ -22,10 +24,9 @@ class Prepared(NamedTuple):
     run: Run
     static: Static
     placement: Placement
-    fixed: tuple[float, ...]  # allocated at each phase
-    slopes: tuple[float, ...]  # and what one more sequence in the micro-batch adds
-    reserved_fixed: tuple[float, ...]  # the same with cached blocks
-    reserved_slopes: tuple[float, ...]
+    phases: tuple[Phase, ...]  # all, or those that can be the peak
+    tensors: list[Line]  # allocated at each phase
+    blocks: list[Line]  # the same with cached blocks
     outside: float  # process bytes outside the allocator
     limit: float  # the allocator gives free blocks back rather than grow the process beyond this
     factor: float  # bound over prediction, for what tensors need
@@ -33,11 +34,11 @@ class Prepared(NamedTuple):
 
     def allocated(self, micro_batch: int) -> float:
         """Peak bytes in tensors."""
-        return max([fixed + slope * micro_batch for fixed, slope in zip(self.fixed, self.slopes, strict=True)])
+        return max([fixed + slope * micro_batch for fixed, slope in self.tensors])
 
     def reserved(self, micro_batch: int) -> list[float]:
         """Bytes that the allocator would hold at each phase if memory were no object."""
-        return [f + s * micro_batch for f, s in zip(self.reserved_fixed, self.reserved_slopes, strict=True)]
+        return [fixed + slope * micro_batch for fixed, slope in self.blocks]
 
     def process(self, micro_batch: int) -> float:
         """Peak bytes of the process."""
@@ -65,8 +66,7 @@ class Prepared(NamedTuple):
         else:
             room = budget_bytes / self.held_factor - self.outside
         least = UNBOUNDED
-        fixed_at, slopes = (self.fixed, self.slopes) if by_need else (self.reserved_fixed, self.reserved_slopes)
-        for fixed, slope in zip(fixed_at, slopes, strict=True):
+        for fixed, slope in self.tensors if by_need else self.blocks:
             if slope:
                 least = min(least, (room - fixed) / slope)
             elif fixed > room:
@@ -74,55 +74,58 @@ class Prepared(NamedTuple):
         return max(0, int(least + 1e-9))
 
 
-def prepare(run: Run) -> Prepared:
-    """Everything about a run that its micro-batch does not change."""
+def prepare(run: Run, *, every: bool = False) -> Prepared:
+    """What the micro-batch does not change of a run; of its phases, those that can be the peak or `every` one."""
     strategy, stack = run.strategy, run.stack
     shared = static(run.architecture, key(strategy), stack)
     states = shared.states
-    placement = _place(run, states)
     world = strategy.world_size
+    placement = place(
+        states,
+        strategy.sharding,
+        world,
+        strategy.offload_optimizer,
+        strategy.offload_parameters,
+        run.architecture.hidden,
+        stack,
+    )
     outside = overhead.context_bytes(run.gpu) + overhead.nccl_bytes(world, run.gpus_per_node) + placement.managed
     workspace = overhead.workspace_bytes(run.gpu)
-    sequences = strategy.sequences / strategy.micro_batch
-    models = trained_models(strategy)
     resident = placement.weights + placement.optimizer + placement.buffers + placement.gradients + workspace
-    kept = overhead.cached_share(stack.expandable_segments)
-    step = max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step
-    fixed, slopes, reserved_fixed, reserved_slopes = [], [], [], []
-    for phase in shared.profile.phases:
-        at = resident + placement.done * phase.done + placement.live * phase.live + phase.scratch
-        if phase.where == "optimizer":
-            at += step
-        elif phase.where == "layers":
-            at += placement.gathered + placement.layer_gradient
-        else:
-            at += placement.gathered
-        slope = sequences * (models * phase.activations + phase.logits)
-        fixed.append(at)
-        slopes.append(slope)
-        reserved_fixed.append(at + kept * phase.cached_fixed + overhead.ROUNDING)
-        reserved_slopes.append(slope + kept * sequences * phase.cached)
-    made = (tuple(fixed), tuple(slopes), tuple(reserved_fixed), tuple(reserved_slopes))
+    beside = {
+        "loss": placement.gathered,
+        "layers": placement.gathered + placement.layer_gradient,
+        "embedding": placement.gathered,
+        "optimizer": max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step,
+    }
+    chosen = shared.step.every if every else shared.step.peaks
+    done, live = placement.done, placement.live
+    fixed = [
+        resident + done * phase.done + live * phase.live + phase.scratch + beside[phase.where]
+        for phase in chosen.phases
+    ]
+    reserved = [at + free + overhead.ROUNDING for at, free in zip(fixed, chosen.free, strict=True)]
+    tensors = list(zip(fixed, chosen.slopes, strict=True))
+    blocks = list(zip(reserved, chosen.reserved_slopes, strict=True))
     limit = run.limit_bytes or (RECLAIMED * run.gpu.memory_bytes if run.gpu is not None else math.inf)
-    return Prepared(run, shared, placement, *made, outside, limit, *_factors(run))
+    return Prepared(run, shared, placement, chosen.phases, tensors, blocks, outside, limit, *_factors(run))
 
 
 def predict(run: Run) -> Memory:
     """Memory of a run at its own micro-batch."""
-    prepared = prepare(run)
+    prepared = prepare(run, every=True)
     batch = run.strategy.micro_batch
     reserved = prepared.reserved(batch)
     index = reserved.index(max(reserved))
-    phases = prepared.static.profile.phases
     process, upper = prepared.at(batch)
     held = min(reserved[index] + prepared.outside, max(process, prepared.limit))
     if held < process:  # the allocator gave blocks back: the moment that needs most tensors decides
-        at = [fixed + slope * batch for fixed, slope in zip(prepared.fixed, prepared.slopes, strict=True)]
+        at = [fixed + slope * batch for fixed, slope in prepared.tensors]
         index = at.index(max(at))
     components = _components(prepared, index)
     components["context"] = int(prepared.outside)
     components["fragmentation"] = max(0, int(process) - sum(components.values()))
-    phases = prepared.static.profile.phases
+    phases = prepared.phases
     load_gpu, load_host = loading(run, prepared)
     confidence, reasons = _confidence(run)
     return Memory(
@@ -144,7 +147,7 @@ def predict(run: Run) -> Memory:
 def _components(prepared: Prepared, index: int) -> dict[str, int]:
     """Bytes inside the allocator at one moment, by what they are; empty ones left out."""
     run, placement, static = prepared.run, prepared.placement, prepared.static
-    phase = static.profile.phases[index]
+    phase = prepared.phases[index]
     parts = {
         "optimizer": placement.optimizer,
         "buffers": placement.buffers,
@@ -163,34 +166,6 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
         parts["activations"] = sequences * trained_models(run.strategy) * phase.activations
         parts["logits"] = sequences * phase.logits
     return {name: int(value) for name, value in parts.items() if value >= 1}
-
-
-def _place(run: Run, states: States) -> Placement:
-    strategy, stack = run.strategy, run.stack
-    world = strategy.world_size
-    if strategy.sharding == "ddp":
-        return replicated(states, max(world, 2) if stack.wraps_one_gpu else world)
-    if strategy.sharding == "fsdp2":
-        offload = strategy.offload_parameters != "none"
-        return fsdp.fully_sharded(states, world, offload, stack.fsdp_keeps_frozen, stack.fsdp_splits_edges)
-    hidden = run.architecture.hidden
-    auto = hidden * hidden
-    return deepspeed.partitioned(
-        states,
-        deepspeed.Zero(
-            stage=strategy.zero_stage,
-            world_size=world,
-            reduce_bucket=stack.reduce_bucket_elements or auto,
-            prefetch_bucket=stack.prefetch_bucket_elements or int(0.9 * auto),
-            overlap_comm=stack.overlap_comm,
-            max_live=stack.max_live_parameters,
-            sub_group=stack.sub_group_elements,
-            pin_memory=stack.pin_memory,
-            offload_optimizer=strategy.offload_optimizer != "none",
-            offload_parameters=strategy.offload_parameters != "none",
-            nvme=strategy.offload_optimizer == "nvme" or strategy.offload_parameters == "nvme",
-        ),
-    )
 
 
 def loading(run: Run, prepared: Prepared) -> tuple[int, int]:

@@ -10,11 +10,12 @@ from mfc.catalog.names import names
 from mfc.catalog.parameters import saved_count, trainable
 from mfc.memory import optimizers
 from mfc.memory.activations import Inputs
-from mfc.memory.phases import Head, Profile, profile
+from mfc.memory.phases import Head
 from mfc.memory.recipe import Recipe, recipe
-from mfc.memory.rollout import scored_share
-from mfc.memory.shape import Shape, adapted, shape
+from mfc.memory.rollout import scored_share, trained_models
+from mfc.memory.shape import Shape, shape
 from mfc.memory.stack import Stack
+from mfc.memory.step import Step, step
 from mfc.runtimes import bitsandbytes
 from mfc.runtimes.placement import States
 from mfc.strategy import Strategy
@@ -23,7 +24,7 @@ from mfc.strategy import Strategy
 class Static(NamedTuple):
     """What neither the micro-batch nor the place of states changes."""
 
-    profile: Profile
+    step: Step
     states: States
     quantised: bool
     adapter_share: float  # of all weight bytes but scales
@@ -32,6 +33,7 @@ class Static(NamedTuple):
 def key(strategy: Strategy) -> Strategy:
     """The strategy without what only places states: a key that many strategies share."""
     return strategy._replace(
+        sharding="zero1" if strategy.sharding == "zero2" else strategy.sharding,
         micro_batch=1,
         gradient_accumulation=2 if strategy.gradient_accumulation > 1 else 1,
         world_size=1,
@@ -47,11 +49,6 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
     figure = shape(architecture, stack.fused_experts)
     lora = strategy.lora if form.adapters else None
     quantization = strategy.quantization
-    adapters = (
-        adapted(architecture, lora, stack.fused_experts, stack.expert_adapters, strategy.freeze_parts)
-        if lora
-        else tuple(() for _ in figure.layers)
-    )
     fused = strategy.loss == "fused"
     kernel: str = strategy.attention
     if kernel == "sdpa" and stack.padding_mask and not strategy.packing:
@@ -97,14 +94,25 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
     alone = strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack)
     reach = optimizers.reach(strategy, figure.depth)
     head = head._replace(share=share)
-    made = profile(figure, adapters, given, head, int(optimizer.trained), copied, reach, alone, not strategy.packing)
-    states = _states(figure, form, stack, strategy, made, optimizer)
+    made = step(
+        given,
+        head,
+        strategy.freeze_parts,
+        int(optimizer.trained),
+        copied,
+        reach,
+        accumulates=alone,
+        varies=not strategy.packing,
+        models=trained_models(strategy),
+        sequences=strategy.sequences,
+    )
+    states = _states(figure, form, stack, strategy, made.profile.layer_trained, optimizer)
     own = states.trained * states.weight
     return Static(made, states, quantization is not None, own / (states.base + own) if form.adapters else 0.0)
 
 
 def _states(
-    figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, made: Profile, optimizer: optimizers.Kept
+    figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, layer_trained: float, optimizer: optimizers.Kept
 ) -> States:
     total, trained = figure.parameters, optimizer.trained
     scales = 0.0
@@ -143,7 +151,7 @@ def _states(
         foreach=stack.optimizer_foreach and strategy.optimizer in optimizers.TORCH,
         layer=layer,
         edges=2.0 * (figure.embedding + figure.head),
-        layer_trained=made.layer_trained,
+        layer_trained=layer_trained,
         largest=max(head, max((x.largest_linear for x in figure.layers), default=0)) if form.full else 0,
         total=total,
         accumulates=strategy.gradient_accumulation > 1,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mfc import memory, speed
 from mfc.memory.costs import fixed_costs
-from mfc.planner.space import CANDIDATES, CHOICES, COSTS, Rejections, domain, facts, micro_batches, stages, walk
+from mfc.planner.space import CANDIDATES, CHOICES, COSTS, Rejections, Step, domain, facts, micro_batches, pruning, walk
 from mfc.problem import Problem
 from mfc.rules.engine import Rule
 from mfc.strategy import Strategy
@@ -120,26 +120,33 @@ def evaluate(
     rejections: Rejections,
 ) -> list[Candidate]:
     """Memory and time of every strategy that the rules allow, given the `fixed` fields."""
-    fit = [step for step in stages(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
+    fit = [step for step in pruning(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
     candidates = []
     for combination in walk(problem, start, rules, fixed, rejections):
         timed: speed.Model | None = None
-        held: dict[bool, tuple[memory.Prepared, tuple[int, ...]]] = {}
+        held: dict[bool, tuple[memory.Prepared, dict[str, int]]] = {}
         for env in micro_batches(problem, combination, rules, rejections):
             accumulates = env["gradient_accumulation"] > 1  # all of the two sizes that memory and time do not vary with
             if accumulates not in held:
                 strategy = strategy_of(env)
                 timed = timed or speed.prepare(strategy, problem, env["profile"].stack)
                 prepared = memory.prepare(run_of(strategy, problem, env["profile"]))
-                held[accumulates] = (prepared, fixed_costs(prepared))
+                held[accumulates] = (prepared, dict(zip(COSTS[1:], fixed_costs(prepared), strict=True)))
             prepared, rest = held[accumulates]
             assert timed is not None
-            upper = prepared.upper(env["micro_batch"])
-            env.update(zip(COSTS, (upper, *rest), strict=True))
+            upper = env["upper_bytes"] = prepared.upper(env["micro_batch"])
+            env.update(rest)
             seconds = timed.at(env["micro_batch"], env["gradient_accumulation"])
-            refused = next(((rule.id, why) for rule, read in fit if (why := rule.function(*read(env)))), None)
-            candidates.append(Candidate(env, upper, seconds, refused))
+            candidates.append(Candidate(env, upper, seconds, _refused(fit, env)))
     return candidates
+
+
+def _refused(fit: Sequence[Step], env: Mapping[str, Any]) -> tuple[str, str] | None:
+    """The first rule that says no, and why."""
+    for rule, read in fit:
+        if why := rule.function(*read(env)):
+            return rule.id, why
+    return None
 
 
 def rank_candidates(candidates: Sequence[Candidate], objective: str) -> tuple[Candidate, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from mfc.problem import SECTIONS, SPEC_PATHS, Problem
 from mfc.rules.engine import Rule, schedule
+from mfc.strategy import Strategy
 from mfc.target import Profile
 
 # Candidates when the spec leaves a field open, simplest first. `method` is lora unless the spec says auto.
@@ -38,6 +39,8 @@ _ASKED = {*CANDIDATES, *SPEC_PATHS, *SECTIONS}
 FACTS = ("problem", "spec", "hardware", "gpu", "model", "architecture", "profile", "task", "world_size", "budget_bytes")
 COSTS = ("upper_bytes", "host_bytes", "load_gpu_bytes", "load_host_bytes", "idle_bytes", "parked_bytes")
 ANSWER = ("strategy", "memory", "speed", "losses")
+# What the planner itself reads of an assignment.
+_READ = {*Strategy._fields, *COSTS, "batch_size", "max_completion_length", "num_generations"}
 
 Step = tuple[Rule, Callable[[Mapping[str, Any]], tuple[Any, ...]]]
 
@@ -63,6 +66,24 @@ def stages(rules: tuple[Rule, ...]) -> tuple[tuple[Step, ...], ...]:
     """The steps after the facts, after each choice, after the costs and after the answer."""
     provided = (FACTS, *((name,) for name in CHOICES), COSTS, ANSWER)
     return tuple(tuple((rule, _getter(rule.reads)) for rule in stage) for stage in schedule(rules, provided))
+
+
+@lru_cache(maxsize=8)
+def pruning(rules: tuple[Rule, ...]) -> tuple[tuple[Step, ...], ...]:
+    """The stages as the search walks them: rules that refuse, and rules that derive what those or the planner read.
+
+    The others wait for the winner.
+    """
+    needed = set(_READ)
+    kept: list[tuple[Step, ...]] = []
+    for stage in reversed(stages(rules)):
+        steps = []
+        for rule, read in reversed(stage):
+            if rule.kind == "require" or rule.writes in needed:
+                needed.update(rule.reads)
+                steps.append((rule, read))
+        kept.append(tuple(reversed(steps)))
+    return tuple(reversed(kept))
 
 
 def facts(problem: Problem, profile: Profile) -> dict[str, Any]:
@@ -113,7 +134,7 @@ def walk(
 
     `fixed` narrows single fields to one value. What the rules refuse is noted in `out`.
     """
-    steps = stages(rules)
+    steps = pruning(rules)
     env = dict(start)
     if apply(steps[0], env, problem.pins, "", out):
         yield from _expand(problem, steps, fixed, env, 0, out)
@@ -123,7 +144,7 @@ def micro_batches(
     problem: Problem, env: Mapping[str, Any], rules: tuple[Rule, ...], out: Rejections
 ) -> Iterator[dict[str, Any]]:
     """The assignment completed by each micro-batch that the rules allow."""
-    steps = stages(rules)[len(CHOICES)]
+    steps = pruning(rules)[len(CHOICES)]
     for size in domain("micro_batch", problem, env):
         child = {**env, "micro_batch": size}
         if apply(steps, child, problem.pins, "micro_batch", out):

@@ -53,10 +53,10 @@ def compare(run: Run, simulated: Mapping[str, int]) -> Comparison:
 
 def predicted_moments(run: Run) -> dict[str, int]:
     """What the closed forms give for each of MOMENTS that the run has."""
-    prepared = prepare(run)
+    prepared = prepare(run, every=True)
     batch = run.strategy.micro_batch
     made: dict[str, int] = {}
-    for phase, fixed, slope in zip(prepared.static.profile.phases, prepared.fixed, prepared.slopes, strict=True):
+    for phase, (fixed, slope) in zip(prepared.phases, prepared.tensors, strict=True):
         name = {
             "loss": "loss forward" if phase.name == "loss forward" else "loss backward",
             "layers": "layers backward",

@@ -1,0 +1,45 @@
+"""Where the states of a run lie, by its sharding: few placements serve many strategies, so they are kept."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from mfc.memory.stack import Stack
+from mfc.runtimes import deepspeed, fsdp
+from mfc.runtimes.placement import Placement, States, replicated
+from mfc.strategy import ZERO_STAGES, Offload, Sharding
+
+
+@lru_cache(maxsize=4096)
+def place(
+    states: States,
+    sharding: Sharding,
+    world_size: int,
+    offload_optimizer: Offload,
+    offload_parameters: Offload,
+    hidden: int,
+    stack: Stack,
+) -> Placement:
+    """The placement of `states` on each of `world_size` GPUs. `hidden` is the model's width."""
+    if sharding == "ddp":
+        return replicated(states, max(world_size, 2) if stack.wraps_one_gpu else world_size)
+    if sharding == "fsdp2":
+        offload = offload_parameters != "none"
+        return fsdp.fully_sharded(states, world_size, offload, stack.fsdp_keeps_frozen, stack.fsdp_splits_edges)
+    auto = hidden * hidden
+    return deepspeed.partitioned(
+        states,
+        deepspeed.Zero(
+            stage=ZERO_STAGES[sharding],
+            world_size=world_size,
+            reduce_bucket=stack.reduce_bucket_elements or auto,
+            prefetch_bucket=stack.prefetch_bucket_elements or int(0.9 * auto),
+            overlap_comm=stack.overlap_comm,
+            max_live=stack.max_live_parameters,
+            sub_group=stack.sub_group_elements,
+            pin_memory=stack.pin_memory,
+            offload_optimizer=offload_optimizer != "none",
+            offload_parameters=offload_parameters != "none",
+            nvme=offload_optimizer == "nvme" or offload_parameters == "nvme",
+        ),
+    )
