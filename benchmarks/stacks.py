@@ -209,7 +209,7 @@ FRAMEWORKS = (
     (r"colossal", _coati, True),
     (r"canifinetune|metamath|\bbench\b|plain loop", _plain_loop, True),
     (r"unsloth", _unsloth, False),
-    (r"llama-?factory", _llamafactory, False),
+    (r"llama-?factory", _llamafactory, True),
     (r"torchtune", _torchtune, True),
     (r"axolotl", _axolotl, True),
     (r"llama-recipes", _own_loop, True),

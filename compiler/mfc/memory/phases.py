@@ -96,7 +96,8 @@ def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
     if stack.keeps_outputs:
         held = 4.0 if recipe.autocast or width == 4 or stack.logits_shift_copy else float(width)
     if stack.logits_shift_copy and width == 2 and stack.logits_fp32_copy:
-        forward = 12.0  # fp32 logits, their shifted copy, log-softmax
+        # fp32 logits, their shifted copy, log-softmax; and the logits themselves
+        forward = 14.0 if stack.logits_beside_copies else 12.0
     return forward + cap, backward + held + cap, held + cap
 
 
