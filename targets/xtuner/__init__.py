@@ -79,6 +79,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         trainable_fp32=True,  # weights_dtype says so
         frozen_fp32=True,
         logits_shift_copy=True,  # transformers 4.48 loss_utils.py
+        logits_beside_copies=True,
         fused_experts=False,
         fused_blocks="never",
         sdpa_expands_kv=True,  # transformers 4.48 integrations/sdpa_attention.py

@@ -88,6 +88,16 @@ def test_peaks_are_those_of_the_trainers(versions: dict[str, str], row: dict[str
     )
 
 
+@pytest.mark.parametrize("row", [row for _, row in ROWS if row["framework"] == "xtuner" and row["task"] == "orpo"])
+def test_a_model_given_labels_makes_the_loss_of_sft(row: dict[str, Any]) -> None:
+    stack = xtuner.profile("0.2.0", {}).stack._replace(
+        trainable_fp32=row["autocast"], frozen_fp32=False, expands_kv=False, wraps_one_gpu=False
+    )
+    strategy = strategy_of(row)._replace(task="sft", micro_batch=COUNTED["sequences"])
+    found = dict(moments(prepare(Run(MODEL, strategy, None, 1, stack))))
+    assert found["loss forward"] == pytest.approx(row["peaks"]["policy forward"], rel=0.02)
+
+
 def test_adapters_switched_off_are_a_reference_too() -> None:
     run = next(row for _, row in ROWS if row["task"] == "dpo" and row["lora"])
     made = predict(Run(MODEL, strategy_of(run), None, 1, Stack()))

@@ -15,7 +15,8 @@ from mfc.strategy import Method, Strategy
 FOLLOWED = ("name", "known", "frozen_fp32", "keeps_outputs", "optimizer_foreach", "padding_mask", "expandable_segments")
 # Facts about the target's libraries: those installed here take their place.
 LIBRARIES = (
-    *("logits_fp32_copy", "logits_shift_copy", "value_head", "fused_experts", "expert_adapters"),
+    *("logits_fp32_copy", "logits_shift_copy", "logits_beside_copies"),
+    *("value_head", "fused_experts", "expert_adapters"),
     *("sdpa_expands_kv", "expands_kv", "kbit_keeps_inputs", "checkpoint", "checkpoint_offload"),
 )
 
