@@ -6,6 +6,7 @@ scratch, and how many trained numbers have a gradient by then. Where gradients l
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,11 +15,9 @@ from mfc.catalog.parameters import Adapter
 from mfc.memory import blocks
 from mfc.memory.activations import Inputs, Kept, kept, scratch
 from mfc.memory.blocks import Where
+from mfc.memory.loss import Head, logits_bytes
 from mfc.memory.optimizers import Reach
 from mfc.memory.shape import Layer, Shape, adapter_numbers
-from mfc.memory.stack import Moments
-
-CHUNK = 1 / 8  # of a sequence: what losses in chunks work on at a time (LitGPT 128 tokens, torchtune an eighth)
 
 
 class Phase(NamedTuple):
@@ -33,19 +32,6 @@ class Phase(NamedTuple):
     live: float  # trained numbers whose gradients are being made, whole
     cached: float  # per sequence: free blocks that the allocator holds and this moment cannot use
     cached_fixed: float
-
-
-class Head(NamedTuple):
-    """The last linear and the loss."""
-
-    vocab: int  # 0 for tasks without logits
-    trains: bool
-    fused: bool  # the head and the loss run in chunks
-    chunked_logits: bool  # only the loss runs in chunks, logits exist whole
-    share: float = 1.0  # its gradient's width over that of all that trains
-    in_place: bool = False  # the loss writes its gradient over the logits
-    unscored: bool = False  # logits are made and upcast, and no loss takes them
-    preference: Moments | None = None  # the loss compares answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,41 +50,6 @@ class Profile(NamedTuple):
 
     phases: tuple[Phase, ...]
     layer_trained: float  # trained numbers of the largest layer
-
-
-def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
-    """(forward, backward, held while layers run backward) bytes per token and vocabulary row."""
-    recipe, stack = given.recipe, given.stack
-    width = recipe.logits
-    cap = 2.0 if given.architecture.logit_softcap else 0.0
-    if head.fused:
-        return 0.0, 0.0, 0.0
-    if head.preference is not None:
-        return max(head.preference.forward, width) + cap, head.preference.backward + cap, 0.0
-    if head.unscored:
-        return (4.0 if width == 4 else width + 4.0) + cap, 0.0, 0.0
-    if head.in_place:
-        return width + cap, width + cap, 0.0
-    if head.chunked_logits and given.lean:  # compiled or fused: what a chunk saves is its logits
-        return width + 4.0 * CHUNK + cap, width + 4.0 * CHUNK + cap, 0.0
-    if head.chunked_logits:
-        # whole logits and the fp32 log-softmax that each chunk saves; backward, one chunk's gradient as well, which
-        # takes the place of what the chunk saved
-        whole = 4 if stack.outputs_fp32 else width
-        return whole + 4.0 + cap, whole + 4.0 + 4.0 * CHUNK + cap, 0.0
-    if width == 4:
-        forward, backward = 8.0, 12.0
-    elif stack.logits_fp32_copy:
-        forward, backward = width + 8.0, 12.0
-    else:
-        forward, backward = 2.0 * width, 3.0 * width
-    held = 0.0
-    if stack.keeps_outputs:
-        held = 4.0 if recipe.autocast or width == 4 or stack.logits_shift_copy else float(width)
-    if stack.logits_shift_copy and width == 2 and stack.logits_fp32_copy:
-        # fp32 logits, their shifted copy, log-softmax; and the logits themselves
-        forward = 14.0 if stack.logits_beside_copies else 12.0
-    return forward + cap, backward + held + cap, held + cap
 
 
 def profile(
@@ -137,7 +88,7 @@ def profile(
     if given.kernel in ("masked", "eager"):
         saved += given.length * tokens * (2 if given.kernel == "eager" else 1)
 
-    forward, backward, held = logits_bytes(given, head)
+    _, backward, held = logits_bytes(given, head)
     logits = head.vocab * tokens
     final = (4 * hidden + 4 + ((4 if recipe.stream == 4 else 2) * hidden + 2 * hidden if full else 0)) * tokens
     casts, cast_head = _casts(shape, given, copied, partly)
@@ -164,22 +115,9 @@ def profile(
         so_far = 0.0 if accumulates else done
         phases.append(Phase(name, where, activations, of_logits, fixed, so_far, live, *free[where]))
 
-    last = 0.0
-    if given.stack.keeps_loss and not given.checkpointing:  # the last step's graph, of which only these inputs are left
-        last = sum(group.count * group.kept.inputs for group in groups)
-    if given.stack.kbit_everything and given.kbit:  # the head as fp16 and as bf16, beside the last logits and the new
-        matrices = saved_fixed + 4.0 * shape.head_rows
-        add("head forward", "loss", saved + last, (6.0 if given.stack.keeps_loss else 2.0) * logits, matrices, 0, 0)
-        add("head backward", "loss", saved + final, 6.0 * logits, matrices, 0, 0)
-    add("loss forward", "loss", saved + last + 8 * hidden * tokens, forward * logits, saved_fixed + casts, 0, 0)
-    if head.preference is not None and head.preference.reference and not head.fused:
-        # No layer's passing tensors come near the logits that it ends with; the policy's own are part of the moment.
-        of_logits = (head.preference.reference + (2.0 if architecture.logit_softcap else 0.0)) * logits
-        fixed = saved_fixed + (casts if given.stack.preferences.within_autocast else cast_head)
-        fixed += head.preference.chunk * head.vocab
-        cache = _cache(shape, recipe.element) * tokens if given.stack.preferences.reference_cache else 0.0
-        add("reference", "loss", saved + 8 * hidden * tokens + cache, of_logits, fixed, 0, 0)
-    add("loss backward", "loss", saved + final, backward * logits, saved_fixed + cast_head, 0, 0)
+    last = _Saved(saved, saved_fixed, final, casts, cast_head)
+    for name, activations, of_logits, fixed in _at_loss(shape, groups, given, head, last):
+        add(name, "loss", activations, of_logits, fixed, 0, 0)
     done = 0.0
     if head.trains:
         width = recipe.logits + held
@@ -224,6 +162,40 @@ def profile(
         add("embedding", "embedding", stream + 16 * tokens, 0, 0, trained, edge if accumulates else tied)
     add("optimizer step", "optimizer", 0, 0, 0, 0, 0)
     return Profile(tuple(phases), max((group.trained for group in groups), default=0.0))
+
+
+class _Saved(NamedTuple):
+    """What lies there when the forward pass ends. Bytes, of one sequence or fixed."""
+
+    sequence: float  # what the layers keep
+    fixed: float
+    final: float  # of one sequence: the last norm and the gradient of its output
+    casts: float  # 16-bit copies until the forward pass ends
+    cast_head: float  # and until the head's backward
+
+
+def _at_loss(
+    shape: Shape, groups: list[Group], given: Inputs, head: Head, saved: _Saved
+) -> Iterator[tuple[str, float, float, float]]:
+    """(name, bytes per sequence, bytes of logits per sequence, fixed bytes) of the moments around the loss."""
+    stack, logits, passing = given.stack, head.vocab * given.tokens, 8 * given.architecture.hidden * given.tokens
+    forward, backward, _ = logits_bytes(given, head)
+    last = 0.0
+    if stack.keeps_loss and not given.checkpointing:  # the last step's graph, of which only these inputs are left
+        last = sum(group.count * group.kept.inputs for group in groups)
+    if stack.kbit_everything and given.kbit:  # the head as fp16 and as bf16, beside the last logits and the new
+        matrices = saved.fixed + 4.0 * shape.head_rows
+        yield "head forward", saved.sequence + last, (6.0 if stack.keeps_loss else 2.0) * logits, matrices
+        yield "head backward", saved.sequence + saved.final, 6.0 * logits, matrices
+    yield "loss forward", saved.sequence + last + passing, forward * logits, saved.fixed + saved.casts
+    if head.preference is not None and head.preference.reference and not head.fused:
+        # No layer's passing tensors come near the logits that it ends with; the policy's own are part of the moment.
+        of_logits = (head.preference.reference + (2.0 if given.architecture.logit_softcap else 0.0)) * logits
+        fixed = saved.fixed + (saved.casts if stack.preferences.within_autocast else saved.cast_head)
+        fixed += head.preference.chunk * head.vocab
+        cache = _cache(shape, given.recipe.element) * given.tokens if stack.preferences.reference_cache else 0.0
+        yield "reference", saved.sequence + passing + cache, of_logits, fixed
+    yield "loss backward", saved.sequence + saved.final, backward * logits, saved.fixed + saved.cast_head
 
 
 def _groups(shape: Shape, adapters: tuple[tuple[Adapter, ...], ...], given: Inputs, trained_layers: int) -> list[Group]:

@@ -10,7 +10,7 @@ from mfc.catalog.names import names
 from mfc.catalog.parameters import saved_count, trainable
 from mfc.memory import optimizers
 from mfc.memory.activations import Inputs
-from mfc.memory.phases import Head
+from mfc.memory.loss import Head
 from mfc.memory.recipe import Recipe, recipe
 from mfc.memory.rollout import scored_share, trained_models
 from mfc.memory.shape import Shape, shape

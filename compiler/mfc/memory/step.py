@@ -9,9 +9,10 @@ from operator import ge
 from typing import NamedTuple
 
 from mfc.memory.activations import Inputs
+from mfc.memory.loss import Head
 from mfc.memory.optimizers import Reach
 from mfc.memory.overhead import cached_share
-from mfc.memory.phases import Head, Phase, Profile, profile
+from mfc.memory.phases import Phase, Profile, profile
 from mfc.memory.shape import adapted, shape
 
 

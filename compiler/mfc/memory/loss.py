@@ -1,0 +1,61 @@
+"""What logits and the loss take: bytes per token and vocabulary row, by what computes the loss.
+
+The table is in docs/memory-model.md, section "Loss"; where each figure comes from stands there.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mfc.memory.activations import Inputs
+from mfc.memory.stack import Moments
+
+CHUNK = 1 / 8  # of a sequence: what losses in chunks work on at a time (LitGPT 128 tokens, torchtune an eighth)
+
+
+class Head(NamedTuple):
+    """The last linear and the loss."""
+
+    vocab: int  # 0 for tasks without logits
+    trains: bool
+    fused: bool  # the head and the loss run in chunks
+    chunked_logits: bool  # only the loss runs in chunks, logits exist whole
+    share: float = 1.0  # its gradient's width over that of all that trains
+    in_place: bool = False  # the loss writes its gradient over the logits
+    unscored: bool = False  # logits are made and upcast, and no loss takes them
+    preference: Moments | None = None  # the loss compares answers
+
+
+def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
+    """(forward, backward, held while layers run backward) bytes per token and vocabulary row."""
+    recipe, stack = given.recipe, given.stack
+    width = recipe.logits
+    cap = 2.0 if given.architecture.logit_softcap else 0.0
+    if head.fused:
+        return 0.0, 0.0, 0.0
+    if head.preference is not None:
+        return max(head.preference.forward, width) + cap, head.preference.backward + cap, 0.0
+    if head.unscored:
+        return (4.0 if width == 4 else width + 4.0) + cap, 0.0, 0.0
+    if head.in_place:
+        return width + cap, width + cap, 0.0
+    if head.chunked_logits and given.lean:  # compiled or fused: what a chunk saves is its logits
+        return width + 4.0 * CHUNK + cap, width + 4.0 * CHUNK + cap, 0.0
+    if head.chunked_logits:
+        # whole logits and the fp32 log-softmax that each chunk saves; backward, one chunk's gradient as well, which
+        # takes the place of what the chunk saved
+        whole = 4 if stack.outputs_fp32 else width
+        return whole + 4.0 + cap, whole + 4.0 + 4.0 * CHUNK + cap, 0.0
+    if width == 4:
+        forward, backward = 8.0, 12.0
+    elif stack.logits_fp32_copy:
+        forward, backward = width + 8.0, 12.0
+    else:
+        forward, backward = 2.0 * width, 3.0 * width
+    held = 0.0
+    if stack.keeps_outputs:
+        held = 4.0 if recipe.autocast or width == 4 or stack.logits_shift_copy else float(width)
+    if stack.logits_shift_copy and width == 2 and stack.logits_fp32_copy:
+        # fp32 logits, their shifted copy, log-softmax; and the logits themselves
+        forward = 14.0 if stack.logits_beside_copies else 12.0
+    return forward + cap, backward + held + cap, held + cap
