@@ -51,8 +51,10 @@ def hugging_face(text: str) -> Stack:
         name="hf",
         # torch.optim.AdamW picks foreach; the Trainer's default became the fused one (transformers 4.57, torch 2.8)
         optimizer_foreach=transformers < (4, 57) or torch < (2, 8),
-        logits_shift_copy=transformers
-        < (4, 45),  # modeling code: logits.float(), then logits[..., :-1, :].contiguous()
+        # The upcast logits are sliced and copied up to 4.48; since the loss is a function of its own (loss_utils.py of
+        # 4.46) the caller's 16-bit ones lie beside.
+        logits_shift_copy=transformers < (4, 49),
+        logits_beside_copies=(4, 46) <= transformers < (4, 49),
         fused_experts=transformers >= (5,),
         sdpa_expands_kv=transformers < (4, 48)
         or torch < (2, 5),  # repeat_kv before SDPA; enable_gqa came with torch 2.5

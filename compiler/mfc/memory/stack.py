@@ -68,7 +68,7 @@ class Stack(NamedTuple):
     # Loss
     logits_fp32_copy: bool = True  # the loss upcasts 16-bit logits
     logits_shift_copy: bool = False  # labels are shifted by slicing the logits (transformers before 4.49 or so)
-    logits_beside_copies: bool = False  # and the 16-bit logits outlive it (transformers 4.45 and newer)
+    logits_beside_copies: bool = False  # and the 16-bit logits outlive it (transformers 4.46 to 4.48)
     outputs_fp32: bool = False  # the framework hands model outputs on in fp32
     keeps_outputs: bool = False  # the training loop holds model outputs during backward
     keeps_loss: bool = False  # and the last outputs and loss until the next ones are made
