@@ -106,10 +106,11 @@ def engine(architecture: Architecture, length: int, sequences: int, tensor_paral
     )
 
 
-def served(made: Engine, training: Training, pinned: float | None) -> Share:
-    """A server's share of cards of its own, equal to those that train."""
+@lru_cache(maxsize=512)
+def served(made: Engine, card: float, pinned: float | None) -> Share:
+    """A server's share of cards of its own, equal to those that train: `card` bytes."""
     utilization = pinned or SERVER_UTILIZATION
-    share = utilization * training.card
+    share = utilization * card
     return Share(
         made.tensor_parallel,
         utilization,

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mfc.memory import rollout as memory
@@ -14,6 +15,7 @@ from mfc.rules.words import gib, gpus
 from mfc.strategy import Rollout
 
 if TYPE_CHECKING:
+    from mfc.catalog.architecture import Architecture
     from mfc.problem import Problem
     from mfc.spec.models import Spec
     from mfc.strategy import RolloutMode
@@ -189,11 +191,11 @@ def rollout_share(
     budget_bytes: int,
 ) -> Value:
     """Generation takes the share that holds most answers at once and leaves training what it needs."""
+    if problem.split is None:
+        return NONE
     share = share_of(
         problem, batch_size, max_length, sharding, upper_bytes, idle_bytes, parked_bytes, host_bytes, budget_bytes
     )
-    if share is None or problem.split is None:
-        return NONE
     card = problem.hardware.gpu.usable_bytes
     at_once = f"{share.concurrency} of an engine's {share.sequences} answers at once, each at its longest"
     if problem.split.mode == "native":
@@ -226,11 +228,11 @@ def rollouts_fit(
     budget_bytes: int,
 ) -> str | None:
     """Generation fits beside what training keeps, and a training step beside what vLLM keeps."""
+    if problem.split is None:
+        return None
     share = share_of(
         problem, batch_size, max_length, sharding, upper_bytes, idle_bytes, parked_bytes, host_bytes, budget_bytes
     )
-    if share is None or problem.split is None:
-        return None
     card = problem.hardware.gpu.usable_bytes
     taken = f"vLLM's {share.utilization:g} of the whole card is {gib(share.utilization * card)}"
     if share.starved:
@@ -285,11 +287,10 @@ def share_of(
     parked_bytes: float,
     host_bytes: float,
     budget_bytes: int,
-) -> memory.Share | None:
-    """How generation and training share the cards; None for tasks that generate nothing."""
+) -> memory.Share:
+    """How generation and training share the cards, in a problem that is laid out for both."""
     split, hardware, asked = problem.split, problem.hardware, problem.spec.train.rollout
-    if split is None:
-        return None
+    assert split is not None
     room = hardware.host_memory_bytes
     training = memory.Training(
         upper=upper_bytes,
@@ -311,7 +312,7 @@ def share_of(
         sequences = -(-batch_size * width // split.gpus)
         made = memory.engine(architecture, max_length, sequences, width)
         shares.append(
-            memory.served(made, training, pinned)
+            memory.served(made, training.card, pinned)
             if split.mode == "server"
             else memory.colocated(made, training, pinned, sleeps)
         )
@@ -324,7 +325,12 @@ def widths(problem: Problem) -> tuple[int, ...]:
     if split is None or asked != "auto":
         return (1,) if asked == "auto" else (asked,)
     within = split.gpus // split.nodes if split.mode == "server" else problem.hardware.gpus_per_node
-    heads = [block.attention.heads for _, block in problem.model.architecture.blocks]
+    return _dividing(problem.model.architecture, within)
+
+
+@lru_cache(maxsize=64)
+def _dividing(architecture: Architecture, within: int) -> tuple[int, ...]:
+    heads = [block.attention.heads for _, block in architecture.blocks]
     return tuple(n for n in (1, 2, 4, 8) if within % n == 0 and all(number % n == 0 for number in heads))
 
 
