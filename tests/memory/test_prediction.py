@@ -85,6 +85,7 @@ def test_predict_and_prepare_are_one(case: str, micro_batch: int) -> None:
     assert process == pytest.approx(memory.process_bytes, abs=32)
     assert upper == pytest.approx(memory.upper_bytes, abs=2)
     assert prepared.upper(micro_batch) == upper
+    assert prepare(run(case), every=True).at(micro_batch) == (process, upper)  # no peak was passed over
 
 
 @pytest.mark.parametrize("case", CASES)
