@@ -136,3 +136,14 @@ def test_what_is_not_modelled_is_said(optimizer: str) -> None:
     memory = predict(run("full", optimizer=optimizer))
     assert memory.confidence == "unmodelled"
     assert optimizer in " ".join(memory.reasons)
+
+
+@pytest.mark.parametrize("sharding", ["ddp", "fsdp2"])
+def test_loading_counts_scales_once(sharding: Any) -> None:
+    def load(double: bool) -> int:
+        quantization = Quantization(4, double=double)
+        strategy = BASE._replace(**QLORA | {"sharding": sharding, "world_size": 8, "quantization": quantization})
+        return predict(Run(LLAMA, strategy, A100, 8, Stack())).load_gpu_bytes
+
+    quantised = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
+    assert load(False) - load(True) == pytest.approx(quantised * (4 / 64 - 1 / 64 - 4 / (64 * 256)), abs=1)

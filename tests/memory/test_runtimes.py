@@ -13,7 +13,7 @@ N = 1_000_000_000
 def states(accumulates: bool = False) -> States:
     return States(
         base=0.0, scales=0.0, trained=N, weight=2, gradient=2, optimizer=12, master=4, managed=False, foreach=False,
-        layer=0.0, edges=0.0, layer_trained=0.0, largest=0.0, total=N, accumulates=accumulates,
+        layer=0.0, edges=0.0, edge=0.0, layer_trained=0.0, largest=0.0, total=N, accumulates=accumulates,
     )  # fmt: skip
 
 
@@ -99,3 +99,12 @@ def test_scales_are_whole_on_every_gpu(offload: bool) -> None:
         at = zero(3, ranks, offload_parameters=offload)
         assert deepspeed.partitioned(scaled, at).weights - deepspeed.partitioned(plain, at).weights == 5.0
     assert replicated(scaled, 2).weights - replicated(plain, 2).weights == 5.0
+
+
+@pytest.mark.parametrize("tied", [False, True])
+def test_units_of_their_own_gather_one_whole_edge(tied: bool) -> None:
+    layer, edge = 3.0, 8.0
+    model = states()._replace(layer=layer, edges=edge * (1 if tied else 2), edge=edge)
+    root, own = (fsdp.fully_sharded(model, 8, False, False, splits_edges=split) for split in (False, True))
+    assert root.gathered == 2 * layer + model.edges
+    assert own.gathered == layer + edge

@@ -175,7 +175,7 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
 def loading(run: Run, prepared: Prepared) -> tuple[int, int]:
     """(GPU bytes, host bytes per node) at the peak before the first step."""
     strategy, states = run.strategy, prepared.static.states
-    full = states.base + states.scales + states.trained * states.weight
+    full = states.base + states.trained * states.weight
     sharded = strategy.zero_stage == 3
     world = strategy.world_size
     zero3 = strategy.sharding == "zero3"
@@ -183,7 +183,7 @@ def loading(run: Run, prepared: Prepared) -> tuple[int, int]:
         shard = full / world if strategy.offload_parameters == "none" else 0.0
         device = shard + states.scales + states.layer + states.edges  # sharded while it is read
     else:
-        device = full
+        device = full + states.scales
     if strategy.deepspeed and not sharded and run.stack.trainable_fp32 and strategy.method == "full":
         device = states.base + 4.0 * states.trained  # upcast before the engine casts it back
     total = states.total * 2

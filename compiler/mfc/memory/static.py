@@ -132,12 +132,10 @@ def _states(
         largest = max(figure.layers, key=lambda x: x.parameters)
         in_layer = largest.linear_numbers if strategy.quantization else 0
         layer = in_layer * each + (largest.parameters - in_layer) * per
-    if strategy.reference_model:
-        base += total * 2.0
-    if strategy.rollout:
-        base += total * 2.0 * strategy.rollout.frozen_models
-        if strategy.rollout.critic:  # a second model, trained as the policy is
-            base, scales, trained = base * 2, scales * 2, trained * 2
+    if strategy.rollout and strategy.rollout.critic:  # a second model, trained as the policy is
+        base, scales, trained = base * 2, scales * 2, trained * 2
+    frozen = int(strategy.reference_model) + (strategy.rollout.frozen_models if strategy.rollout else 0)
+    base += total * 2.0 * frozen
     head = figure.head_rows if form.full else 0
     return States(
         base=base,
@@ -151,6 +149,7 @@ def _states(
         foreach=stack.optimizer_foreach and strategy.optimizer in optimizers.TORCH,
         layer=layer,
         edges=2.0 * (figure.embedding + figure.head),
+        edge=2.0 * figure.head_rows,
         layer_trained=layer_trained,
         largest=max(head, max((x.largest_linear for x in figure.layers), default=0)) if form.full else 0,
         total=total,

@@ -90,7 +90,7 @@ def _stage3(states: States, zero: Zero) -> Placement:
         weights=states.scales + (0.0 if zero.offload_parameters else parameters + share * (states.weight - 2)),
         optimizer=share * states.optimizer * on_device,
         buffers=2.0 * max(zero.reduce_bucket, states.largest if states.trained > states.largest else 0),
-        gathered=max(live * per_number, states.layer, states.edges / 2),
+        gathered=max(live * per_number, states.layer, states.edge),
         gradients=gradients * on_device,
         done=0.0,
         live=2.0,

@@ -19,9 +19,7 @@ def fully_sharded(
     shards = base + trained * states.weight
     optimizer = trained * states.optimizer
     gradients = trained * states.gradient
-    gathered = (
-        max(2 * states.layer, states.layer + states.edges / 2) if splits_edges else 2 * states.layer + states.edges
-    )
+    gathered = max(2 * states.layer, states.layer + states.edge) if splits_edges else 2 * states.layer + states.edges
     if keeps_frozen and states.trained < states.total / 2:
         gathered = max(gathered, states.base)
     device = 0.0 if offload else 1.0

@@ -18,7 +18,8 @@ class States(NamedTuple):
     managed: bool  # optimizer states lie in CUDA managed memory, outside the caching allocator
     foreach: bool  # the step makes one more copy of what trains
     layer: float  # weights of the largest layer, as the runtime gathers them
-    edges: float  # embedding and head, 16 bit
+    edges: float  # embedding and head, 16 bit; one matrix where they are tied
+    edge: float  # the larger of the two
     layer_trained: float  # trained numbers of the largest layer
     largest: float  # numbers of the largest single parameter
     total: float  # numbers of the whole model
