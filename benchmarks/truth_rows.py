@@ -19,7 +19,7 @@ from mfc.catalog.names import names
 from mfc.errors import MfcError
 from mfc.memory import Run, Stack
 from mfc.memory.stack import LowRank
-from mfc.strategy import Lora, Quantization, Strategy
+from mfc.strategy import Lora, Quantization, Strategy, TrainedBlocks
 from stacks import adapters_follow_base, dropout_of, hugging_face, stack
 
 Row = Mapping[str, Any]
@@ -211,7 +211,7 @@ def strategy_of(row: Row, *, memory_only: bool = False) -> Strategy:
         method = "lora"
     if method not in ("full", "lora", "qlora", "freeze"):
         raise Unsupported(f"method {row.get('method')}")
-    turns = "drawn" if "lisa" in str(row.get("method")) else "spread" if method == "freeze" else "last"
+    turns: TrainedBlocks = "drawn" if "lisa" in str(row.get("method")) else "spread" if method == "freeze" else "last"
     blocks = blocks_of(row) or 0
     if turns != "last" and not blocks:
         raise Unsupported("the number of trained blocks is not stated")
@@ -262,7 +262,7 @@ def strategy_of(row: Row, *, memory_only: bool = False) -> Strategy:
         quantization=quantization,
         reference_model=task in ("dpo", "kto") and method == "full",
         trainable_layers=blocks,
-        trained_blocks=turns,  # type: ignore[arg-type]
+        trained_blocks=turns,
     )
 
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from mfc.memory.activations import Inputs
 from mfc.memory.stack import Moments
 
-CHUNK = 1 / 8  # of a sequence: what losses in chunks work on at a time (LitGPT 128 tokens, torchtune an eighth)
+CHUNK = 1 / 8  # of a sequence: what losses in chunks work on at a time (docs/memory-model.md, "Loss")
 
 
 class Head(NamedTuple):

@@ -14,7 +14,7 @@ from mfc.memory.static import Static, key, static
 from mfc.runtimes.placement import Placement
 
 RECLAIMED = 0.96  # share of the card at which the allocator is taken to give free blocks back
-FILLED = 0.99  # and the most it was seen to hold: 79.2 of 80 GiB (fms-acceleration's tables)
+FILLED = 0.99  # and the most it was seen to hold: 79.2 of 80 GiB (docs/memory-model.md, "The bound")
 Line = tuple[float, float]  # bytes, and what one more sequence in the micro-batch adds
 UNBOUNDED = 1e9  # a micro-batch that no memory limits
 

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 class LowRank(NamedTuple):
     """How GaLore and APOLLO are set up: a framework's defaults, for no spec can say it."""
 
-    rank: int = 128  # transformers trainer_optimizer.py (GaLore); ms-swift
+    rank: int = 128  # transformers trainer_optimizer.py (GaLore)
     embedding: bool = False  # the embedding is projected too; the head never is
     layerwise: bool = False  # every gradient is applied and freed as soon as it is made
 

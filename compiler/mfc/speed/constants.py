@@ -86,9 +86,9 @@ OVERLAP = 0.3  # backward sends gradients as it goes, full sharding fetches the 
 STATE_BYTES: Mapping[str, float] = {"adamw_8bit": 2, "paged_adamw_8bit": 2, "adafactor": 5, "sgd": 0, "lion": 4}
 CLIP_ACCESSES = 3  # clipping reads each gradient, then reads and writes it
 FOREACH_ACCESSES = 20  # torch's foreach AdamW goes over its lists operation by operation: counted in its code
-# GaLore looks for its subspace anew from time to time: about ten minutes for a model of 7 billion (Q-GaLore, arXiv
-# 2407.08296), every 200 steps (galore-torch's examples, LLaMA-Factory). With 8-bit states nothing of it shows in the
-# published runs, and APOLLO projects at random.
+# GaLore looks for its subspace anew from time to time: an assumption of about ten minutes for a model of 7 billion
+# (Q-GaLore, arXiv 2407.08296, as remembered), every 200 steps (galore-torch's examples). With 8-bit states nothing of
+# it shows in the published runs, and APOLLO projects at random.
 SVD_SECONDS, SVD_STEPS = 0.9e-7, 200  # per trained number
 CPU_ADAM_BYTES = 28  # the same on the host: fp32 weight, moments, gradient
 HOST_BANDWIDTH = 100e9  # bytes per second of one node's memory that CPU Adam reaches: assumption
