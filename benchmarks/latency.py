@@ -69,9 +69,9 @@ def planner_rate(seconds: float = 3.0) -> float:
     import mfc
     from mfc.memory.stack import Stack
     from mfc.planner.search import search
+    from mfc.profile import Profile
     from mfc.resolve import resolve
     from mfc.rules import RULES
-    from mfc.target import Profile
 
     with tempfile.TemporaryDirectory() as name:
         path = Path(name, "spec.yaml")

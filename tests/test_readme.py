@@ -7,7 +7,7 @@ from pathlib import Path
 
 import mfc
 import pytest
-from mfc.planner import report
+from mfc.report import text as report
 
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "examples" / "qwen2.5-7b-lora-4x4090.yaml"

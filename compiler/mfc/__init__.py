@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from mfc._version import __version__
 
 if TYPE_CHECKING:
-    from mfc.api import Compiled, compile, load, plan  # noqa: A004
+    from mfc.api import compile, load, plan  # noqa: A004
+    from mfc.emit.compiled import Compiled
     from mfc.errors import MfcError
     from mfc.planner.plan import Plan
     from mfc.spec.models import Spec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Compiled", "MfcError", "Plan", "Spec", "__version__", "compile", "load", "plan"]
 
 _HOMES = {
-    "Compiled": "mfc.api",
+    "Compiled": "mfc.emit.compiled",
     "compile": "mfc.api",
     "load": "mfc.api",
     "plan": "mfc.api",

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfc.errors import CannotExpress, CannotFit, MfcError, Refused, SpecError
 
 if TYPE_CHECKING:
+    from mfc.emit.compiled import Compiled
     from mfc.planner.plan import Plan
     from mfc.problem import Problem
     from mfc.spec.load import LoadedSpec
@@ -19,23 +19,6 @@ if TYPE_CHECKING:
     from mfc.target import Target
 
 Source = "str | os.PathLike[str] | Mapping[str, Any] | LoadedSpec"
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """The outputs of one spec for one target. `files` maps paths under `out` to their text; nothing is written yet."""
-
-    target: str
-    plan: Plan
-    spec: Path | None  # the file that was compiled; None for a mapping given by a program
-    out: Path
-    files: Mapping[str, str]
-    executable: frozenset[str]
-    inputs: tuple[Path, ...]  # every file that was read to make them
-    overrides: tuple[str, ...]
-    launch: str  # the command that starts the run, from the folder `out`
-    declared: bool = False  # the spec itself names this target and, by `out` or by default, this folder
-    probes: tuple[Path, ...] = ()  # files that were looked for and not there, whose coming would change the outputs
 
 
 def load(source: Any, overrides: Sequence[str] = ()) -> LoadedSpec:
@@ -99,6 +82,7 @@ def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
     """The outputs of a plan for one target in the folder `out`."""
     from mfc import emit
     from mfc.emit import place
+    from mfc.emit.compiled import Compiled
 
     target = _target(loaded, name)
     if not made.fits:
@@ -129,7 +113,7 @@ def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
 
 def cannot_fit(plan: Plan, name: str) -> str:
     """Why nothing fits and what would, as an error message."""
-    from mfc.planner.report import relaxation_lines, shortfall
+    from mfc.report.text import relaxation_lines, shortfall
 
     return "\n".join([f"{name}: error: {shortfall(plan)}", *relaxation_lines(plan)])
 
@@ -165,8 +149,8 @@ def _agreed(loaded: LoadedSpec, problem: Problem, targets: Sequence[str | None])
 def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
     from mfc.memory.stack import Stack
     from mfc.planner import plan
+    from mfc.profile import Profile
     from mfc.rules import RULES
-    from mfc.target import Profile
 
     if name is None:
         profile, rules = Profile("", "", Stack(), supports={"sequence_parallel": (1,)}), RULES

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mfc.lowering import native, nearest
 from mfc.memory.stack import Stack
-from mfc.target import File, Lowered, Profile
+from mfc.profile import Profile
+from mfc.target.keys import native
+from mfc.target.outputs import File, Lowered
+from mfc.target.versions import nearest
 
 from .keys import ENGINE, KEYS
 from .rules import RULES, SCRIPT

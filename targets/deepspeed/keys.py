@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from mfc.target import Key
+from mfc.target.keys import Key
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mfc.rules.engine import advise, require
 
 if TYPE_CHECKING:
-    from mfc.target import Profile
+    from mfc.profile import Profile
 
 # Plan fields that no DeepSpeed key can say: the launcher lists them, for the script has to do them.
 SCRIPT = (

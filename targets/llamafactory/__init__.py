@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.errors import Refused
-from mfc.lowering import is_local, located, native, nearest, need_template
 from mfc.memory.stack import LowRank, Moments, Preferences, Stack
-from mfc.target import File, Lowered, Profile
+from mfc.profile import Profile
+from mfc.target.keys import native
+from mfc.target.outputs import File, Lowered
+from mfc.target.paths import is_local, located
+from mfc.target.templates import need_template
+from mfc.target.versions import nearest
 
 from .. import deepspeed
 from . import templates

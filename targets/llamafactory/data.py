@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from mfc.lowering import located
+from mfc.target.paths import located
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan

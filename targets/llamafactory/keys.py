@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mfc.catalog.parameters import adapters
-from mfc.target import Key
+from mfc.target.keys import Key
 
 from . import data
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from mfc.lowering import nearest
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib, listed
+from mfc.target.versions import nearest
 
 from . import data, templates
 
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
     from mfc.problem import Model
+    from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import Quantization, Strategy
-    from mfc.target import Profile
 
 VERSIONS = ("0.9.5", "0.9.4")
 _PARSER = "LLaMA-Factory hparams/parser.py"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.catalog.parameters import adapters
-from mfc.target import Key
+from mfc.target.keys import Key
 
 from . import data, when
 from .rlhf import PREFERENCE, ROLLOUT

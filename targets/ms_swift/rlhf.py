@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mfc.target import Key
+from mfc.target.keys import Key
 
 from . import when
 

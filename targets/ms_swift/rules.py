@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mfc.lowering import nearest
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
+from mfc.target.versions import nearest
 
 from . import data, models
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.problem import Model, Problem
+    from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
-    from mfc.target import Profile
 
 VERSIONS = ("4.6.0", "3.12.6")
 _ARGUMENTS = "ms-swift swift/arguments/sft_args.py and base_args.py"

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.errors import CannotExpress
-from mfc.lowering import is_local, located, native
 from mfc.memory.stack import Moments, Preferences, Stack
-from mfc.target import File, Lowered, Profile
+from mfc.profile import Profile
+from mfc.target.keys import native
+from mfc.target.outputs import File, Lowered
+from mfc.target.paths import is_local, located
 
 from .. import deepspeed
 from . import facts

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from mfc.lowering import located
+from mfc.target.paths import located
 
 if TYPE_CHECKING:
     from mfc.problem import Model
@@ -87,9 +87,9 @@ _LLAMA_3_VOCAB, _LLAMA_3_REWARD = 128256, 128002
 
 def knows(what: str) -> Any:
     """One of the contract's lists: templates, dataset_maps, deepspeed, families."""
-    from mfc.emit import contract
+    from mfc.target import contracts
 
-    return contract.load(CONTRACT)["x-knows"][what]
+    return contracts.load(CONTRACT)["x-knows"][what]
 
 
 _NONE = "XTuner has none for it: to compile, set data.template"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mfc.target import Key
+from mfc.target.keys import Key
 
 from . import values as v
 

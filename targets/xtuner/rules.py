@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
     from mfc.problem import Model, Problem
+    from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
-    from mfc.target import Profile
 
 _TRAIN = "XTuner 0.2.0 tools/train.py"
 _DATA = "XTuner 0.2.0 dataset/huggingface.py and dataset/map_fns"

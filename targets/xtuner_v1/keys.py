@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mfc.target import Key
+from mfc.target.keys import Key
 
 from .rules import FORMATS
 

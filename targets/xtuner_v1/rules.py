@@ -31,9 +31,9 @@ FORMATS = {"sft": "messages", "pretrain": "text"}
 
 def knows(what: str) -> list[str]:
     """One of the contract's lists: families, templates."""
-    from mfc.emit import contract
+    from mfc.target import contracts
 
-    names: list[str] = contract.load(CONTRACT)["x-knows"][what]
+    names: list[str] = contracts.load(CONTRACT)["x-knows"][what]
     return names
 
 

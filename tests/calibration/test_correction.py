@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mfc import __version__, api
 from mfc.calibration.correction import ENOUGH, Series, calibrated
-from mfc.calibration.store import Key, Run
+from mfc.calibration.store import Condition, MeasuredRun
 from mfc.planner.plan import Plan
 
 SPEC: dict[str, Any] = {
@@ -25,10 +25,10 @@ def plan() -> Plan:
     return api.plan(SPEC)
 
 
-def runs(plan: Plan, ratios: list[float], kind: str = "process", mfc: str = __version__) -> list[Run]:
+def runs(plan: Plan, ratios: list[float], kind: str = "process", mfc: str = __version__) -> list[MeasuredRun]:
     predicted = {"process": plan.memory.process_bytes, "allocated": plan.memory.allocated_bytes}[kind]
     return [
-        Run(Key.of(plan), "spec", str(index), kind, int(predicted * ratio), predicted, mfc)  # type: ignore[arg-type]
+        MeasuredRun(Condition.of(plan), "spec", str(index), kind, int(predicted * ratio), predicted, mfc)  # type: ignore[arg-type]
         for index, ratio in enumerate(ratios)
     ]
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from mfc.calibration import path
-from mfc.calibration.store import Key, Run, load, save
+from mfc.calibration.store import Condition, MeasuredRun, load, save
 from mfc.errors import SpecError
 
-RUN = Run(Key("deepspeed 0.19.8", "flash", "plain", "none", "A100-80G"), "a.yaml", "0" * 64, "process", 10, 9, "0.1.0")
+RUN = MeasuredRun(
+    Condition("deepspeed 0.19.8", "flash", "plain", "none", "A100-80G"), "a.yaml", "0" * 64, "process", 10, 9, "0.1.0"
+)
 
 
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:

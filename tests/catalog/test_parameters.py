@@ -22,7 +22,7 @@ def arch(model_id: str) -> Architecture:
 
 
 @pytest.mark.parametrize("model", models.all_models(), ids=lambda model: model.id)
-def test_the_parts_add_up(model: models.Model) -> None:
+def test_the_parts_add_up(model: models.Entry) -> None:
     a, counted = model.architecture, count(model.architecture)
     body = sum(repeat * each.total for (repeat, _), each in zip(a.blocks, counted.blocks, strict=True))
     outer = counted.total - body - counted.embedding - counted.head - counted.vision - counted.projector

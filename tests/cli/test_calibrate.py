@@ -8,7 +8,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 from mfc.cli import main
-from mfc.planner.schema import json_schema
+from mfc.report.schema import json_schema
 
 SPEC = """
 model: Qwen/Qwen2.5-7B-Instruct

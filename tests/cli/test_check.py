@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from mfc import api, emit
+from mfc.check import memo
 from mfc.cli import main
-from mfc.emit import memo
 from mfc.errors import CannotFit
 
 from tests.emit.samples import compile_sample

@@ -10,7 +10,7 @@ from typing import Any
 
 import mfc
 import yaml
-from mfc.api import Compiled
+from mfc.emit.compiled import Compiled
 from mfc.errors import CannotFit
 
 from tests.conformance.environments import environment

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from mfc import api
-from mfc.api import Compiled
 from mfc.emit import place
+from mfc.emit.compiled import Compiled
 from mfc.planner.plan import Plan
 
 HOSTILE = (

@@ -10,7 +10,8 @@ import pytest
 from mfc.emit import contract
 from mfc.errors import Fault, MfcError, SpecError
 from mfc.spec.marks import nearest
-from mfc.target import File
+from mfc.target import contracts
+from mfc.target.outputs import File
 
 SCHEMA = {
     "type": "object",
@@ -35,9 +36,9 @@ def _contract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     (tmp_path / "contracts").mkdir()
     (tmp_path / "contracts" / "sample-1.0.json").write_text(json.dumps(SCHEMA))
     monkeypatch.setattr(mfc.schemas, "__path__", [str(tmp_path)])
-    contract.load.cache_clear()
+    contracts.load.cache_clear()
     yield
-    contract.load.cache_clear()
+    contracts.load.cache_clear()
 
 
 def blame(key: str, text: str, names: Collection[str]) -> SpecError:

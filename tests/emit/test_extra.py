@@ -8,7 +8,8 @@ import pytest
 from mfc import api, emit
 from mfc.emit import extra
 from mfc.errors import SpecError
-from mfc.target import Key, Target
+from mfc.target import Target
+from mfc.target.keys import Key
 
 TARGET = cast(
     Target,

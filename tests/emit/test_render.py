@@ -10,7 +10,7 @@ import yaml
 from mfc.emit.render import header, render
 from mfc.errors import Fault
 from mfc.planner.plan import Plan
-from mfc.target import File
+from mfc.target.outputs import File
 
 from tests.emit.samples import HOSTILE
 

@@ -11,7 +11,7 @@ from mfc.catalog import gpus, hf_config
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.parameters import trainable
 from mfc.memory import Run, Stack, optimizers, predict
-from mfc.memory.recipe import recipe
+from mfc.memory.formats import formats
 from mfc.memory.shape import shape
 from mfc.memory.stack import LowRank
 from mfc.memory.static import key, static
@@ -59,7 +59,7 @@ def kept_of(row: dict[str, Any]) -> optimizers.Kept:
     strategy = BASE._replace(optimizer=row["optimizer"], precision="pure_bf16" if row["half"] else "fp32")
     stack = Stack(low_rank=LowRank(row["rank"], layerwise=row["layerwise"]))
     figure = shape(architecture, stack.fused_experts)
-    return optimizers.kept(figure, recipe(strategy, stack), stack, strategy, trainable(architecture, strategy))
+    return optimizers.kept(figure, formats(strategy, stack), stack, strategy, trainable(architecture, strategy))
 
 
 def name_of(row: dict[str, Any]) -> str:
@@ -99,8 +99,8 @@ def test_layerwise_updates_keep_one_gradient(row: dict[str, Any]) -> None:
     stack = Stack(low_rank=LowRank(row["rank"], layerwise=True))
     strategy = BASE._replace(optimizer=row["optimizer"], precision="pure_bf16" if row["half"] else "fp32")
     made = static(model_of(row), key(strategy), stack)
-    assert all(phase.done == 0 for phase in made.step.profile.phases)
-    largest = max(phase.live for phase in made.step.profile.phases) * made.states.gradient
+    assert all(phase.done == 0 for phase in made.step.course.phases)
+    largest = max(phase.live for phase in made.step.course.phases) * made.states.gradient
     assert largest == pytest.approx(row["gradients"], rel=0.01)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import mfc
 from mfc.planner import compare
 from mfc.planner.plan import Plan
+from mfc.report.compare import text
 
 SPEC: dict[str, Any] = {
     "model": "Qwen/Qwen2.5-7B-Instruct",
@@ -25,7 +26,7 @@ def test_what_the_user_means_is_the_same_everywhere() -> None:
     made = plans(SPEC)
     assert [one.field for one in compare.differences(made) if one.meaning] == []
     assert compare.common(made) == {}
-    said = compare.text(made)
+    said = text(made)
     assert said.startswith("the same on all: method lora, lora_rank 16, max_length 4096, batch_size 64, learning_rate ")
     assert "NOT the same" not in said
 
@@ -49,4 +50,4 @@ def test_lengths_that_differ_are_told_and_mended() -> None:
     made = [long, short]
     assert compare.differences(made)[0].field == "max_length"
     assert compare.common(made) == {"data.max_length": 2048}
-    assert "NOT the same experiment\n  max_length\n    ms-swift      4096: " in compare.text(made)
+    assert "NOT the same experiment\n  max_length\n    ms-swift      4096: " in text(made)

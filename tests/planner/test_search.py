@@ -14,9 +14,9 @@ from mfc.memory.stack import Stack
 from mfc.planner.search import Candidate, rank_candidates, run_of, search, strategy_of
 from mfc.planner.space import CANDIDATES, CHOICES, COSTS, Rejections, apply, domain, facts, stages
 from mfc.problem import Problem
+from mfc.profile import Profile
 from mfc.resolve import resolve
 from mfc.rules import RULES
-from mfc.target import Profile
 
 PROFILE = Profile("", "", Stack())
 MODELS = ("Qwen/Qwen2.5-0.5B", "Qwen/Qwen2.5-7B", "meta-llama/Llama-3.1-8B", "mistralai/Mixtral-8x7B-v0.1")

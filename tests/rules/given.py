@@ -12,10 +12,10 @@ from mfc.memory.rollout import Share
 from mfc.memory.stack import Stack
 from mfc.planner.layouts import layouts
 from mfc.planner.space import facts
+from mfc.profile import Profile
 from mfc.resolve import resolve
 from mfc.spec.load import load
 from mfc.strategy import Lora, Quantization, Strategy
-from mfc.target import Profile
 
 STRATEGY = Strategy(
     task="sft",

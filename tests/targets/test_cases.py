@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 import yaml
 from mfc import api
-from mfc.emit import contract
+from mfc.emit.compiled import Compiled
 from mfc.errors import MfcError
-from mfc.lowering import native, overlay
-from mfc.target import get
+from mfc.target import contracts, get
+from mfc.target.keys import native, overlay
 from mfc.targets.deepspeed.keys import ENGINE
 from mfc.targets.deepspeed.rules import ELSEWHERE as DEEPSPEED_ELSEWHERE
 from mfc.targets.deepspeed.rules import SCRIPT
@@ -45,7 +45,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @cache
-def compiled(target: str, name: str, folder: Path) -> api.Compiled:
+def compiled(target: str, name: str, folder: Path) -> Compiled:
     table = TABLES[target]
     case = table["cases"][name]
     home = folder / target / name
@@ -59,7 +59,7 @@ def compiled(target: str, name: str, folder: Path) -> api.Compiled:
     return one
 
 
-def read(one: api.Compiled, file: str) -> Any:
+def read(one: Compiled, file: str) -> Any:
     text = one.files[file]
     return yaml.safe_load(text) if file.endswith(".yaml") else json.loads(text)
 
@@ -155,7 +155,7 @@ def test_unmodelled_keys_do_not_verify(folder: Path) -> None:
 @pytest.mark.parametrize("target", sorted(TABLES))
 def test_unmodelled_keys_exist_and_are_not_ours(target: str) -> None:
     module = get(target)
-    known = [contract.load(f"{target}-{version}") for version in module.VERSIONS]
+    known = [contracts.load(f"{target}-{version}") for version in module.VERSIONS]
     for path in module.UNMODELLED:
         assert any(at(schema, f"properties.{'.properties.'.join(path.split('.'))}") is not MISSING for schema in known)
     owned = {key.name for key in module.KEYS}

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import yaml
 from mfc import api
-from mfc.emit import contract
+from mfc.emit.compiled import Compiled
 from mfc.errors import MfcError
-from mfc.lowering import mapping_table, overlay
 from mfc.rules.engine import Rule
+from mfc.target import contracts
+from mfc.target.keys import mapping_table, overlay
 from mfc.targets import ms_swift
 from mfc.targets.deepspeed.keys import ENGINE
 from mfc.targets.ms_swift.keys import ELSEWHERE
@@ -35,7 +36,7 @@ for word in "$@"; do printf '%s\\0' "$word"; done
 
 
 @cache
-def compiled(name: str, home: Path) -> api.Compiled:
+def compiled(name: str, home: Path) -> Compiled:
     spec = copy.deepcopy(FILES["base"])
     overlay(spec, FILES["cases"][name].get("spec", {}))
     (home / f"{name}.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
@@ -134,7 +135,7 @@ def test_the_readme_has_the_table_of_keys() -> None:
 def test_keys_are_in_the_contracts() -> None:
     """Each flag is one of `swift rlhf` (or of 3.x, for its older name)."""
     for version, gone in (("4.6.0", {"train_type"}), ("3.12.6", {"tuner_type"})):
-        known = contract.load(f"ms-swift-rlhf-{version}")["properties"]
+        known = contracts.load(f"ms-swift-rlhf-{version}")["properties"]
         assert {key.name for key in ms_swift.KEYS} - set(known) == gone
         assert not {name for name in ms_swift.UNMODELLED if name not in known} - {"experts_impl"}
 

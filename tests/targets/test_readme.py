@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 
 import pytest
-from mfc.lowering import mapping_table
 from mfc.target import get
+from mfc.target.keys import mapping_table
 
 TARGETS = Path(__file__).parent.parent.parent / "targets"
 TABLE = re.compile(r"(<!-- keys: .* -->\n)(.*)(<!-- end -->)", re.DOTALL)

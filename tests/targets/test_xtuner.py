@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from mfc import api, emit
-from mfc.emit import contract
+from mfc.emit.compiled import Compiled
 from mfc.errors import CannotExpress, CannotFit
-from mfc.lowering import mapping_table, native
-from mfc.target import get
+from mfc.target import contracts, get
+from mfc.target.keys import mapping_table, native
 
 ROOT = Path(__file__).parents[2]
 MIXTRAL = ROOT / "examples" / "mixtral-lora-12k-8xa100-40g.yaml"
@@ -29,17 +29,17 @@ TARGETS = ("xtuner", "xtuner-v1")
 NASTY = ["it's", '"; touch pwned; "', "$(touch pwned)", "a\\b", "{{ x }}", "é漢字", "#x: y", "a\nb"]
 
 
-def made(target: str = "xtuner", **sections: Any) -> api.Compiled:
+def made(target: str = "xtuner", **sections: Any) -> Compiled:
     spec = {key: {**SPEC[key], **sections.pop(key, {})} if isinstance(SPEC[key], dict) else SPEC[key] for key in SPEC}
     [one] = api.compile({**spec, **sections}, [target], out="out")
     return one
 
 
-def data(one: api.Compiled) -> dict[str, Any]:
+def data(one: Compiled) -> dict[str, Any]:
     return native(get(one.target).KEYS, one.plan).data
 
 
-def settings(one: api.Compiled) -> dict[str, Any]:
+def settings(one: Compiled) -> dict[str, Any]:
     """The variables of the config that hold literals."""
     found = {}
     for node in ast.parse(one.files["train.py"]).body:
@@ -112,7 +112,7 @@ def test_shipped_presets_are_used_where_they_say_the_plan(strategy: dict[str, An
     assert (f"--deepspeed {preset or 'ds_config.json'} " in one.files["launch.sh"]) == (one.plan.strategy.deepspeed)
     assert ("ds_config.json" in one.files) == (preset is None)
     if preset:
-        shipped = contract.load("xtuner-0.2.0")["x-knows"]["deepspeed"][preset]["zero_optimization"]
+        shipped = contracts.load("xtuner-0.2.0")["x-knows"]["deepspeed"][preset]["zero_optimization"]
         assert shipped["stage"] == one.plan.strategy.zero_stage
         assert ("offload_optimizer" in shipped) == (one.plan.strategy.offload_optimizer == "cpu")
         assert ("offload_param" in shipped) == (one.plan.strategy.offload_parameters == "cpu")

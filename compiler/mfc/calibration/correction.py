@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from mfc.calibration.store import Key, Run
+from mfc.calibration.store import Condition, MeasuredRun
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -58,7 +58,7 @@ def _median(values: Sequence[float]) -> float:
 class Calibrated:
     """A plan's memory as runs on this machine correct it. Bytes of one GPU."""
 
-    key: Key
+    key: Condition
     runs: int
     bias: float  # measured over predicted
     peak_bytes: int
@@ -68,11 +68,11 @@ class Calibrated:
     outdated: int  # runs of the key whose predictions another mfc made: not counted
 
 
-def calibrated(plan: Plan, runs: Sequence[Run]) -> Calibrated | None:
+def calibrated(plan: Plan, runs: Sequence[MeasuredRun]) -> Calibrated | None:
     """What the runs say about a plan; None when none of them is of its key."""
-    from mfc import __version__
+    from mfc._version import __version__
 
-    key = Key.of(plan)
+    key = Condition.of(plan)
     mine = [run for run in runs if run.key == key]
     current = [run for run in mine if run.mfc == __version__]
     if not mine:

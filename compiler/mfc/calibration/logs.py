@@ -19,7 +19,7 @@ GIB = 2**30
 SUFFIXES = (".json", ".jsonl")
 LARGEST = 256 * 2**20  # bytes; a longer file is no training log
 
-# Key of a record -> what it measures, and bytes of its unit.
+# Condition of a record -> what it measures, and bytes of its unit.
 KEYS: Mapping[str, tuple[Metric, int]] = {
     "memory(GiB)": ("reserved", GIB),
     "vram_reserved": ("reserved", GIB),

@@ -20,7 +20,7 @@ Kind = Literal["process", "allocated"]
 
 
 @dataclass(frozen=True, slots=True)
-class Key:
+class Condition:
     """What runs must share for one to tell about the other."""
 
     target: str  # with its version; empty for a plain trainer
@@ -30,7 +30,7 @@ class Key:
     gpu: str
 
     @classmethod
-    def of(cls, plan: Plan) -> Key:
+    def of(cls, plan: Plan) -> Condition:
         """The key of a plan."""
         strategy = plan.strategy
         quantization = strategy.quantization
@@ -50,13 +50,13 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class MeasuredRun:
     """One measured run beside what the same mfc predicted for it, in bytes of one GPU.
 
     `process` figures are of the whole process, as nvidia-smi shows it; `allocated` ones of tensors alone.
     """
 
-    key: Key
+    key: Condition
     spec: str  # its name, for people
     spec_sha256: str  # what was compiled, overrides included
     kind: Kind
@@ -70,12 +70,12 @@ class Run:
         return self.measured_bytes / self.predicted_bytes
 
     @property
-    def identity(self) -> tuple[Key, str, Kind]:
+    def identity(self) -> tuple[Condition, str, Kind]:
         """Measuring the same again replaces, it does not add."""
         return self.key, self.spec_sha256, self.kind
 
 
-def load(file: Path) -> tuple[Run, ...]:
+def load(file: Path) -> tuple[MeasuredRun, ...]:
     """All runs in the file, none when it is not there. Raises SpecError for a file that mfc did not write."""
     try:
         content = json.loads(file.read_bytes())
@@ -91,7 +91,7 @@ def load(file: Path) -> tuple[Run, ...]:
         raise SpecError(f"{file}: not a calibration that mfc wrote ({error}); delete it to begin anew") from None
 
 
-def save(file: Path, runs: Sequence[Run]) -> None:
+def save(file: Path, runs: Sequence[MeasuredRun]) -> None:
     """Write the file anew, whole or not at all. Of runs with the same identity the last stays."""
     last = {run.identity: run for run in runs}
     content = {"schema": SCHEMA, "runs": [asdict(run) for run in last.values()]}
@@ -105,8 +105,8 @@ def save(file: Path, runs: Sequence[Run]) -> None:
         raise SpecError(f"{file}: cannot write the calibration: {error.strerror}") from None
 
 
-def _run(row: Mapping[str, Any]) -> Run:
-    made = Run(**{**row, "key": Key(**row["key"])})
+def _run(row: Mapping[str, Any]) -> MeasuredRun:
+    made = MeasuredRun(**{**row, "key": Condition(**row["key"])})
     if made.measured_bytes <= 0 or made.predicted_bytes <= 0 or made.kind not in ("process", "allocated"):
         raise TypeError(f"run of {made.spec}")
     return made

@@ -19,7 +19,7 @@ from mfc.strategy import Quantization
 _FILE = Path(__file__).with_name("models.yaml")
 
 
-class Model(NamedTuple):
+class Entry(NamedTuple):
     """A published model. `published` is the number of parameters that `source` states for the checkpoint."""
 
     id: str
@@ -37,7 +37,7 @@ class Model(NamedTuple):
         return self.architecture.vision is not None
 
 
-def find(model_id: str, *, local: bool = False) -> Model:
+def find(model_id: str, *, local: bool = False) -> Entry:
     """The model with this Hub id, in any case, with or without its organisation.
 
     With `local`, a path counts as the model that its last folder is named after. Raises SpecError for a model that the
@@ -53,7 +53,7 @@ def find(model_id: str, *, local: bool = False) -> Model:
     return _model(match[1], _line(match.start(1)))
 
 
-def all_models() -> tuple[Model, ...]:
+def all_models() -> tuple[Entry, ...]:
     """Every model of the catalogue, in its order: each row's own id, then its other ids."""
     return tuple(_model(each, row) for row in rows() for each in ids(row))
 
@@ -98,10 +98,10 @@ def _parse(line: str) -> Mapping[str, Any]:
     return {"id": key, **row}
 
 
-def _model(model_id: str, row: Mapping[str, Any]) -> Model:
+def _model(model_id: str, row: Mapping[str, Any]) -> Entry:
     config = hf_config.read(row["config"], where=f"models.yaml: {row['id']}")
     chat, base = row.get("chat", ()), row.get("base", ())
-    return Model(
+    return Entry(
         id=model_id,
         architecture=config.architecture,
         published=row["parameters"],

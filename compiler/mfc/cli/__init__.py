@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
         print(USAGE.format(commands=rows))
         sys.exit(0 if args else 2)
     if args[0] == "--version":
-        from mfc import __version__
+        from mfc._version import __version__
 
         print(f"mfc {__version__}")
         sys.exit(0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from mfc import api, calibration
-from mfc.calibration.store import Key, Run, load, save
+from mfc.calibration.store import Condition, MeasuredRun, load, save
 from mfc.cli import options
 from mfc.errors import SpecError
 
@@ -65,7 +65,7 @@ def command(
         raise SpecError("error: nothing to learn from: name a spec with --measured or --log, or a compiled folder")
     if len(runs) > 1 and (measured or logs):
         raise SpecError("error: --measured and --log are of one run: name one spec or folder")
-    learnt: list[Run] = []
+    learnt: list[MeasuredRun] = []
     for each in runs:
         asked = _asked(Path(each), target, overrides)
         learnt += _learn(asked, {metric: _size(measured)} if measured else None, logs)
@@ -74,9 +74,9 @@ def command(
     return 0
 
 
-def _learn(asked: Asked, given: Mapping[Metric, int] | None, logs: tuple[str, ...]) -> list[Run]:
+def _learn(asked: Asked, given: Mapping[Metric, int] | None, logs: tuple[str, ...]) -> list[MeasuredRun]:
     """The figures of one run beside their predictions."""
-    from mfc import __version__
+    from mfc._version import __version__
 
     loaded = api.load(asked.spec, asked.overrides)
     names = options.named(asked.target, loaded.spec.targets)
@@ -91,7 +91,7 @@ def _learn(asked: Asked, given: Mapping[Metric, int] | None, logs: tuple[str, ..
         if kind == "process" and size_there > FULL * plan.problem.hardware.gpu.memory_bytes:
             print(f"{said}: not kept: with the card nearly full the allocator holds what it can get, needed or not")
             continue
-        run = Run(Key.of(plan), loaded.name, loaded.sha256, kind, size_there, predicted, __version__)
+        run = MeasuredRun(Condition.of(plan), loaded.name, loaded.sha256, kind, size_there, predicted, __version__)
         print(f"{said}: {100 * (run.ratio - 1):+.1f} % against the prediction ({kind})")
         learnt.append(run)
     return learnt
@@ -131,7 +131,7 @@ def _asked(path: Path, target: str | None, overrides: tuple[str, ...]) -> Asked:
     """A spec as it is, or the one from which a folder was compiled. Raises SpecError when it has changed since."""
     if not path.is_dir():
         return Asked(path, target, overrides, None)
-    from mfc import __version__
+    from mfc._version import __version__
     from mfc.emit import manifest
 
     try:
@@ -160,8 +160,8 @@ def _size(text: str) -> int:
         raise SpecError(f"error: --measured {text}: give {error}") from None
 
 
-def _list(file: Path, runs: tuple[Run, ...]) -> None:
-    from mfc import __version__
+def _list(file: Path, runs: tuple[MeasuredRun, ...]) -> None:
+    from mfc._version import __version__
 
     print(f"{file}: {len(runs)} figure{'' if len(runs) == 1 else 's'}")
     for key in dict.fromkeys(run.key for run in runs):

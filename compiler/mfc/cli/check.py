@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mfc.emit import memo
+from mfc.check import memo
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from mfc.emit.audit import Audit
+    from mfc.check.audit import Audit
 
 
 def fast(args: Sequence[str]) -> int | None:
@@ -42,7 +42,7 @@ def __getattr__(name: str) -> Any:
         A file is stale (the spec gives something else now), edited (by hand, since mfc wrote it), missing, or
         orphaned (nothing asks for it any more). Exit code 1 then; 0 when all is clean.
         """
-        from mfc.emit.audit import audit
+        from mfc.check.audit import audit
 
         result = audit(specs, use_memo=not no_cache)
         if form == "json":
@@ -83,7 +83,7 @@ def _advice(mend: str, verdicts: set[str]) -> str:
 
 
 def _json(result: Audit) -> dict[str, Any]:
-    from mfc.emit.audit import shown
+    from mfc.check.audit import shown
 
     return {
         "schema_version": 1,

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mfc import api, emit
 from mfc.cli import options
 from mfc.errors import MfcError, SpecError
+
+if TYPE_CHECKING:
+    from mfc.emit.compiled import Compiled
 
 
 @click.command()
@@ -37,7 +41,7 @@ def command(
     strict: bool,
 ) -> int:
     """Write each target's native configs for a spec (default: for every spec here that names its targets)."""
-    from mfc.emit import discover
+    from mfc.check import discover
 
     paths, errors = ([Path(path) for path in specs], []) if specs else discover.whole(overrides)
     codes = [options.report(error) for error in errors]
@@ -71,7 +75,7 @@ def command(
     return options.worst(codes)
 
 
-def _print(done: list[api.Compiled]) -> None:
+def _print(done: list[Compiled]) -> None:
     for compiled in done:
         for path, text in compiled.files.items():
             if len(compiled.files) > 1 or len(done) > 1:
@@ -79,7 +83,7 @@ def _print(done: list[api.Compiled]) -> None:
             print(text, end="" if text.endswith("\n") else "\n")
 
 
-def _compare(done: list[api.Compiled], diff: bool) -> int:
+def _compare(done: list[Compiled], diff: bool) -> int:
     findings = [finding for compiled in done for finding in emit.compare(compiled)]
     for finding in findings:
         print(f"{finding.path}: {finding.verdict}" + (f": {finding.note}" if finding.note else ""))
@@ -88,8 +92,8 @@ def _compare(done: list[api.Compiled], diff: bool) -> int:
     return 1 if findings else 0
 
 
-def _write(done: list[api.Compiled], force: bool) -> None:
-    from mfc.planner.report import seconds
+def _write(done: list[Compiled], force: bool) -> None:
+    from mfc.report.text import seconds
 
     for compiled, report in zip(done, emit.write_all(done, force), strict=True):
         files = ", ".join(sorted(compiled.files))
@@ -103,6 +107,6 @@ def _write(done: list[api.Compiled], force: bool) -> None:
         for path in report.kept:
             print(f"  {path} is no longer produced, but was edited by hand: kept", file=sys.stderr)
     if len(done) > 1:
-        from mfc.planner import compare
+        from mfc.report import compare
 
         print(compare.text([compiled.plan for compiled in done]), end="")

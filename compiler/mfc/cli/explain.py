@@ -34,7 +34,8 @@ def command(spec: str, field: str | None, target: str | None, overrides: tuple[s
 
     FIELD is one value of a plan, a field of the spec, or a key of the target's own files.
     """
-    from mfc.planner.report import decision_json, show
+    from mfc.report.json import decision_json
+    from mfc.report.text import show
 
     loaded = api.load(spec, overrides)
     names = options.named(target, loaded.spec.targets)
@@ -81,8 +82,8 @@ def _keys(plan: Plan) -> dict[str, Native]:
     """Every key that the plan's target writes."""
     if not plan.profile.target:
         return {}
-    from mfc.lowering import native
     from mfc.target import get
+    from mfc.target.keys import native
 
     made = native(get(plan.profile.target).KEYS, plan)
     return {name: Native(name, _at(made.data, name), fields) for name, fields in made.cites.items()}

@@ -20,7 +20,7 @@ from mfc.errors import CannotFit, MfcError
 def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ...], form: str, strict: bool) -> int:
     """Show the strategy, the memory it takes and the time."""
     from mfc import calibration
-    from mfc.planner import compare, report
+    from mfc.report import compare, json, text
 
     codes: list[int] = []
     plans: list[dict[str, Any]] = []
@@ -34,10 +34,10 @@ def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ..
                     codes.append(2)
                 calibrated = calibration.about(plan)
                 if form == "json":
-                    plans.append(report.to_json(plan, loaded, calibrated))
+                    plans.append(json.to_json(plan, loaded, calibrated))
                 else:
                     print(
-                        report.to_text(plan, loaded.name, calibrated),
+                        text.to_text(plan, loaded.name, calibrated),
                         end="\n\n" if len(specs) > 1 or len(made) > 1 else "\n",
                     )
             if form == "text" and len(made) > 1:

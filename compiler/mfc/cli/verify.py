@@ -49,7 +49,7 @@ def command(spec: str, target: str | None, overrides: tuple[str, ...], form: str
 
 
 def _text(name: str, plan: Plan, made: Simulation) -> str:
-    from mfc.planner.report import gib
+    from mfc.report.text import gib
 
     target = f" for {plan.profile.target} {plan.profile.version}" if plan.profile.target else ""
     verdict = "agrees" if made.comparison.agrees(TOLERANCE) else "DIFFERS"

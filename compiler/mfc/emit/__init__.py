@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 from mfc.errors import SpecError
 
 if TYPE_CHECKING:
-    from mfc.api import Compiled
+    from mfc.emit.compiled import Compiled
     from mfc.emit.drift import Finding
     from mfc.emit.writing import WriteReport
     from mfc.planner.plan import Plan
     from mfc.spec.load import LoadedSpec
     from mfc.spec.models import TargetSpec
-    from mfc.target import Lowered, Target
+    from mfc.target import Target
+    from mfc.target.outputs import Lowered
 
 
 def check_extra(target: Target, settings: TargetSpec, loaded: LoadedSpec) -> tuple[Mapping[str, Any], bool]:

@@ -5,32 +5,17 @@ A key that the framework does not take is either the user's (under `extra`: an e
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Mapping, Sequence
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfc.emit import quote
 from mfc.errors import Fault, SpecError
+from mfc.target.contracts import load
 
 if TYPE_CHECKING:
-    from mfc.target import File
+    from mfc.target.outputs import File
 
 Blame = Callable[[str, str, Collection[str]], SpecError]
-
-
-@lru_cache
-def load(name: str) -> Mapping[str, Any]:
-    """The contract called `name`, such as deepspeed-0.19.8. Raises Fault when there is none."""
-    import mfc.schemas
-
-    path = Path(mfc.schemas.__path__[0], "contracts", f"{name}.json")
-    try:
-        schema: dict[str, Any] = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
-        raise Fault(f"the contract {name} cannot be read: {error}") from error
-    return schema
 
 
 def check(file: File, extra: Mapping[str, Any], unchecked: Mapping[str, Any], blame: Blame) -> None:

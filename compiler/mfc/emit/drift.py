@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Literal
 from mfc.emit import manifest
 
 if TYPE_CHECKING:
-    from mfc.api import Compiled
+    from mfc.emit.compiled import Compiled
     from mfc.emit.manifest import Manifest
 
 Verdict = Literal["stale", "edited", "missing", "orphaned"]

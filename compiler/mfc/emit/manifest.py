@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mfc.api import Compiled
+    from mfc.emit.compiled import Compiled
 
 NAME = ".mfc.json"
 SCHEMA = 1
@@ -47,7 +47,7 @@ def digest(content: bytes) -> str:
 
 def of(compiled: Compiled) -> Manifest:
     """The manifest that belongs to a compilation. Reads the inputs to digest them."""
-    from mfc import __version__
+    from mfc._version import __version__
 
     folder = os.path.abspath(compiled.out)
     inputs = {_relative(os.fspath(path), folder): digest(path.read_bytes()) for path in compiled.inputs}

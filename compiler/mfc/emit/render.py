@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
     from mfc.planner.plan import Plan
-    from mfc.target import File
+    from mfc.target.outputs import File
 
 FILTERS = (quote.yaml, quote.json, quote.document, quote.sh, quote.words, quote.py, quote.name, quote.comment)
 

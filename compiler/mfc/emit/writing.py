@@ -19,7 +19,7 @@ from mfc.emit import manifest, place
 from mfc.errors import FileInTheWay, MfcError
 
 if TYPE_CHECKING:
-    from mfc.api import Compiled
+    from mfc.emit.compiled import Compiled
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture, Attention, Mlp, Moe
 from mfc.catalog.parameters import Adapter
-from mfc.memory.recipe import Recipe
+from mfc.memory.formats import Formats
 from mfc.memory.shape import Layer, Shape
 from mfc.memory.stack import Stack
 from mfc.strategy import Lora
@@ -23,7 +23,7 @@ class Inputs(NamedTuple):
     """What decides the activations of a layer, besides the layer."""
 
     architecture: Architecture
-    recipe: Recipe
+    formats: Formats
     stack: Stack
     lora: Lora | None
     tokens: float
@@ -52,14 +52,14 @@ class Kept(NamedTuple):
 
 def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs) -> Kept:
     """What one layer keeps without checkpointing, or while its backward pass runs. `chosen` are its adapters."""
-    recipe, tokens = given.recipe, given.tokens
+    formats, tokens = given.formats, given.tokens
     fixed = 0.0
     # Which linears keep their own input: those that train, adapters that read it unconverted, old 4-bit kernels.
-    plain = given.lora is not None and not given.lora.dropout and (recipe.adapter_matches or given.stack.lora_kernels)
+    plain = given.lora is not None and not given.lora.dropout and (formats.adapter_matches or given.stack.lora_kernels)
     mine = (
         [adapter.linear for adapter in chosen if adapter.linear.kind in ("attention", "mlp", "shared")] if plain else []
     )
-    everything = recipe.full or (given.kbit and given.stack.kbit_keeps_inputs)
+    everything = formats.full or (given.kbit and given.stack.kbit_keeps_inputs)
     into_attention = everything or any(x.kind == "attention" and x.name not in shape.out for x in mine)
     into_mlp = everything or any(x.kind != "attention" and x.name != shape.down for x in mine)
     into_down = everything or any(x.kind != "attention" and x.name == shape.down for x in mine)
@@ -75,7 +75,7 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
         mlp = layer.block.ffn
         apart = isinstance(mlp, Moe) or (mlp.gated and not mlp.fused_gate_up)
         ffn += _input(given, casts=2 if apart else 1)
-    if recipe.fp32_autocast or recipe.casts_base:
+    if formats.fp32_autocast or formats.casts_base:
         fixed += 2 * (sum(x.in_features * x.out_features for x in layer.linears) + layer.experts)
     if given.dequantised:
         fixed += 2 * layer.linear_numbers
@@ -104,21 +104,21 @@ def _inputs(layer: Layer, given: Inputs) -> float:
     experts = ffn.per_token if isinstance(ffn, Moe) else 1
     shared = layer.block.parallel and layer.block.norms == 1
     widths = hidden + layer.block.attention.out_width + experts * (ffn.width + (0 if shared else hidden))
-    return given.recipe.element * widths
+    return given.formats.element * widths
 
 
 def _norm(given: Inputs) -> float:
     """One norm, per token, without the output that the next linear reads."""
-    recipe, hidden = given.recipe, given.architecture.hidden
+    formats, hidden = given.formats, given.architecture.hidden
     if not given.architecture.norm_weight and given.architecture.norm == "rms":
         return 4 * hidden + 4
     if given.architecture.norm == "layer":
-        copied = recipe.autocast or recipe.stream == 4  # autocast runs layer_norm in fp32
+        copied = formats.autocast or formats.stream == 4  # autocast runs layer_norm in fp32
         return (4 if copied else 2) * hidden + 8
     if given.lean:
-        return recipe.stream * hidden + 4
-    wide = recipe.fp32_autocast or given.architecture.family.startswith("gemma")
-    normalised = (4 if wide else recipe.element) * hidden if recipe.full else 0
+        return formats.stream * hidden + 4
+    wide = formats.fp32_autocast or given.architecture.family.startswith("gemma")
+    normalised = (4 if wide else formats.element) * hidden if formats.full else 0
     return 4 * hidden + 4 + normalised
 
 
@@ -127,7 +127,7 @@ def _input(given: Inputs, casts: int) -> float:
     hidden = given.architecture.hidden
     if _wide_norm(given):
         return casts * 2 * hidden
-    return given.recipe.element * hidden
+    return given.formats.element * hidden
 
 
 def _wide_norm(given: Inputs) -> bool:
@@ -136,13 +136,13 @@ def _wide_norm(given: Inputs) -> bool:
     Norms without a bias (Cohere, OLMo) are the families' own code, which returns the type that it was given.
     """
     layer_norm = given.architecture.norm == "layer" and given.architecture.norm_bias
-    return given.recipe.fp32_autocast or (given.recipe.autocast and layer_norm)
+    return given.formats.fp32_autocast or (given.formats.autocast and layer_norm)
 
 
 def _attention(attention: Attention, given: Inputs, into: bool) -> float:
     """q, k, v, the output and what the kernel keeps, per token."""
-    element, heads = given.recipe.element, attention.heads
-    full, length = given.recipe.full, given.length
+    element, heads = given.formats.element, attention.heads
+    full, length = given.formats.full, given.length
     if attention.kind == "mla":
         rank, nope = attention.kv_lora_rank, attention.head_dim - attention.rope_dim
         norm = 4 + (4 + (2 if full else 0)) * rank + (2 * rank if into else 0)
@@ -176,7 +176,7 @@ def _attention(attention: Attention, given: Inputs, into: bool) -> float:
     if given.architecture.family in INTERLEAVED_ROTARY:
         kept += 256
     if attention.qk_norm != "none":
-        wide = 4 if given.recipe.fp32_autocast else element
+        wide = 4 if given.formats.fp32_autocast else element
         normalised = wide if full else 0
         if given.lean:
             kept += element * (q + kv)
@@ -187,11 +187,11 @@ def _attention(attention: Attention, given: Inputs, into: bool) -> float:
 
 def _ffn(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, into_down: bool) -> float:
     """Gate, up, activation and product, or the experts' share, per token."""
-    ffn, element, hidden = layer.block.ffn, given.recipe.element, given.architecture.hidden
+    ffn, element, hidden = layer.block.ffn, given.formats.element, given.architecture.hidden
     if isinstance(ffn, Mlp):
         kept = _dense(ffn.width, ffn.gated, given, into_down)
         return kept + (_written_gelu(ffn.width, given) if ffn.written_gelu else 0)
-    frozen = not given.recipe.full and not any(adapter.linear.kind == "expert" for adapter in chosen)
+    frozen = not given.formats.full and not any(adapter.linear.kind == "expert" for adapter in chosen)
     lean = given.lean and not given.stack.fused_experts
     widths = (2 if frozen else 3) if lean else (3 if frozen else 4)
     total = float(ffn.per_token) * ((1 if frozen else 2) * element * hidden + widths * element * ffn.width + 40)
@@ -200,15 +200,15 @@ def _ffn(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, into_down: bo
         total += _dense(ffn.shared_width, True, given, into_down)
     if ffn.shared_gate:
         total += element * hidden + 2
-    if ffn.router_fp32 and given.recipe.full:
+    if ffn.router_fp32 and given.formats.full:
         total += 4 * hidden
     return total
 
 
 def _dense(width: int, gated: bool, given: Inputs, into_down: bool) -> float:
     if gated:
-        return given.recipe.element * width * ((2 if given.lean else 3) + (1 if into_down else 0))
-    return given.recipe.element * width * (1 + (1 if into_down else 0))
+        return given.formats.element * width * ((2 if given.lean else 3) + (1 if into_down else 0))
+    return given.formats.element * width * (1 + (1 if into_down else 0))
 
 
 def _written_gelu(width: int, given: Inputs) -> float:
@@ -216,14 +216,14 @@ def _written_gelu(width: int, given: Inputs) -> float:
 
     Autocast runs powers in fp32, so the operand becomes an fp32 copy and all that follows from it is fp32.
     """
-    element = given.recipe.element
-    wide = 4 if given.recipe.autocast else element
+    element = given.formats.element
+    wide = 4 if given.formats.autocast else element
     return width * ((wide - element) + 2 * wide + element)
 
 
 def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, float]:
     """(bytes per token, fixed bytes) that one adapted linear adds; an expert's linear sees its share of the tokens."""
-    recipe, lora, linear, rank = given.recipe, given.lora, adapter.linear, adapter.rank
+    formats, lora, linear, rank = given.formats, given.lora, adapter.linear, adapter.rank
     assert lora is not None
     share = 1.0
     if linear.kind == "expert" and isinstance(layer.block.ffn, Moe):
@@ -231,16 +231,16 @@ def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, floa
     dropout = bool(lora.dropout)
     dora = 0.0
     if lora.variant == "dora":  # the base output and the adapter's output are both kept for the magnitude's gradient
-        result = recipe.element if recipe.autocast else recipe.trained
-        dora = (recipe.element + result) * linear.out_features
+        result = formats.element if formats.autocast else formats.trained
+        dora = (formats.element + result) * linear.out_features
     cast = 0.0
     if given.stack.lora_kernels and not dropout:
         own = 0.0
-    elif recipe.adapter_matches:
-        own = ((recipe.element + 1) * linear.in_features if dropout else 0) + recipe.element * rank
-    elif recipe.autocast:
+    elif formats.adapter_matches:
+        own = ((formats.element + 1) * linear.in_features if dropout else 0) + formats.element * rank
+    elif formats.autocast:
         own = (3 if dropout else 2) * linear.in_features + 2 * rank
-        cast = 2.0 * adapter.parameters / layer.count if recipe.trained == 4 else 0.0
+        cast = 2.0 * adapter.parameters / layer.count if formats.trained == 4 else 0.0
     else:
         own = (5 if dropout else 4) * linear.in_features + 4 * rank
     return share * (own + dora), cast
@@ -248,11 +248,11 @@ def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, floa
 
 def scratch(layer: Layer, given: Inputs) -> float:
     """Bytes of one sequence at the busiest moment of one layer's backward pass, beside what it keeps."""
-    recipe, hidden = given.recipe, given.architecture.hidden
+    formats, hidden = given.formats, given.architecture.hidden
     ffn = layer.block.ffn
     if given.stack.lora_kernels and given.lora is not None and not given.lora.dropout and isinstance(ffn, Mlp):
         return 2 * (ffn.width + 3 * hidden) * given.tokens
-    if recipe.adapters and recipe.trained == 4 and isinstance(ffn, Mlp):
+    if formats.adapters and formats.trained == 4 and isinstance(ffn, Mlp):
         wide = 10 if ffn.fused_gate_up and given.checkpointing else 4
         return (wide * ffn.width + 12 * hidden) * given.tokens
-    return (2 * recipe.element * layer.active_width + 2 * recipe.element * hidden) * given.tokens
+    return (2 * formats.element * layer.active_width + 2 * formats.element * hidden) * given.tokens

@@ -23,7 +23,7 @@ GROWN_LOGITS = 2.4
 GROWN_LAYER = 1.2
 
 
-class Step(NamedTuple):
+class Demand(NamedTuple):
     """What one step asks the allocator for."""
 
     layer: float  # what one layer takes while it runs, kept or passing: in blocks too small for logits
@@ -36,18 +36,18 @@ class Step(NamedTuple):
     varies: bool  # batches differ in length
 
 
-def free(step: Step) -> dict[Where, tuple[float, float]]:
+def free(demand: Demand) -> dict[Where, tuple[float, float]]:
     """(bytes per sequence, fixed bytes) held free at each kind of moment."""
-    share = CACHED_LAYER_SAVED if step.full or step.keeps_layers else CACHED_LAYER
-    at_loss = step.stale + share * step.layer
-    if step.varies:
-        at_loss += GROWN_LOGITS * step.loss + GROWN_LAYER * step.layer
-    left = at_loss - step.loss  # of it, what is more than the loss frees itself
-    busy = CACHED_BUSY * step.layer
-    after = (CACHED_LOGITS * step.logits if step.loss else 0.0) + busy
+    share = CACHED_LAYER_SAVED if demand.full or demand.keeps_layers else CACHED_LAYER
+    at_loss = demand.stale + share * demand.layer
+    if demand.varies:
+        at_loss += GROWN_LOGITS * demand.loss + GROWN_LAYER * demand.layer
+    left = at_loss - demand.loss  # of it, what is more than the loss frees itself
+    busy = CACHED_BUSY * demand.layer
+    after = (CACHED_LOGITS * demand.logits if demand.loss else 0.0) + busy
     return {
-        "loss": (at_loss, share * step.layer_fixed),
-        "layers": (max(step.stale + busy, left), CACHED_BUSY * step.layer_fixed),
+        "loss": (at_loss, share * demand.layer_fixed),
+        "layers": (max(demand.stale + busy, left), CACHED_BUSY * demand.layer_fixed),
         "embedding": (max(after, left), 0.0),
-        "optimizer": (max(after if step.full else 0.0, left), 0.0),
+        "optimizer": (max(after if demand.full else 0.0, left), 0.0),
     }

@@ -28,8 +28,8 @@ class Head(NamedTuple):
 
 def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
     """(forward, backward, held while layers run backward) bytes per token and vocabulary row."""
-    recipe, stack = given.recipe, given.stack
-    width = recipe.logits
+    formats, stack = given.formats, given.stack
+    width = formats.logits
     cap = 2.0 if given.architecture.logit_softcap else 0.0
     if head.fused:
         return 0.0, 0.0, 0.0
@@ -54,7 +54,7 @@ def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
         forward, backward = 2.0 * width, 3.0 * width
     held = 0.0
     if stack.keeps_outputs:
-        held = 4.0 if recipe.autocast or width == 4 or stack.logits_shift_copy else float(width)
+        held = 4.0 if formats.autocast or width == 4 or stack.logits_shift_copy else float(width)
     if stack.logits_shift_copy and width == 2 and stack.logits_fp32_copy:
         # fp32 logits, their shifted copy, log-softmax; and the logits themselves
         forward = 14.0 if stack.logits_beside_copies else 12.0

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from mfc.catalog.parameters import adapters
-from mfc.memory.recipe import Recipe
+from mfc.memory.formats import Formats
 from mfc.memory.shape import Shape
 from mfc.memory.stack import Stack
 from mfc.runtimes import bitsandbytes
@@ -71,7 +71,7 @@ def layerwise(strategy: Strategy, stack: Stack) -> bool:
     return stack.optimizer_in_backward or (stack.low_rank.layerwise and strategy.optimizer in PROJECTED)
 
 
-def kept(shape: Shape, form: Recipe, stack: Stack, strategy: Strategy, trained: int) -> Kept:
+def kept(shape: Shape, form: Formats, stack: Stack, strategy: Strategy, trained: int) -> Kept:
     """States and scratch of the strategy's optimizer. `trained`: numbers that train in the course of the run."""
     if strategy.optimizer == "badam":
         return _blockwise(shape, form, strategy)
@@ -90,7 +90,7 @@ def kept(shape: Shape, form: Recipe, stack: Stack, strategy: Strategy, trained: 
     return Kept(trained, trained * each, 0.0, within)
 
 
-def _bytes(name: str, form: Recipe) -> float:
+def _bytes(name: str, form: Formats) -> float:
     """Optimizer bytes per trained number, the fp32 master copy included."""
     if name.startswith("adafactor"):
         return form.master + 0.01 * form.state  # one row and one column per matrix
@@ -100,7 +100,7 @@ def _bytes(name: str, form: Recipe) -> float:
     return form.master + moments * form.state
 
 
-def _blockwise(shape: Shape, form: Recipe, strategy: Strategy) -> Kept:
+def _blockwise(shape: Shape, form: Formats, strategy: Strategy) -> Kept:
     """BAdam: fp32 copies and moments of the block whose turn it is, freed when the next one's comes.
 
     At the step the block's gradients become fp32, and torch's foreach AdamW makes one more fp32 copy. Under DeepSpeed
@@ -110,7 +110,7 @@ def _blockwise(shape: Shape, form: Recipe, strategy: Strategy) -> Kept:
     return Kept(block, block * 12.0, 0.0 if strategy.deepspeed else block * (8.0 - form.gradient), 0.0)
 
 
-def _projected(shape: Shape, form: Recipe, stack: Stack, strategy: Strategy, trained: int) -> Kept:
+def _projected(shape: Shape, form: Formats, stack: Stack, strategy: Strategy, trained: int) -> Kept:
     """GaLore and APOLLO: linears but the head in `rank` dimensions, Adam's full moments for the rest.
 
     Their loop over parameters keeps what it made for the last one, an update of full size, until it makes the next.

@@ -45,14 +45,14 @@ class Group:
     trained: float  # numbers
 
 
-class Profile(NamedTuple):
+class Course(NamedTuple):
     """What of a step does not depend on where states lie."""
 
     phases: tuple[Phase, ...]
     layer_trained: float  # trained numbers of the largest layer
 
 
-def profile(
+def course(
     shape: Shape,
     adapters: tuple[tuple[Adapter, ...], ...],
     given: Inputs,
@@ -62,23 +62,23 @@ def profile(
     reach: Reach,
     accumulates: bool,
     varies: bool,
-) -> Profile:
-    """Phases of one step.
+) -> Course:
+    """Course of one step.
 
     `trained` are numbers, `copied` those of which autocast makes 16-bit copies, `reach` says in which layers, `varies`:
     batches differ in length.
     """
-    recipe, architecture, tokens = given.recipe, given.architecture, given.tokens
+    formats, architecture, tokens = given.formats, given.architecture, given.tokens
     hidden = architecture.hidden
-    full = recipe.full
+    full = formats.full
     partly = full and not reach.edges
     groups = _groups(shape, adapters, given, reach.layers)
     head_numbers = head.share * shape.head_rows if head.trains and not partly else 0.0
     edge = 0 if partly or not full else shape.embedding
 
-    stream = recipe.stream * hidden * tokens
+    stream = formats.stream * hidden * tokens
     checkpoint = 0.0 if given.stack.checkpoint_offload else stream
-    rope = 2 * recipe.element * _rope_width(shape) * tokens
+    rope = 2 * formats.element * _rope_width(shape) * tokens
     per_layer = [checkpoint + _selective(g.layer, given) if given.checkpointing else g.kept.sequence for g in groups]
     per_layer_fixed = [0.0 if given.checkpointing else g.kept.fixed for g in groups]
     saved = sum(g.count * bytes_ for g, bytes_ in zip(groups, per_layer, strict=True)) + 16 * tokens + rope
@@ -90,17 +90,17 @@ def profile(
 
     _, backward, held = logits_bytes(given, head)
     logits = head.vocab * tokens
-    final = (4 * hidden + 4 + ((4 if recipe.stream == 4 else 2) * hidden + 2 * hidden if full else 0)) * tokens
+    final = (4 * hidden + 4 + ((4 if formats.stream == 4 else 2) * hidden + 2 * hidden if full else 0)) * tokens
     casts, cast_head = _casts(shape, given, copied, partly)
     layer_bytes = max((group.kept.sequence + scratch(group.layer, given) for group in groups), default=0.0)
     layer_fixed = max((group.kept.fixed for group in groups), default=0.0)
-    stale = not (head.fused or given.stack.keeps_outputs or recipe.logits == 4)
+    stale = not (head.fused or given.stack.keeps_outputs or formats.logits == 4)
     free = blocks.free(
-        blocks.Step(
+        blocks.Demand(
             layer=layer_bytes,
             layer_fixed=layer_fixed,
             logits=logits,
-            stale=recipe.logits * logits if stale else 0.0,
+            stale=formats.logits * logits if stale else 0.0,
             loss=backward * logits,
             full=full,
             keeps_layers=not given.checkpointing,
@@ -120,11 +120,11 @@ def profile(
         add(name, "loss", activations, of_logits, fixed, 0, 0)
     done = 0.0
     if head.trains:
-        width = recipe.logits + held
+        width = formats.logits + held
         add(
             "head gradient",
             "loss",
-            saved + final + recipe.logits * hidden * tokens,
+            saved + final + formats.logits * hidden * tokens,
             0 if head.fused else width * logits,
             saved_fixed + cast_head,
             0,
@@ -161,7 +161,7 @@ def profile(
         tied = shape.embedding if architecture.tied and head.trains else 0
         add("embedding", "embedding", stream + 16 * tokens, 0, 0, trained, edge if accumulates else tied)
     add("optimizer step", "optimizer", 0, 0, 0, 0, 0)
-    return Profile(tuple(phases), max((group.trained for group in groups), default=0.0))
+    return Course(tuple(phases), max((group.trained for group in groups), default=0.0))
 
 
 class _Saved(NamedTuple):
@@ -193,7 +193,7 @@ def _at_loss(
         of_logits = (head.preference.reference + (2.0 if given.architecture.logit_softcap else 0.0)) * logits
         fixed = saved.fixed + (saved.casts if stack.preferences.within_autocast else saved.cast_head)
         fixed += head.preference.chunk * head.vocab
-        cache = _cache(shape, given.recipe.element) * given.tokens if stack.preferences.reference_cache else 0.0
+        cache = _cache(shape, given.formats.element) * given.tokens if stack.preferences.reference_cache else 0.0
         yield "reference", saved.sequence + passing + cache, of_logits, fixed
     yield "loss backward", saved.sequence + saved.final, backward * logits, saved.fixed + saved.cast_head
 
@@ -208,7 +208,7 @@ def _groups(shape: Shape, adapters: tuple[tuple[Adapter, ...], ...], given: Inpu
         if not count:
             continue
         trained = 0
-        if given.recipe.full:
+        if given.formats.full:
             trained = layer.parameters
         elif given.lora is not None:
             trained = adapter_numbers(chosen, given.lora, layer.count)
@@ -222,17 +222,17 @@ def _casts(shape: Shape, given: Inputs, trained: int, partly: bool) -> tuple[flo
     Autocast keeps the copies of what trains; without checkpointing each layer counts its own. Where the last layers
     train (`partly`), the others and the head are in 16 bits already.
     """
-    recipe = given.recipe
-    if not recipe.autocast:
+    formats = given.formats
+    if not formats.autocast:
         return 0.0, 0.0
     if partly:
-        return (2.0 * trained if recipe.trained == 4 and given.checkpointing else 0.0), 0.0
-    head = 2.0 * shape.head_rows if recipe.fp32_autocast or recipe.weights == 4 else 0.0
+        return (2.0 * trained if formats.trained == 4 and given.checkpointing else 0.0), 0.0
+    head = 2.0 * shape.head_rows if formats.fp32_autocast or formats.weights == 4 else 0.0
     if not given.checkpointing:
         return head, head
-    if recipe.fp32_autocast:
+    if formats.fp32_autocast:
         return 2.0 * (shape.parameters - (0 if given.architecture.tied else shape.embedding)), head
-    return head + (2.0 * trained if recipe.adapters and recipe.trained == 4 else 0.0), head
+    return head + (2.0 * trained if formats.adapters and formats.trained == 4 else 0.0), head
 
 
 def _within(group: Group, given: Inputs, accumulates: bool) -> list[tuple[str, float, float, float]]:
@@ -245,10 +245,10 @@ def _within(group: Group, given: Inputs, accumulates: bool) -> list[tuple[str, f
         matrix *= 2
     moments = [("busy", k.sequence + scratch(layer, given), k.fixed + matrix, 0.0)]
     ffn_numbers = 0.0
-    if given.recipe.full:  # gradients that are being accumulated into exist already: one fresh one at a time
+    if given.formats.full:  # gradients that are being accumulated into exist already: one fresh one at a time
         one = 2 * ffn.experts * hidden * ffn.width if isinstance(ffn, Moe) else hidden * ffn.width
         ffn_numbers = float(one if accumulates else layer.ffn_parameters)
-    if given.recipe.full:
+    if given.formats.full:
         middle = (
             (4 * hidden + 4 * ffn.per_token * ffn.width) + 2 * hidden * ffn.per_token
             if isinstance(ffn, Moe)
@@ -258,7 +258,7 @@ def _within(group: Group, given: Inputs, accumulates: bool) -> list[tuple[str, f
         moments.append(("feed-forward gradients", activations, k.fixed, ffn_numbers))
     if given.kernel == "eager" or attention.softcap:
         # softmax backward: gradient, their product and the result in fp32; a 16-bit copy of what was saved is gone
-        scores = (12.0 if given.recipe.element == 4 else 10.0) * attention.heads * given.length * tokens
+        scores = (12.0 if given.formats.element == 4 else 10.0) * attention.heads * given.length * tokens
         moments.append(("attention scores", k.attention + scores + 6 * hidden * tokens, k.fixed, ffn_numbers))
     if isinstance(ffn, Moe) and any(adapter.linear.fused_expert for adapter in group.adapters):
         merged = 2.0 * ffn.experts * hidden * ffn.width
@@ -274,7 +274,7 @@ def _selective(layer: Layer, given: Inputs) -> float:
         return 0.0
     attention: Attention = layer.block.attention
     outputs = sum(linear.out_features for linear in layer.linears)
-    return given.recipe.element * (attention.out_width + outputs / 2) * given.tokens
+    return given.formats.element * (attention.out_width + outputs / 2) * given.tokens
 
 
 def _cache(shape: Shape, element: int) -> float:

@@ -10,8 +10,8 @@ from mfc.catalog.names import names
 from mfc.catalog.parameters import saved_count, trainable
 from mfc.memory import optimizers
 from mfc.memory.activations import Inputs
+from mfc.memory.formats import Formats, formats
 from mfc.memory.loss import Head
-from mfc.memory.recipe import Recipe, recipe
 from mfc.memory.rollout import scored_share, trained_models
 from mfc.memory.shape import Shape, shape
 from mfc.memory.stack import Stack
@@ -45,7 +45,7 @@ def key(strategy: Strategy) -> Strategy:
 @lru_cache(maxsize=8192)
 def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Static:
     """Phases and states of a strategy, as `key` made it."""
-    form = recipe(strategy, stack)
+    form = formats(strategy, stack)
     figure = shape(architecture, stack.fused_experts)
     lora = strategy.lora if form.adapters else None
     quantization = strategy.quantization
@@ -55,7 +55,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         kernel = "masked"
     given = Inputs(
         architecture=architecture,
-        recipe=form,
+        formats=form,
         stack=stack,
         lora=lora,
         tokens=strategy.max_length / strategy.sequence_parallel,
@@ -106,13 +106,13 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         models=trained_models(strategy),
         sequences=strategy.sequences,
     )
-    states = _states(figure, form, stack, strategy, made.profile.layer_trained, optimizer)
+    states = _states(figure, form, stack, strategy, made.course.layer_trained, optimizer)
     own = states.trained * states.weight
     return Static(made, states, quantization is not None, own / (states.base + own) if form.adapters else 0.0)
 
 
 def _states(
-    figure: Shape, form: Recipe, stack: Stack, strategy: Strategy, layer_trained: float, optimizer: optimizers.Kept
+    figure: Shape, form: Formats, stack: Stack, strategy: Strategy, layer_trained: float, optimizer: optimizers.Kept
 ) -> States:
     total, trained = figure.parameters, optimizer.trained
     scales = 0.0

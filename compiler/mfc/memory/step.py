@@ -12,7 +12,7 @@ from mfc.memory.activations import Inputs
 from mfc.memory.loss import Head
 from mfc.memory.optimizers import Reach
 from mfc.memory.overhead import cached_share
-from mfc.memory.phases import Phase, Profile, profile
+from mfc.memory.phases import Course, Phase, course
 from mfc.memory.shape import adapted, shape
 
 
@@ -28,7 +28,7 @@ class Phases(NamedTuple):
 class Step(NamedTuple):
     """All phases of a step, and those that can be its peak."""
 
-    profile: Profile
+    course: Course
     every: Phases
     peaks: Phases
 
@@ -46,7 +46,7 @@ def step(
     models: int,
     sequences: int,
 ) -> Step:
-    """A step of `models` that train at once, `sequences` in a micro-batch of 1; else as `phases.profile`."""
+    """A step of `models` that train at once, `sequences` in a micro-batch of 1; else as `phases.course`."""
     stack, lora = given.stack, given.lora
     figure = shape(given.architecture, stack.fused_experts)
     adapters = (
@@ -54,7 +54,7 @@ def step(
         if lora
         else tuple(() for _ in figure.layers)
     )
-    made = profile(figure, adapters, given, head, trained, copied, reach, accumulates, varies)
+    made = course(figure, adapters, given, head, trained, copied, reach, accumulates, varies)
     cached = cached_share(stack.expandable_segments)
     every, peaks = (_phases(phases, models, sequences, cached) for phases in (made.phases, _peaks(made.phases)))
     return Step(made, every, peaks)

@@ -13,8 +13,8 @@ from mfc.planner.plan import Plan
 from mfc.planner.refusal import refusal
 from mfc.planner.search import Candidate, run_of, search, strategy_of
 from mfc.problem import Problem
+from mfc.profile import Profile
 from mfc.rules.engine import Rule
-from mfc.target import Profile
 
 Edited = Callable[[Mapping[str, Any]], Problem | None]
 

@@ -16,11 +16,11 @@ from mfc.planner.refusal import NOTHING, refusal
 from mfc.planner.search import Candidate, Outcome
 from mfc.planner.space import CANDIDATES
 from mfc.problem import Problem, Split
+from mfc.profile import Profile
 from mfc.rules.words import gpus
 from mfc.speed import Speed
 from mfc.speed.rollout import Generation, generation
 from mfc.strategy import RolloutMode
-from mfc.target import Profile
 
 TASKS = ("grpo", "ppo")
 MODES: tuple[RolloutMode, ...] = ("colocate", "server", "native")

@@ -10,8 +10,8 @@ from mfc.strategy import Strategy
 
 if TYPE_CHECKING:
     from mfc.memory import Memory
+    from mfc.profile import Profile
     from mfc.speed import Speed
-    from mfc.target import Profile
 
 
 class Decision(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 from mfc.errors import CannotExpress, MfcError, Refused
 from mfc.planner.space import CANDIDATES, Rejections
 from mfc.problem import SECTIONS, SPEC_PATHS, Problem
-from mfc.target import Profile
+from mfc.profile import Profile
 
 NOTHING = "nothing is possible here: "
 UNSUPPORTED = "support/"  # rules about what a framework can say: the error is that target's, not the spec's

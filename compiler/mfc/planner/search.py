@@ -12,11 +12,22 @@ from typing import Any, NamedTuple
 
 from mfc import memory, speed
 from mfc.memory.costs import fixed_costs
-from mfc.planner.space import CANDIDATES, CHOICES, COSTS, Rejections, Step, domain, facts, micro_batches, pruning, walk
+from mfc.planner.space import (
+    CANDIDATES,
+    CHOICES,
+    COSTS,
+    BoundRule,
+    Rejections,
+    domain,
+    facts,
+    micro_batches,
+    pruning,
+    walk,
+)
 from mfc.problem import Problem
+from mfc.profile import Profile
 from mfc.rules.engine import Rule
 from mfc.strategy import Strategy
-from mfc.target import Profile
 
 # Times this close to the fastest are a tie, and the strategy with the least machinery wins: the speed model, whose
 # median error is more than this, cannot promise that the others are any faster.
@@ -123,7 +134,7 @@ def evaluate(
     fit = [step for step in pruning(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
     candidates = []
     for combination in walk(problem, start, rules, fixed, rejections):
-        timed: speed.Model | None = None
+        timed: speed.StepTime | None = None
         held: dict[bool, tuple[memory.Prepared, dict[str, int]]] = {}
         for env in micro_batches(problem, combination, rules, rejections):
             accumulates = env["gradient_accumulation"] > 1  # all of the two sizes that memory and time do not vary with
@@ -141,7 +152,7 @@ def evaluate(
     return candidates
 
 
-def _refused(fit: Sequence[Step], env: Mapping[str, Any]) -> tuple[str, str] | None:
+def _refused(fit: Sequence[BoundRule], env: Mapping[str, Any]) -> tuple[str, str] | None:
     """The first rule that says no, and why."""
     for rule, read in fit:
         if why := rule.function(*read(env)):

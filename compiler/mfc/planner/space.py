@@ -14,9 +14,9 @@ from operator import itemgetter
 from typing import Any
 
 from mfc.problem import SECTIONS, SPEC_PATHS, Problem
+from mfc.profile import Profile
 from mfc.rules.engine import Rule, schedule
 from mfc.strategy import Strategy
-from mfc.target import Profile
 
 # Candidates when the spec leaves a field open, simplest first. `method` is lora unless the spec says auto.
 CANDIDATES: Mapping[str, tuple[Any, ...]] = {
@@ -42,7 +42,7 @@ ANSWER = ("strategy", "memory", "speed", "losses")
 # What the planner itself reads of an assignment.
 _READ = {*Strategy._fields, *COSTS, "batch_size", "max_completion_length", "num_generations"}
 
-Step = tuple[Rule, Callable[[Mapping[str, Any]], tuple[Any, ...]]]
+BoundRule = tuple[Rule, Callable[[Mapping[str, Any]], tuple[Any, ...]]]
 
 
 @dataclass(slots=True)
@@ -62,20 +62,20 @@ class Rejections:
 
 
 @lru_cache(maxsize=8)
-def stages(rules: tuple[Rule, ...]) -> tuple[tuple[Step, ...], ...]:
+def stages(rules: tuple[Rule, ...]) -> tuple[tuple[BoundRule, ...], ...]:
     """The steps after the facts, after each choice, after the costs and after the answer."""
     provided = (FACTS, *((name,) for name in CHOICES), COSTS, ANSWER)
     return tuple(tuple((rule, _getter(rule.reads)) for rule in stage) for stage in schedule(rules, provided))
 
 
 @lru_cache(maxsize=8)
-def pruning(rules: tuple[Rule, ...]) -> tuple[tuple[Step, ...], ...]:
+def pruning(rules: tuple[Rule, ...]) -> tuple[tuple[BoundRule, ...], ...]:
     """The stages as the search walks them: rules that refuse, and rules that derive what those or the planner read.
 
     The others wait for the winner.
     """
     needed = set(_READ)
-    kept: list[tuple[Step, ...]] = []
+    kept: list[tuple[BoundRule, ...]] = []
     for stage in reversed(stages(rules)):
         steps = []
         for rule, read in reversed(stage):
@@ -151,7 +151,9 @@ def micro_batches(
             yield child
 
 
-def apply(steps: Sequence[Step], env: dict[str, Any], pins: Mapping[str, Any], choice: str, out: Rejections) -> bool:
+def apply(
+    steps: Sequence[BoundRule], env: dict[str, Any], pins: Mapping[str, Any], choice: str, out: Rejections
+) -> bool:
     """Run the rules of one stage on `env`, filling what they derive. False when one refuses."""
     for rule, read in steps:
         if rule.kind == "derive":
@@ -166,7 +168,7 @@ def apply(steps: Sequence[Step], env: dict[str, Any], pins: Mapping[str, Any], c
 
 def _expand(
     problem: Problem,
-    steps: Sequence[Sequence[Step]],
+    steps: Sequence[Sequence[BoundRule]],
     fixed: Mapping[str, Any],
     env: dict[str, Any],
     depth: int,

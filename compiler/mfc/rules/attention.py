@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
     from mfc.problem import Problem
+    from mfc.profile import Profile
     from mfc.strategy import Strategy
-    from mfc.target import Profile
 
 _FLASH = "Dao-AILab/flash-attention README: FlashAttention-2 needs Ampere or newer, fp16 or bf16, head widths up to 256"
 _LONG = 4096  # tokens from which the quadratic term of eager attention is worth a word

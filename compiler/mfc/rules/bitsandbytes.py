@@ -11,8 +11,8 @@ from mfc.rules.words import capability, gib
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
+    from mfc.profile import Profile
     from mfc.strategy import Quantization
-    from mfc.target import Profile
 
 _KINDS = ("nf4", "fp4", "int8")
 _NF4_BYTES = 0.5 + 1 / 64 + 4 / (64 * 256)  # per number, double quantisation: arXiv:2305.14314, section 3

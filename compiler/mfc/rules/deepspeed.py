@@ -12,9 +12,9 @@ from mfc.rules.words import gib, gpus, short
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.problem import Hardware, Model
+    from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
-    from mfc.target import Profile
 
 _AUTO = "transformers integrations/deepspeed.py, trainer_config_finalize: what 'auto' becomes"
 _ZERO_CONFIG = "DeepSpeed runtime/zero/config.py"

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
     from mfc.problem import Hardware, Problem
+    from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
-    from mfc.target import Profile
 
 _ULYSSES = "DeepSpeed runtime/sequence_parallel/ulysses_sp.py; Ulysses, arXiv:2309.14509"
 _PACKABLE = ("pretrain", "sft")

@@ -13,9 +13,9 @@ from mfc.strategy import Lora
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.problem import Model
+    from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
-    from mfc.target import Profile
 
 _FUSED = "peft 0.21 tuners/lora/layer.py, ParamWrapper: adapters on 3-D expert parameters"
 _SPEC = "the spec language"

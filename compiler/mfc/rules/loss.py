@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
     from mfc.problem import Problem
+    from mfc.profile import Profile
     from mfc.strategy import Strategy
-    from mfc.target import Profile
 
 _LIGER = "Liger Kernel, arXiv:2410.10989, and linkedin/Liger-Kernel README"
 _LARGE = 0.2  # share of the budget that is worth a word

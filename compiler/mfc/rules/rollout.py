@@ -17,9 +17,9 @@ from mfc.strategy import Rollout
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.problem import Problem
+    from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import RolloutMode
-    from mfc.target import Profile
 
 _SPEC = "the spec language"
 _VLLM = "vLLM gpu_worker.py: gpu_memory_utilization is a share of the whole card, weights and KV cache included"

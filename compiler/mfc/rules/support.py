@@ -8,7 +8,7 @@ from mfc.rules.engine import Rule
 from mfc.rules.words import listed
 
 if TYPE_CHECKING:
-    from mfc.target import Profile
+    from mfc.profile import Profile
 
 FIELDS = (
     "task",

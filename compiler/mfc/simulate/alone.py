@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mfc.catalog.parameters import target_names
 from mfc.errors import SpecError
 from mfc.memory import Run, Stack
-from mfc.memory.recipe import recipe
+from mfc.memory.formats import formats
 from mfc.simulate.setup import Kernel, Setup
 from mfc.strategy import Method, Strategy
 
@@ -31,7 +31,7 @@ def alone(run: Run) -> tuple[Run, tuple[str, ...]]:
         raise SpecError("error: method freeze is not simulated: its moments are not affine in the number of layers")
     if run.architecture.vision is not None:
         raise SpecError("error: models that take images are not simulated")
-    form = recipe(strategy._replace(quantization=None, method=_method(strategy)), run.stack)
+    form = formats(strategy._replace(quantization=None, method=_method(strategy)), run.stack)
     stack = Stack(
         **{name: getattr(run.stack, name) for name in FOLLOWED},
         autocast=form.autocast,
@@ -60,7 +60,7 @@ def alone(run: Run) -> tuple[Run, tuple[str, ...]]:
 def setup(run: Run, config: dict[str, object]) -> Setup:
     """What to trace for a run that `alone` made."""
     strategy, stack = run.strategy, run.stack
-    form = recipe(strategy, stack)
+    form = formats(strategy, stack)
     kernel: Kernel = "eager" if strategy.attention == "eager" or _eager_only(run) else "flash"
     if strategy.attention == "sdpa" and kernel != "eager" and stack.padding_mask and not strategy.packing:
         kernel = "masked"

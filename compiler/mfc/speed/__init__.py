@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING
 
 from mfc.speed import roofline
 from mfc.speed.links import Machines
-from mfc.speed.roofline import Model, Speed
+from mfc.speed.roofline import Speed, StepTime
 
 if TYPE_CHECKING:
     from mfc.memory import Stack
     from mfc.problem import Problem
     from mfc.strategy import Strategy
 
-__all__ = ["Machines", "Model", "Speed", "predict", "prepare"]
+__all__ = ["Machines", "Speed", "StepTime", "predict", "prepare"]
 
 
-def prepare(strategy: Strategy, problem: Problem, stack: Stack) -> Model:
+def prepare(strategy: Strategy, problem: Problem, stack: Stack) -> StepTime:
     """The time of `strategy` as `stack` runs it on the problem's machines, open in its batch: `.at(…)`."""
     hardware = problem.hardware
     machines = Machines(hardware.gpu, hardware.gpus_per_node, hardware.nodes, hardware.intra, hardware.inter)

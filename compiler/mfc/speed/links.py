@@ -7,7 +7,7 @@ from typing import NamedTuple
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu, Link
 from mfc.catalog.parameters import count
-from mfc.memory.recipe import Recipe
+from mfc.memory.formats import Formats
 from mfc.memory.stack import Stack
 from mfc.speed import constants as c
 from mfc.strategy import Strategy
@@ -61,13 +61,13 @@ def _pages_gradients(strategy: Strategy) -> bool:
 
 
 def step_seconds(
-    strategy: Strategy, machines: Machines, recipe: Recipe, stack: Stack, trained: float, stream: float
+    strategy: Strategy, machines: Machines, formats: Formats, stack: Stack, trained: float, stream: float
 ) -> dict[str, float]:
     """The optimizer's step on the GPU or on the host, by part."""
     share = trained / (strategy.world_size if strategy.zero_stage else 1)
     if strategy.offload_optimizer == "none":
         svd = share * c.SVD_SECONDS / c.SVD_STEPS if strategy.optimizer == "galore" else 0.0
-        return {"optimizer": share * _optimizer_bytes(strategy, recipe, stack) / stream + svd}
+        return {"optimizer": share * _optimizer_bytes(strategy, formats, stack) / stream + svd}
     # Gradients go down and weights come back over the host link; the CPU updates all the node's shards.
     link = 0.0
     if not _pages_gradients(strategy):
@@ -79,15 +79,15 @@ def step_seconds(
     return {"offload": seconds}
 
 
-def _optimizer_bytes(strategy: Strategy, recipe: Recipe, stack: Stack) -> float:
+def _optimizer_bytes(strategy: Strategy, formats: Formats, stack: Stack) -> float:
     """Bytes that clipping and one update move per trained number."""
-    clip = c.CLIP_ACCESSES * recipe.gradient
-    weight = 2 * (recipe.master or recipe.trained) + (recipe.trained if recipe.master else 0)
+    clip = c.CLIP_ACCESSES * formats.gradient
+    weight = 2 * (formats.master or formats.trained) + (formats.trained if formats.master else 0)
     if strategy.optimizer in c.STATE_BYTES:
-        return clip + recipe.gradient + weight + 2 * c.STATE_BYTES[strategy.optimizer]
+        return clip + formats.gradient + weight + 2 * c.STATE_BYTES[strategy.optimizer]
     if stack.optimizer_foreach and strategy.optimizer == "adamw" and not strategy.deepspeed:
-        return clip + c.FOREACH_ACCESSES * recipe.trained
-    return clip + recipe.gradient + weight + 2 * 2 * recipe.state
+        return clip + c.FOREACH_ACCESSES * formats.trained
+    return clip + formats.gradient + weight + 2 * 2 * formats.state
 
 
 def _collective(machines: Machines, ranks: int, size: float) -> float:

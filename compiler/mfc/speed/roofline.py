@@ -1,6 +1,6 @@
 """Seconds per optimizer step, by roofline: what the chip computes, what it moves, what the links carry.
 
-Everything that does not depend on the micro-batch is worked out once by `prepare`; `Model.at` is a few multiplications.
+Everything that does not depend on the micro-batch is worked out once by `prepare`; `StepTime.at` multiplies a little.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu
+from mfc.memory.formats import Formats, formats
 from mfc.memory.optimizers import reach
-from mfc.memory.recipe import Recipe, recipe
 from mfc.memory.stack import Stack
 from mfc.speed import constants as c
 from mfc.speed.lengths import padded
@@ -48,7 +48,7 @@ _BOUND = {
 }
 
 
-class Model(NamedTuple):
+class StepTime(NamedTuple):
     """The time of one strategy as a function of micro-batch and accumulation. All figures are seconds on one GPU."""
 
     strategy: Strategy
@@ -110,19 +110,19 @@ def prepare(
     *,
     mean_tokens: float | None = None,
     stack: Stack | None = None,
-) -> Model:
-    """What `Model.at` needs. `strategy`'s own micro-batch and accumulation are not read here.
+) -> StepTime:
+    """What `StepTime.at` needs. `strategy`'s own micro-batch and accumulation are not read here.
 
     `mean_tokens` is the mean length of a sequence, None = all are `max_length` long (packed, or not known). `stack`
     says how the framework runs the model, None = as a current Trainer does.
     """
     stack = stack or Stack()
-    formats = recipe(strategy, stack)
+    form = formats(strategy, stack)
     once, gpu, lora = work(architecture, stack.fused_experts), machines.gpu, strategy.lora
     adapted = adapter_work(architecture, lora, stack.fused_experts, stack.expert_adapters) if lora else None
     passes = _Passes.of(strategy, once.layers)
     stream = c.STREAM * gpu.memory_bandwidth
-    chip = _Chip(strategy, gpu, formats, stack, passes, stream)
+    chip = _Chip(strategy, gpu, form, stack, passes, stream)
     dora = lora is not None and lora.variant == "dora"
     token = chip.token_seconds(once, adapted)
     micro = {"dequantise": chip.dequantise(once)} if strategy.quantization else {}
@@ -141,13 +141,13 @@ def prepare(
         stack.expert_adapters,
     )
     carried = links(architecture, strategy, machines, trains)
-    step = step_seconds(strategy, machines, formats, stack, trains, stream) | {"gradients": carried.gradients}
+    step = step_seconds(strategy, machines, form, stack, trains, stream) | {"gradients": carried.gradients}
     products = once.active * passes.products
     if adapted and adapted.merged:  # the gradient of the sums, which backward hands on to the adapters
         products += adapted.merged_active * passes.inputs
     context, masked = chip.attention(once)
     padded_rows = mean_tokens is not None and mean_tokens < strategy.max_length and stack.padding_mask
-    return Model(
+    return StepTime(
         strategy=strategy,
         mean_tokens=min(mean_tokens or strategy.max_length, strategy.max_length),
         token=token,
@@ -211,7 +211,7 @@ class _Chip:
     """What one GPU does under a strategy."""
 
     def __init__(
-        self, strategy: Strategy, gpu: Gpu, formats: Recipe, stack: Stack, passes: _Passes, stream: float
+        self, strategy: Strategy, gpu: Gpu, formats: Formats, stack: Stack, passes: _Passes, stream: float
     ) -> None:
         self.strategy, self.gpu, self.formats, self.stack, self.passes = strategy, gpu, formats, stack, passes
         self.stream = stream

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from mfc import emit
-from mfc.emit import discover
+from mfc.check import discover
 
 from tests.emit.samples import compiled
 

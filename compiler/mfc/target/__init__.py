@@ -7,67 +7,19 @@ into native data (`lower`). It never sees how the plan was found and writes no f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from mfc.errors import SpecError
-from mfc.memory.stack import Stack
+from mfc.profile import Profile
+from mfc.target.keys import Key
+from mfc.target.outputs import File, Lowered
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.rules.engine import Rule
 
-
-class Profile(NamedTuple):
-    """What one version of a framework supports and how it uses memory.
-
-    `supports` maps a plan field (task, method, sharding, attention, loss, optimizer, ...) to the values the framework
-    can express, best known first; a field that is absent is not limited. `notes` say what a limit means for the user.
-    """
-
-    target: str
-    version: str
-    stack: Stack
-    supports: Mapping[str, tuple[Any, ...]] = {}
-    packages: Mapping[str, str | None] = {}  # what the user says is installed; None = absent
-    notes: Mapping[str, str] = {}
-
-
-class Key(NamedTuple):
-    """One native key: which plan fields it carries, and how it is written.
-
-    `value` computes the native value (default: the first field as it is); `when` says if the key is emitted at all.
-    """
-
-    name: str  # dotted where the native file nests
-    fields: tuple[str, ...]
-    value: Callable[[Plan], Any] | None = None
-    when: Callable[[Plan], bool] | None = None
-    section: str = ""
-    note: str = ""  # for the mapping table in the target's README
-
-
-class File(NamedTuple):
-    """One output, still as data. `cites` maps each dotted native key to the plan fields it carries.
-
-    `template` is a Jinja2 file in the target's folder, given `data`, `plan`, `cites` and the filters of emit.render;
-    None writes canonical JSON. `contract` names the JSON Schema under schemas/contracts that `data` must satisfy.
-    """
-
-    path: str  # relative to the output folder, with forward slashes
-    data: Mapping[str, Any]
-    template: str | None = None
-    contract: str | None = None
-    cites: Mapping[str, tuple[str, ...]] = {}
-    sections: Mapping[str, tuple[str, ...]] = {}  # heading -> native keys, in order
-    executable: bool = False
-
-
-class Lowered(NamedTuple):
-    """All files of one target, and the command that starts the run from the output folder."""
-
-    files: tuple[File, ...]
-    launch: str
+__all__ = ["File", "Key", "Lowered", "Profile", "Target", "get", "names"]
 
 
 class Target(Protocol):

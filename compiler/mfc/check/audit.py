@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mfc.emit import discover, drift, manifest, memo, place
+from mfc.check import discover, memo
+from mfc.emit import drift, manifest, place
 from mfc.emit.drift import Finding
 from mfc.errors import MfcError, SpecError
 
 if TYPE_CHECKING:
-    from mfc.api import Compiled
+    from mfc.emit.compiled import Compiled
     from mfc.emit.manifest import Manifest
     from mfc.spec.load import LoadedSpec
 

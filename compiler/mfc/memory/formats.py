@@ -8,7 +8,7 @@ from mfc.memory.stack import Stack
 from mfc.strategy import Strategy
 
 
-class Recipe(NamedTuple):
+class Formats(NamedTuple):
     """All fields are bytes per number, or whether something happens."""
 
     full: bool  # base weights train, all of them or the last blocks
@@ -27,12 +27,12 @@ class Recipe(NamedTuple):
     adapter_matches: bool  # adapters have the activations' type, so their input is saved as it is, once
 
 
-def recipe(strategy: Strategy, stack: Stack) -> Recipe:
+def formats(strategy: Strategy, stack: Stack) -> Formats:
     """Formats by strategy and stack; the rules are in docs/memory-model.md, section "Number formats"."""
     adapters = strategy.method in ("lora", "qlora")
     full = not adapters
     if strategy.precision == "fp32":
-        return Recipe(full, adapters, 4, 4, 4, 4, 0, 4, 4, 4, False, False, False, adapters)
+        return Formats(full, adapters, 4, 4, 4, 4, 0, 4, 4, 4, False, False, False, adapters)
     mixed = strategy.precision in ("bf16", "fp16")
     deepspeed = strategy.deepspeed
     fsdp = strategy.sharding == "fsdp2"
@@ -59,7 +59,7 @@ def recipe(strategy: Strategy, stack: Stack) -> Recipe:
     stream = 4 if weights == 4 and (adapters or fp32_autocast) else element
     matches = adapters and not autocast and (trained == element)
     state = 4 if master else trained
-    return Recipe(
+    return Formats(
         full,
         adapters,
         weights,

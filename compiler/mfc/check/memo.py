@@ -13,7 +13,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
-from mfc.emit import discover
+from mfc.check import discover
 from mfc.emit.manifest import digest
 
 if TYPE_CHECKING:

@@ -10,8 +10,9 @@ import jsonschema
 import mfc
 import mfc.schemas
 import pytest
-from mfc.planner import report
-from mfc.planner.schema import json_schema
+from mfc.report import json as to
+from mfc.report import text as report
+from mfc.report.schema import json_schema
 
 SCHEMA = Path(mfc.schemas.__path__[0], "plan.schema.json")
 SPECS = {
@@ -34,7 +35,7 @@ def test_the_schema_is_the_generated_one() -> None:
 def test_plans_satisfy_the_schema(name: str) -> None:
     loaded = mfc.load(SPECS[name])
     plan = mfc.plan(loaded)
-    said: dict[str, Any] = {"schema_version": 1, "plans": [report.to_json(plan, loaded)]}
+    said: dict[str, Any] = {"schema_version": 1, "plans": [to.to_json(plan, loaded)]}
     jsonschema.validate(json.loads(json.dumps(said)), json_schema())
     memory = said["plans"][0]["memory"]["gpu"]
     assert sum(memory["components"].values()) == memory["peak_bytes"]

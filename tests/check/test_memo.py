@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from mfc.emit import manifest, memo
+from mfc.check import memo
+from mfc.emit import manifest
 from mfc.emit.manifest import digest
 
 WHO = "someone"
@@ -155,7 +156,7 @@ def test_a_hit_imports_no_dependency(kept: Path, monkeypatch: pytest.MonkeyPatch
     code = (
         "import sys\n"
         "loaded = set(sys.modules)\n"
-        "from mfc.emit import memo\n"
+        "from mfc.check import memo\n"
         f"memo.identity = lambda: {WHO!r}\n"
         "from mfc.cli import main\n"
         "try:\n    main(['check'])\n"

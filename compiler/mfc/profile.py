@@ -1,0 +1,23 @@
+"""What one version of a framework can say, and how it uses memory: what a target tells the planner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from mfc.memory.stack import Stack
+
+
+class Profile(NamedTuple):
+    """What one version of a framework supports and how it uses memory.
+
+    `supports` maps a plan field (task, method, sharding, attention, loss, optimizer, ...) to the values the framework
+    can express, best known first; a field that is absent is not limited. `notes` say what a limit means for the user.
+    """
+
+    target: str
+    version: str
+    stack: Stack
+    supports: Mapping[str, tuple[Any, ...]] = {}
+    packages: Mapping[str, str | None] = {}  # what the user says is installed; None = absent
+    notes: Mapping[str, str] = {}

@@ -1,0 +1,117 @@
+"""A plan as JSON for programs; `report.schema` describes its shape. Sizes are bytes, times seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mfc.calibration.correction import Calibrated
+    from mfc.planner.plan import Decision, Plan
+    from mfc.spec.load import LoadedSpec
+
+
+def to_json(plan: Plan, loaded: LoadedSpec, calibrated: Calibrated | None = None) -> dict[str, Any]:
+    """The plan as schemas/plan.schema.json describes it. Sizes are bytes, times seconds."""
+    strategy, memory, hardware = plan.strategy, plan.memory, plan.problem.hardware
+    return {
+        "spec": loaded.name,
+        "spec_sha256": loaded.sha256,
+        "target": plan.profile.target or None,
+        "target_version": plan.profile.version or None,
+        "fits": plan.fits,
+        "limited_by": plan.limited_by or None,
+        "verified": plan.verified,
+        "model": plan.problem.model.name,
+        "hardware": {"gpu": hardware.gpu.name, "gpus_per_node": hardware.gpus_per_node, "nodes": hardware.nodes},
+        "strategy": {
+            "task": strategy.task,
+            "method": strategy.method,
+            "precision": strategy.precision,
+            "sharding": strategy.sharding,
+            "zero_stage": strategy.zero_stage,
+            "offload_optimizer": strategy.offload_optimizer,
+            "offload_parameters": strategy.offload_parameters,
+            "micro_batch": strategy.micro_batch,
+            "gradient_accumulation": strategy.gradient_accumulation,
+            "world_size": strategy.world_size,
+            "max_length": strategy.max_length,
+            "packing": strategy.packing,
+            "gradient_checkpointing": strategy.gradient_checkpointing,
+            "attention": strategy.attention,
+            "loss": strategy.loss,
+            "optimizer": strategy.optimizer,
+            "sequence_parallel": strategy.sequence_parallel,
+            "lora": plain(strategy.lora),
+            "quantization": plain(strategy.quantization),
+        },
+        "memory": {
+            "gpu": {
+                "capacity_bytes": hardware.memory_bytes,
+                "budget_bytes": plan.budget_bytes,
+                "allocated_peak_bytes": memory.allocated_bytes,
+                "peak_bytes": memory.process_bytes,
+                "upper_bytes": memory.upper_bytes,
+                "moment": memory.moment,
+                "components": dict(memory.components),
+                "moments": dict(memory.moments),
+            },
+            "host": {"per_node_bytes": memory.host_bytes_per_node},
+            "load": {"gpu_bytes": memory.load_gpu_bytes, "host_bytes": memory.load_host_bytes},
+            "confidence": memory.confidence,
+            "uncertainty": list(memory.uncertainty),
+            "calibration": plain(calibrated),
+        },
+        "speed": {
+            "seconds_per_step": plan.speed.seconds_per_step,
+            "tokens_per_second": plan.speed.tokens_per_second,
+            "bound_by": plan.speed.bound_by,
+        },
+        "parameters": {"total": plan.problem.model.total_parameters, "trainable": plan.trainable_parameters},
+        "decisions": [decision_json(decision) for decision in plan.decisions.values()],
+        "alternatives": [
+            {
+                "changes": plain(other.changes),
+                "upper_bytes": other.upper_bytes,
+                "seconds_per_step": other.seconds_per_step,
+                "fits": other.fits,
+                "because": other.because,
+            }
+            for other in plan.alternatives
+        ],
+        "rejected": dict(plan.rejected),
+        "relaxations": [
+            {
+                "set": plain(relaxation.set),
+                "upper_bytes": relaxation.upper_bytes,
+                "seconds_per_step": relaxation.seconds_per_step,
+                "fits": relaxation.fits,
+            }
+            for relaxation in plan.relaxations
+        ],
+        "warnings": [{"id": warning.id, "message": warning.message} for warning in plan.warnings],
+    }
+
+
+def decision_json(decision: Decision) -> dict[str, Any]:
+    """One decision as JSON."""
+    return {
+        "field": decision.field,
+        "value": plain(decision.value),
+        "rule": decision.rule,
+        "because": decision.because,
+        "source": decision.source,
+        "pinned": decision.pinned,
+    }
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: dataclasses and mappings as objects, tuples as arrays."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: plain(part) for name, part in asdict(value).items()}
+    if isinstance(value, Mapping):
+        return {str(name): plain(part) for name, part in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [plain(part) for part in value]
+    return value

@@ -1,0 +1,15 @@
+"""Versions of a framework: which known one stands for the one that the user has."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def nearest(version: str, known: Sequence[str]) -> str:
+    """The one of `known` (newest first) that stands for a version: itself, the newest before it, or the oldest."""
+    wanted = _numbers(version)
+    return next((name for name in known if _numbers(name) <= wanted), known[-1])
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(digits) for part in version.split(".") if (digits := "".join(c for c in part if c.isdigit())))
