@@ -30,7 +30,7 @@ CONFIG = "train.py"
 DEEPSPEED = "0.18.4"  # the oldest contract at hand; XTuner asks for 0.16.2 and newer
 
 # Sections of which a key of the user's may change what is held in memory.
-UNMODELLED = frozenset({"model", "optim_wrapper", "strategy", "train_dataloader", "train_dataset", "custom_hooks"})
+UNMODELLED = frozenset({"model", "optim_wrapper", "strategy", "train_dataloader", "train_dataset"})
 
 # Decisions that no key of the config carries.
 ELSEWHERE = {
