@@ -14,19 +14,18 @@ from mfc import api, target
 from mfc.errors import CannotExpress, SpecError
 
 from tests.emit.samples import HOSTILE
+from tests.targets.cases import over_base
 
 BENIGN = "benign-word"
-METHODS = {"xtuner-v1": "full"}  # it knows no adapters
 
 
 def spec(name: str, word: str, fields: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "model": {"id": "Qwen/Qwen2.5-7B-Instruct", **dict.fromkeys(fields, word)},
-        "hardware": "4x A100-80G",
-        "data": {"train": [{"path": f"{word}.jsonl", "format": "messages"}], "max_length": 1024},
-        "train": {"method": METHODS.get(name, "lora")},
-        "run": {"output_dir": word},
-    }
+    made = over_base(name, {"run": {"output_dir": word}})
+    if "adapter" in fields:
+        made["train"] = {**made["train"], "method": "lora"}
+    made["model"] = {"id": made["model"], **dict.fromkeys(fields, word)}
+    made["data"] = {"train": [{"path": f"{word}.jsonl", "format": "messages"}], "max_length": 1024}
+    return made
 
 
 @cache

@@ -14,8 +14,10 @@ from mfc.planner.layouts import layouts
 from mfc.planner.space import facts
 from mfc.profile import Profile
 from mfc.resolve import resolve
+from mfc.rules.engine import Rule
 from mfc.spec.load import load
 from mfc.strategy import Lora, Quantization, Strategy
+from mfc.target import Target
 
 STRATEGY = Strategy(
     task="sft",
@@ -34,6 +36,17 @@ STRATEGY = Strategy(
 SHARE = Share(1, 0.9, 0, False, 1, 1, 0, 0, 0)
 GIB = 2**30
 CASES = Path(__file__).parent.parent / "cases" / "rules"
+
+
+def answer(rule: Rule, given: Mapping[str, Any], target: Target | None = None) -> Any:
+    """What a rule says of a small problem. A target's rule sees the profile of its `version` with its `packages`."""
+    if target is None:
+        env = environment(given)
+    else:
+        profile = target.profile(given.get("version", target.VERSIONS[0]), given.get("packages", {}))
+        others = {name: value for name, value in given.items() if name not in ("version", "packages")}
+        env = {**environment(others), "profile": profile}
+    return rule.function(*(env[name] for name in rule.reads))
 
 
 def environment(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,35 +1,58 @@
-"""Every rule on small problems, from tests/cases/rules: one file per family, one entry per rule."""
+"""Every rule on small problems: the core's from tests/cases/rules, a target's from its rules.yaml.
+
+The core's cases are one file per family; a target's name their rules in full.
+"""
 
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from mfc import target
 from mfc.planner.space import stages
 from mfc.rules import RULES
+from mfc.rules.engine import Rule
+from mfc.target import Target
 
-from tests.rules.given import environment
+from tests.rules.given import answer
+from tests.targets.cases import table
 
 FOLDER = Path(__file__).parent.parent / "cases" / "rules"
-BY_ID = {rule.id: rule for rule in RULES}
-CASES: dict[str, list[dict[str, Any]]] = {
-    f"{path.stem}/{name}": cases
-    for path in sorted(FOLDER.glob("*.yaml"))
-    for name, cases in yaml.safe_load(path.read_text(encoding="utf-8")).items()
-}
-EACH = [pytest.param(rule, case, id=f"{rule}-{number}") for rule in CASES for number, case in enumerate(CASES[rule])]
 
 
-def answer(rule_id: str, case: dict[str, Any]) -> Any:
-    rule, env = BY_ID[rule_id], environment(case["given"])
-    return rule.function(*(env[name] for name in rule.reads))
+class Owner(NamedTuple):
+    """Whose rules they are, and the cases of each."""
+
+    rules: tuple[Rule, ...]
+    cases: dict[str, list[dict[str, Any]]]
+    target: Target | None = None
 
 
-@pytest.mark.parametrize(("rule_id", "case"), EACH)
-def test_case(rule_id: str, case: dict[str, Any]) -> None:
-    got, expect = answer(rule_id, case), case["expect"]
-    if BY_ID[rule_id].kind == "derive":
+def core() -> Owner:
+    files = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yaml"))}
+    cases = {f"{family}/{name}": each for family, rules in files.items() for name, each in rules.items()}
+    return Owner(RULES, cases)
+
+
+OWNERS = {"core": core()}
+OWNERS |= {name: Owner(target.get(name).RULES, table(name, "rules.yaml"), target.get(name)) for name in target.names()}
+
+
+EACH_CASE = [
+    pytest.param(name, rule, case, id=f"{name}-{rule}-{number}")
+    for name, owner in OWNERS.items()
+    for rule, cases in owner.cases.items()
+    for number, case in enumerate(cases)
+]
+EACH_RULE = [pytest.param(name, rule, id=f"{name}-{rule.id}") for name, owner in OWNERS.items() for rule in owner.rules]
+
+
+@pytest.mark.parametrize(("owner", "rule_id", "case"), EACH_CASE)
+def test_case(owner: str, rule_id: str, case: dict[str, Any]) -> None:
+    (rule,) = (rule for rule in OWNERS[owner].rules if rule.id == rule_id)
+    got, expect = answer(rule, case["given"], OWNERS[owner].target), case["expect"]
+    if rule.kind == "derive":
         value = asdict(got.value) if is_dataclass(got.value) and not isinstance(got.value, type) else got.value
         if isinstance(expect["value"], dict):
             value = {key: value[key] for key in expect["value"]}
@@ -42,11 +65,11 @@ def test_case(rule_id: str, case: dict[str, Any]) -> None:
         assert expect in got
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_every_rule_speaks_and_is_silent(rule: Any) -> None:
-    cases = CASES.get(rule.id, [])
+@pytest.mark.parametrize(("owner", "rule"), EACH_RULE)
+def test_every_rule_speaks_and_is_silent(owner: str, rule: Rule) -> None:
+    cases = OWNERS[owner].cases.get(rule.id, [])
     if rule.kind == "derive":
-        answers = {repr(answer(rule.id, case)) for case in cases}
+        answers = {repr(answer(rule, case["given"], OWNERS[owner].target).value) for case in cases}
         assert len(answers) >= 2, "a derive rule needs two cases that it answers differently"
     else:
         silent = [case["expect"] == "silent" for case in cases]
@@ -54,26 +77,31 @@ def test_every_rule_speaks_and_is_silent(rule: Any) -> None:
         assert not all(silent), "no case in which the rule speaks"
 
 
-def test_cases_are_of_rules_that_exist() -> None:
-    assert CASES.keys() <= BY_ID.keys()
+@pytest.mark.parametrize(("owner", "rule"), EACH_RULE)
+def test_rules_say_what_they_are(owner: str, rule: Rule) -> None:
+    assert rule.statement.endswith(".")
+    assert len(rule.statement) <= 140
+    assert rule.source
+    assert (rule.kind == "derive") == bool(rule.writes)
 
 
-def test_rules_say_what_they_are() -> None:
-    assert len(BY_ID) == len(RULES), "two rules have one id"
-    for rule in RULES:
-        assert rule.statement.endswith("."), rule.id
-        assert len(rule.statement) <= 140, rule.id
-        assert rule.source, rule.id
-        assert (rule.kind == "derive") == bool(rule.writes), rule.id
+@pytest.mark.parametrize("owner", OWNERS)
+def test_cases_are_of_rules_that_exist(owner: str) -> None:
+    assert OWNERS[owner].cases.keys() <= {rule.id for rule in OWNERS[owner].rules}
 
 
-def test_every_field_has_one_writer_and_every_rule_a_stage() -> None:
-    assert sum(len(stage) for stage in stages(RULES)) == len(RULES)
+@pytest.mark.parametrize("owner", OWNERS)
+def test_every_rule_has_its_id_and_stage_and_every_field_one_writer(owner: str) -> None:
+    rules = RULES if owner == "core" else (*RULES, *OWNERS[owner].rules)
+    assert len({rule.id for rule in rules}) == len(rules), "two rules have one id"
+    assert sum(len(stage) for stage in stages(rules)) == len(rules)
 
 
-def test_reasons_are_one_line_without_full_stop() -> None:
-    for rule_id, cases in CASES.items():
-        for case in cases:
-            got = answer(rule_id, case)
+@pytest.mark.parametrize("owner", OWNERS)
+def test_reasons_are_one_line_without_full_stop(owner: str) -> None:
+    rules, cases, of = OWNERS[owner]
+    for rule in rules:
+        for case in cases[rule.id]:
+            got = answer(rule, case["given"], of)
             said = getattr(got, "because", got)
-            assert said is None or ("\n" not in said and not said.endswith((".", " "))), (rule_id, said)
+            assert said is None or ("\n" not in said and not said.endswith((".", " "))), (rule.id, said)

@@ -1,0 +1,184 @@
+"""What holds for every output of every target: over all cases that compile, and over strings that would escape."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mfc import api
+from mfc.emit.compiled import Compiled
+from mfc.errors import CannotExpress, MfcError, SpecError
+from mfc.target import File, contracts, get, names
+from mfc.target.keys import native
+
+from tests.targets.cases import GOOD, at, compiled, good, over_base, read
+from tests.targets.launching import NASTY, launch
+
+every_target = pytest.mark.parametrize("target", names())
+every_output = pytest.mark.parametrize(("target", "name"), GOOD)
+
+
+def scripts(one: Compiled) -> set[str]:
+    return {file for file in one.files if file.endswith(".sh")}
+
+
+def leaves(data: Any) -> Iterator[Any]:
+    if isinstance(data, Mapping):
+        for value in data.values():
+            yield from leaves(value)
+    elif isinstance(data, list):
+        for value in data:
+            yield from leaves(value)
+    else:
+        yield data
+
+
+def lowered(target: str, name: str, folder: Path) -> tuple[File, ...]:
+    return get(target).lower(compiled(target, name, folder).plan, {}, ".").files
+
+
+def cites(target: str, name: str, folder: Path) -> dict[str, tuple[str, ...]]:
+    """The fields that each key carries: of the target's table and of every file."""
+    files = {key: fields for file in lowered(target, name, folder) for key, fields in file.cites.items()}
+    return {**files, **native(get(target).KEYS, compiled(target, name, folder).plan).cites}
+
+
+@cache
+def carried(target: str, folder: Path) -> set[str]:
+    """The plan fields that some key of a target, or some output of its cases, carries."""
+    keys = {field for key in get(target).KEYS for field in key.fields}
+    return keys.union(*(fields for name in good(target) for fields in cites(target, name, folder).values()))
+
+
+def elsewhere(target: str) -> set[str]:
+    """The decisions that no key of a target carries, for a reason that it gives."""
+    module: Any = get(target)
+    parts = (module, getattr(module, "keys", None), getattr(module, "rules", None))
+    return {field for part in parts for field in getattr(part, "ELSEWHERE", ())}
+
+
+@every_output
+def test_every_key_is_cited_or_constant(target: str, name: str, folder: Path) -> None:
+    """What carries no plan field says the same in every plan."""
+    keys = [key for key, fields in cites(target, name, folder).items() if not fields]
+    here, there = (native(get(target).KEYS, compiled(target, one, folder).plan) for one in (name, good(target)[0]))
+    assert {key: at(here.data, key) for key in keys} == {key: at(there.data, key) for key in keys}
+
+
+@every_output
+def test_every_decision_is_carried(target: str, name: str, folder: Path) -> None:
+    plan = compiled(target, name, folder).plan
+    decided = {field for field in plan.decisions if plan.values[field] is not None}
+    assert decided - carried(target, folder) - elsewhere(target) == set()
+
+
+@every_output
+def test_the_batch_is_held_and_nothing_is_auto(target: str, name: str, folder: Path) -> None:
+    one = compiled(target, name, folder)
+    strategy, size = one.plan.strategy, one.plan.values["batch_size"]
+    rows = strategy.micro_batch * strategy.gradient_accumulation * strategy.world_size
+    assert size * strategy.sequence_parallel == rows
+    for file in one.files.keys() - scripts(one):
+        assert "auto" not in set(leaves(read(file, one.files[file]))), file
+
+
+@every_output
+def test_the_launcher_is_sound(target: str, name: str, folder: Path) -> None:
+    one = compiled(target, name, folder)
+    assert one.executable == scripts(one) != set()
+    for file in one.executable:
+        subprocess.run(["bash", "-n"], input=one.files[file], text=True, check=True)
+
+
+@every_target
+def test_several_nodes_ask_who_they_are(target: str, tmp_path: Path) -> None:
+    hardware = {"count": 2, "nodes": 2, "interconnect": {"inter": "100Gbps"}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(over_base(target, {"hardware": hardware})), encoding="utf-8")
+    try:
+        (one,) = api.compile(tmp_path / "run.yaml", [target])
+    except CannotExpress:
+        return
+    for file in one.executable:
+        done = launch(one, tmp_path / "out", file, "train.py")
+        assert done.returncode != 0
+        assert "set NODE_RANK" in done.stderr
+
+
+def words(target: str, text: str, folder: Path) -> Compiled:
+    """The base with one text as its output folder and in the name of its data."""
+    spec = over_base(target, {"run": {"output_dir": text}})
+    spec["data"] = {"train": [{"path": f"{text}.jsonl", "format": "messages"}]}
+    (folder / "run.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    (one,) = api.compile(folder / "run.yaml", [target])
+    return one
+
+
+def said(one: Compiled, text: str) -> dict[str, int]:
+    """How often each file holds a text in its strings."""
+    strings: dict[str, Iterator[Any]] = {}
+    for file, written in one.files.items():
+        if file.endswith(".py"):
+            strings[file] = (node.value for node in ast.walk(ast.parse(written)) if isinstance(node, ast.Constant))
+        elif not file.endswith(".sh"):
+            strings[file] = leaves(read(file, written))
+    return {file: sum(text in value for value in found if isinstance(value, str)) for file, found in strings.items()}
+
+
+@every_target
+@pytest.mark.parametrize("text", NASTY)
+def test_strings_stay_in_their_place(target: str, text: str, tmp_path: Path) -> None:
+    try:
+        one = words(target, text, tmp_path)
+    except (CannotExpress, SpecError):
+        assert words(target, "word", tmp_path).files
+        return
+    assert said(one, text) == said(words(target, "word", tmp_path), "word")
+    for file in one.executable:
+        subprocess.run(["bash", "-n"], input=one.files[file], text=True, check=True)
+        launch(one, tmp_path / "out", file)
+    assert not list(tmp_path.rglob("pwned"))
+
+
+@every_target
+def test_unmodelled_keys_exist_and_are_not_ours(target: str, folder: Path) -> None:
+    module = get(target)
+    assert {key.name for key in module.KEYS} & module.UNMODELLED == set()
+    named = {file.contract for name in good(target) for file in lowered(target, name, folder)}
+    families = {one.rpartition("-")[0] for one in named if one and one.startswith(f"{target}-")}
+    schemas = [contracts.load(f"{family}-{version}") for family in families for version in module.VERSIONS]
+    assert [key for key in module.UNMODELLED if schemas and not any(describes(one, key) for one in schemas)] == []
+
+
+def describes(schema: Mapping[str, Any], key: str) -> bool:
+    """Whether a contract knows a dotted key, or leaves open what stands there."""
+    first, _, rest = key.partition(".")
+    inner = schema.get("properties", {}).get(first)
+    return "$ref" in schema or (inner is not None and (not rest or describes(inner, rest)))
+
+
+CARETS = {
+    "an unknown model": ("model: Qwen/Qwen9\nhardware: T4\n", "1:8"),
+    "an unknown model of a mapping": ("model:\n  revision: main\n  id: Qwen/Qwen9\nhardware: T4\n", "3:7"),
+    "a config that is not there": ("model: {id: a/b, config: none.json}\nhardware: T4\n", "1:26"),
+    "an unknown GPU": ("model: Qwen/Qwen3-8B\nhardware:\n  gpu: RTX 4900\n", "3:8"),
+    "a link that the GPU lacks": (
+        "model: Qwen/Qwen3-8B\nhardware: {gpu: T4, count: 2, interconnect: nvlink}\n",
+        "2:45",
+    ),
+}
+
+
+@every_target
+@pytest.mark.parametrize("case", CARETS)
+def test_errors_point_at_the_value(target: str, case: str, tmp_path: Path) -> None:
+    text, place = CARETS[case]
+    (tmp_path / "run.yaml").write_text(f"{text}data: a.jsonl\n", encoding="utf-8")
+    with pytest.raises(MfcError) as refused:
+        api.compile(tmp_path / "run.yaml", [target])
+    assert str(refused.value).startswith(f"{tmp_path}/run.yaml:{place}: error: ")
