@@ -11,67 +11,99 @@ from mfc.strategy import Strategy
 class Formats(NamedTuple):
     """All fields are bytes per number, or whether something happens."""
 
-    full: bool  # base weights train, all of them or the last blocks
-    adapters: bool
-    weights: float  # base weights that are not quantised, as stored
+    full: bool  # base weights train, all of them or the last blocks; else adapters do
+    weights: int  # base weights that are not quantised, as stored
     trained: int  # trained numbers, as stored
-    gradient: int
-    state: int  # one optimizer moment
     master: int  # fp32 copy of trained weights inside the optimizer
     element: int  # activations
     stream: int  # residual stream
-    logits: int
     autocast: bool
     fp32_autocast: bool  # fp32 trained base weights under autocast: casts are cached until the backward pass
     casts_base: bool  # frozen fp32 weights under autocast: each layer keeps 16-bit copies for its backward
     adapter_matches: bool  # adapters have the activations' type, so their input is saved as it is, once
 
+    @property
+    def adapters(self) -> bool:
+        """Whether adapters train, not base weights."""
+        return not self.full
+
+    @property
+    def gradient(self) -> int:
+        """A gradient has the format of its number."""
+        return self.trained
+
+    @property
+    def state(self) -> int:
+        """One optimizer moment: fp32 beside a master copy, else in the format of the number."""
+        return 4 if self.master else self.trained
+
+    @property
+    def logits(self) -> int:
+        """The logits as the head returns them."""
+        return self.element
+
 
 def formats(strategy: Strategy, stack: Stack) -> Formats:
     """Formats by strategy and stack; the rules are in docs/memory-model.md, section "Number formats"."""
-    adapters = strategy.method in ("lora", "qlora")
-    full = not adapters
+    full = strategy.method not in ("lora", "qlora")
     if strategy.precision == "fp32":
-        return Formats(full, adapters, 4, 4, 4, 4, 0, 4, 4, 4, False, False, False, adapters)
-    mixed = strategy.precision in ("bf16", "fp16")
-    deepspeed = strategy.deepspeed
-    fsdp = strategy.sharding == "fsdp2"
-    autocast = stack.autocast and mixed and not deepspeed
-    # PEFT's preparation leaves GPTQ, AQLM, EETQ and HQQ models as they are, and sharded ones cannot mix formats.
-    kind = strategy.quantization.kind if strategy.quantization is not None else ""
-    kbit = kind in ("nf4", "fp4", "int8") and stack.kbit_fp32 and not (fsdp or strategy.sharding == "zero3")
-    if full:
-        if deepspeed or strategy.optimizer == "badam":
-            trained, master = 2, 4
-        elif fsdp:
-            trained, master = (4 if mixed and stack.fsdp_fp32_shards else 2), 0
-        else:  # torch cannot unscale fp16 gradients: fp16 always trains fp32 weights
-            trained, master = (4 if mixed and (stack.trainable_fp32 or strategy.precision == "fp16") else 2), 0
-        fp32_autocast = autocast and trained == 4 and not fsdp
-        weights = trained
-    else:
-        cast = deepspeed and strategy.sharding != "zero3"  # the engine casts adapters to 16 bit below stage 3
-        fp32_adapters = stack.adapter_fp32 and strategy.precision != "pure_bf16" and not cast
-        trained, master = (4 if fp32_adapters else 2), (4 if deepspeed else 0)
-        fp32_autocast = False
-        weights = 4 if kbit or (stack.frozen_fp32 and not kind and not deepspeed) else 2
-    element = 4 if weights == 4 and adapters and not autocast else 2
-    stream = 4 if weights == 4 and (adapters or fp32_autocast) else element
-    matches = adapters and not autocast and (trained == element)
-    state = 4 if master else trained
+        return Formats(
+            full=full,
+            weights=4,
+            trained=4,
+            master=0,
+            element=4,
+            stream=4,
+            autocast=False,
+            fp32_autocast=False,
+            casts_base=False,
+            adapter_matches=not full,
+        )
+    trained, master = _base(strategy, stack) if full else _adapters(strategy, stack)
+    weights = trained if full else _frozen(strategy, stack)
+    autocast = stack.autocast and strategy.precision != "pure_bf16" and not strategy.deepspeed
+    fp32_autocast = full and autocast and trained == 4 and strategy.sharding != "fsdp2"
+    element = 4 if weights == 4 and not full and not autocast else 2
     return Formats(
-        full,
-        adapters,
-        weights,
-        trained,
-        trained,
-        state,
-        master,
-        element,
-        stream,
-        element,
-        autocast,
-        fp32_autocast,
-        adapters and autocast and weights == 4 and not kind,
-        matches,
+        full=full,
+        weights=weights,
+        trained=trained,
+        master=master,
+        element=element,
+        stream=4 if weights == 4 and (not full or fp32_autocast) else element,
+        autocast=autocast,
+        fp32_autocast=fp32_autocast,
+        casts_base=not full and autocast and weights == 4 and strategy.quantization is None,
+        adapter_matches=not full and not autocast and trained == element,
     )
+
+
+# The rows of the table, for 16-bit precisions.
+
+
+def _base(strategy: Strategy, stack: Stack) -> tuple[int, int]:
+    """(trained, master) of base weights that train."""
+    if strategy.deepspeed or strategy.optimizer == "badam":
+        return 2, 4
+    if strategy.precision == "pure_bf16":
+        return 2, 0
+    if strategy.sharding == "fsdp2":
+        return (4 if stack.fsdp_fp32_shards else 2), 0
+    # torch cannot unscale fp16 gradients: fp16 always trains fp32 weights
+    return (4 if stack.trainable_fp32 or strategy.precision == "fp16" else 2), 0
+
+
+def _adapters(strategy: Strategy, stack: Stack) -> tuple[int, int]:
+    """(trained, master) of adapters."""
+    cast = strategy.deepspeed and strategy.sharding != "zero3"  # the engine casts adapters to 16 bit below stage 3
+    fp32 = stack.adapter_fp32 and strategy.precision != "pure_bf16" and not cast
+    return (4 if fp32 else 2), (4 if strategy.deepspeed else 0)
+
+
+def _frozen(strategy: Strategy, stack: Stack) -> int:
+    """A frozen base, where it is not quantised."""
+    if strategy.quantization is None:
+        return 4 if stack.frozen_fp32 and not strategy.deepspeed else 2
+    # PEFT's preparation leaves GPTQ, AQLM, EETQ and HQQ models as they are, and sharded ones cannot mix formats.
+    prepared = strategy.quantization.kind in ("nf4", "fp4", "int8") and stack.kbit_fp32
+    return 4 if prepared and strategy.sharding not in ("fsdp2", "zero3") else 2

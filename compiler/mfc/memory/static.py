@@ -118,7 +118,7 @@ def _states(
     scales = 0.0
     if form.full:
         base = (total - trained) * 2.0 if form.element == 2 else (total - trained) * 4.0
-        layer = max(x.parameters for x in figure.layers) * min(form.weights, 2)
+        layer = max(x.parameters for x in figure.layers) * 2.0
     else:
         per = form.weights
         quantised = figure.quantised if strategy.quantization else 0
