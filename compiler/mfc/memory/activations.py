@@ -8,32 +8,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mfc.catalog.architecture import Architecture, Attention, Mlp, Moe
+from mfc.catalog.architecture import Attention, Mlp, Moe
 from mfc.catalog.parameters import Adapter
-from mfc.memory.formats import Formats
+from mfc.memory.inputs import Inputs
 from mfc.memory.shape import Layer, Shape
-from mfc.memory.stack import Stack
-from mfc.strategy import Lora
 
 PARTIAL_ROTARY = frozenset({"glm", "glm4", "phi", "stablelm"})  # rotated and plain halves are concatenated
 INTERLEAVED_ROTARY = frozenset({"glm", "glm4"})  # cosines and sines are repeated for each layer
-
-
-class Inputs(NamedTuple):
-    """What decides the activations of a layer, besides the layer."""
-
-    architecture: Architecture
-    formats: Formats
-    stack: Stack
-    lora: Lora | None
-    tokens: float
-    length: int
-    kernel: str  # flash, sdpa (no mask), masked (sdpa with a mask), eager
-    checkpointing: bool
-    lean: bool  # norm and MLP kernels that keep no fp32 copies
-    kbit: bool  # linears are quantised by bitsandbytes
-    dequantised: bool  # linears are dequantised in plain torch (GPTQ), which keeps the 16-bit matrix
-    holds_streams: bool  # the gradient of each checkpointed layer's input lives to the end of the backward pass
 
 
 class Kept(NamedTuple):

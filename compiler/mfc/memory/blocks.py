@@ -36,8 +36,15 @@ class Demand(NamedTuple):
     varies: bool  # batches differ in length
 
 
-def free(demand: Demand) -> dict[Where, tuple[float, float]]:
-    """(bytes per sequence, fixed bytes) held free at each kind of moment."""
+class Free(NamedTuple):
+    """What is held free at one kind of moment."""
+
+    sequence: float
+    fixed: float = 0.0
+
+
+def free(demand: Demand) -> dict[Where, Free]:
+    """What is held free, by kind of moment."""
     share = CACHED_LAYER_SAVED if demand.full or demand.keeps_layers else CACHED_LAYER
     at_loss = demand.stale + share * demand.layer
     if demand.varies:
@@ -46,8 +53,8 @@ def free(demand: Demand) -> dict[Where, tuple[float, float]]:
     busy = CACHED_BUSY * demand.layer
     after = (CACHED_LOGITS * demand.logits if demand.loss else 0.0) + busy
     return {
-        "loss": (at_loss, share * demand.layer_fixed),
-        "layers": (max(demand.stale + busy, left), CACHED_BUSY * demand.layer_fixed),
-        "embedding": (max(after, left), 0.0),
-        "optimizer": (max(after if demand.full else 0.0, left), 0.0),
+        "loss": Free(at_loss, share * demand.layer_fixed),
+        "layers": Free(max(demand.stale + busy, left), CACHED_BUSY * demand.layer_fixed),
+        "embedding": Free(max(after, left)),
+        "optimizer": Free(max(after if demand.full else 0.0, left)),
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mfc.memory.activations import Inputs
+from mfc.memory.inputs import Inputs
 from mfc.memory.stack import Moments
 
 CHUNK = 1 / 8  # of a sequence: what losses in chunks work on at a time (docs/memory-model.md, "Loss")
@@ -26,26 +26,34 @@ class Head(NamedTuple):
     preference: Moments | None = None  # the loss compares answers
 
 
-def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
-    """(forward, backward, held while layers run backward) bytes per token and vocabulary row."""
+class Logits(NamedTuple):
+    """Bytes per token and vocabulary row, of everything that is as large as the logits."""
+
+    forward: float
+    backward: float
+    held: float = 0.0  # of `backward`, while the head and the layers run backward
+
+
+def logits_bytes(given: Inputs, head: Head) -> Logits:
+    """What logits and the loss take."""
     formats, stack = given.formats, given.stack
     width = formats.logits
     cap = 2.0 if given.architecture.logit_softcap else 0.0
     if head.fused:
-        return 0.0, 0.0, 0.0
+        return Logits(0.0, 0.0)
     if head.preference is not None:
-        return max(head.preference.forward, width) + cap, head.preference.backward + cap, 0.0
+        return Logits(max(head.preference.forward, width) + cap, head.preference.backward + cap)
     if head.unscored:
-        return (4.0 if width == 4 else width + 4.0) + cap, 0.0, 0.0
+        return Logits((4.0 if width == 4 else width + 4.0) + cap, 0.0)
     if head.in_place:
-        return width + cap, width + cap, 0.0
+        return Logits(width + cap, width + cap)
     if head.chunked_logits and given.lean:  # compiled or fused: what a chunk saves is its logits
-        return width + 4.0 * CHUNK + cap, width + 4.0 * CHUNK + cap, 0.0
+        return Logits(width + 4.0 * CHUNK + cap, width + 4.0 * CHUNK + cap)
     if head.chunked_logits:
         # whole logits and the fp32 log-softmax that each chunk saves; backward, one chunk's gradient as well, which
         # takes the place of what the chunk saved
         whole = 4 if stack.outputs_fp32 else width
-        return whole + 4.0 + cap, whole + 4.0 + 4.0 * CHUNK + cap, 0.0
+        return Logits(whole + 4.0 + cap, whole + 4.0 + 4.0 * CHUNK + cap)
     if width == 4:
         forward, backward = 8.0, 12.0
     elif stack.logits_fp32_copy:
@@ -58,4 +66,4 @@ def logits_bytes(given: Inputs, head: Head) -> tuple[float, float, float]:
     if stack.logits_shift_copy and width == 2 and stack.logits_fp32_copy:
         # fp32 logits, their shifted copy, log-softmax; and the logits themselves
         forward = 14.0 if stack.logits_beside_copies else 12.0
-    return forward + cap, backward + held + cap, held + cap
+    return Logits(forward + cap, backward + held + cap, held + cap)

@@ -9,8 +9,8 @@ from mfc.catalog.architecture import Architecture
 from mfc.catalog.names import names
 from mfc.catalog.parameters import saved_count, trainable
 from mfc.memory import optimizers
-from mfc.memory.activations import Inputs
 from mfc.memory.formats import Formats, formats
+from mfc.memory.inputs import Inputs, Loop, Trains
 from mfc.memory.loss import Head
 from mfc.memory.rollout import scored_share, trained_models
 from mfc.memory.shape import Shape, shape
@@ -18,7 +18,7 @@ from mfc.memory.stack import Stack
 from mfc.memory.step import Step, step
 from mfc.runtimes import bitsandbytes
 from mfc.runtimes.placement import States
-from mfc.strategy import Strategy
+from mfc.strategy import Quantization, Strategy
 
 
 class Static(NamedTuple):
@@ -48,90 +48,88 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
     form = formats(strategy, stack)
     figure = shape(architecture, stack.fused_experts)
     lora = strategy.lora if form.adapters else None
-    quantization = strategy.quantization
-    fused = strategy.loss == "fused"
+    numbers = trainable(
+        architecture, strategy, fused_experts=stack.fused_experts, expert_adapters=stack.expert_adapters
+    )
+    whole, narrow = 0, 1.0
+    if lora and lora.modules_to_save and form.trained > form.weights and not (form.master or stack.trainable_fp32):
+        # PEFT upcasts adapters only: whole modules stay in the base's type, and so do their gradients and moments
+        whole, narrow = saved_count(architecture, lora), form.weights / form.trained
+    optimizer = optimizers.kept(figure, form, stack, strategy, numbers - int(whole * (1 - narrow)))
+    made = step(
+        _inputs(architecture, strategy, stack, form),
+        _head(architecture, strategy, stack, form, narrow),
+        Trains(
+            numbers=int(optimizer.trained),
+            copied=numbers - whole,
+            reach=optimizers.reach(strategy, figure.depth),
+            frozen=strategy.freeze_parts,
+        ),
+        Loop(
+            accumulates=strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack),
+            varies=not strategy.packing,
+            models=trained_models(strategy),
+            sequences=strategy.sequences,
+        ),
+    )
+    states = _states(figure, form, stack, strategy, made.course.layer_trained, optimizer)
+    own = states.trained * states.weight
+    return Static(
+        step=made,
+        states=states,
+        quantised=strategy.quantization is not None,
+        adapter_share=own / (states.base + own) if form.adapters else 0.0,
+    )
+
+
+def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: Formats) -> Inputs:
     kernel: str = strategy.attention
     if kernel == "sdpa" and stack.padding_mask and not strategy.packing:
         kernel = "masked"
-    given = Inputs(
+    kind = strategy.quantization.kind if strategy.quantization is not None else ""
+    return Inputs(
         architecture=architecture,
         formats=form,
         stack=stack,
-        lora=lora,
+        lora=strategy.lora if form.adapters else None,
         tokens=strategy.max_length / strategy.sequence_parallel,
         length=strategy.max_length,
         kernel=kernel,
         checkpointing=strategy.gradient_checkpointing,
-        lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and fused),
-        kbit=quantization is not None and quantization.kind in ("nf4", "fp4"),
-        dequantised=quantization is not None and quantization.kind in ("gptq", "awq"),
+        lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and strategy.loss == "fused"),
+        kbit=kind in ("nf4", "fp4"),
+        dequantised=kind in ("gptq", "awq"),
         holds_streams=strategy.sharding == "fsdp2" and not form.full and stack.fsdp_holds_streams,
     )
-    found = names(architecture.family)
-    saved = lora.modules_to_save if lora else ()
-    reward, unscored = strategy.task == "reward", strategy.task == "reward" and stack.value_head
-    head = Head(
+
+
+def _head(architecture: Architecture, strategy: Strategy, stack: Stack, form: Formats, narrow: float) -> Head:
+    """`narrow` is the width of a whole module's gradient over that of an adapter's."""
+    saved = strategy.lora.modules_to_save if strategy.lora and form.adapters else ()
+    trains = (form.full and "language" not in strategy.freeze_parts) or names(architecture.family).head in saved
+    reward, fused = strategy.task == "reward", strategy.loss == "fused"
+    unscored = reward and stack.value_head
+    return Head(
         vocab=0 if reward and not unscored else int(architecture.vocab * scored_share(strategy)),
-        trains=not unscored and ((form.full and "language" not in strategy.freeze_parts) or found.head in saved),
-        unscored=unscored,
-        preference=stack.preferences.of(strategy.task, form.autocast or form.logits == 4),
+        trains=not unscored and trains,
         fused=fused and stack.fused_loss == "linear",
         chunked_logits=fused and stack.fused_loss == "logits",
+        share=narrow,
         in_place=fused and stack.fused_loss == "in_place",
+        unscored=unscored,
+        preference=stack.preferences.of(strategy.task, form.autocast or form.logits == 4),
     )
-    trained = trainable(
-        architecture, strategy, fused_experts=stack.fused_experts, expert_adapters=stack.expert_adapters
-    )
-    copied = trained  # what autocast makes 16-bit copies of
-    share = 1.0
-    if lora and lora.modules_to_save and form.trained > form.weights and not (form.master or stack.trainable_fp32):
-        # PEFT upcasts adapters only: whole modules stay in the base's type, and so do their gradients and moments
-        share = form.weights / form.trained
-        whole = saved_count(architecture, lora)
-        copied, trained = trained - whole, trained - int(whole * (1 - share))
-    optimizer = optimizers.kept(figure, form, stack, strategy, trained)
-    # a gradient applied at once is alone while it is made, as one is that adds to what was accumulated
-    alone = strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack)
-    reach = optimizers.reach(strategy, figure.depth)
-    head = head._replace(share=share)
-    made = step(
-        given,
-        head,
-        strategy.freeze_parts,
-        int(optimizer.trained),
-        copied,
-        reach,
-        accumulates=alone,
-        varies=not strategy.packing,
-        models=trained_models(strategy),
-        sequences=strategy.sequences,
-    )
-    states = _states(figure, form, stack, strategy, made.course.layer_trained, optimizer)
-    own = states.trained * states.weight
-    return Static(made, states, quantization is not None, own / (states.base + own) if form.adapters else 0.0)
 
 
 def _states(
     figure: Shape, form: Formats, stack: Stack, strategy: Strategy, layer_trained: float, optimizer: optimizers.Kept
 ) -> States:
     total, trained = figure.parameters, optimizer.trained
-    scales = 0.0
     if form.full:
-        base = (total - trained) * 2.0 if form.element == 2 else (total - trained) * 4.0
+        base, scales = (total - trained) * (2.0 if form.element == 2 else 4.0), 0.0
         layer = max(x.parameters for x in figure.layers) * 2.0
     else:
-        per = form.weights
-        quantised = figure.quantised if strategy.quantization else 0
-        if quantised and stack.kbit_everything:
-            quantised += figure.head
-        each = 0.0
-        if strategy.quantization:
-            scale = bitsandbytes.scale_bytes(strategy.quantization)
-            scales, each = quantised * scale, bitsandbytes.quantised_bytes(strategy.quantization) - scale
-        base = quantised * each + (total - quantised) * per
-        largest = max(figure.layers, key=lambda x: x.parameters)
-        in_layer = largest.linear_numbers if strategy.quantization else 0
-        layer = in_layer * each + (largest.parameters - in_layer) * per
+        base, scales, layer = _frozen(figure, form, stack, strategy.quantization)
     if strategy.rollout and strategy.rollout.critic:  # a second model, trained as the policy is
         base, scales, trained = base * 2, scales * 2, trained * 2
     frozen = int(strategy.reference_model) + (strategy.rollout.frozen_models if strategy.rollout else 0)
@@ -157,3 +155,18 @@ def _states(
         scratch=optimizer.step,
         within=optimizer.within,
     )
+
+
+def _frozen(
+    figure: Shape, form: Formats, stack: Stack, quantization: Quantization | None
+) -> tuple[float, float, float]:
+    """Bytes of a frozen base: (weights, scales of quantised ones, the largest layer's weights)."""
+    largest = max(figure.layers, key=lambda x: x.parameters)
+    if quantization is None:
+        return figure.parameters * float(form.weights), 0.0, largest.parameters * float(form.weights)
+    quantised = figure.quantised + (figure.head if stack.kbit_everything else 0)
+    scale = bitsandbytes.scale_bytes(quantization)
+    each = bitsandbytes.quantised_bytes(quantization) - scale
+    base = quantised * each + (figure.parameters - quantised) * form.weights
+    layer = largest.linear_numbers * each + (largest.parameters - largest.linear_numbers) * form.weights
+    return base, quantised * scale, layer

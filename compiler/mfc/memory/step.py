@@ -8,12 +8,10 @@ from functools import lru_cache
 from operator import ge
 from typing import NamedTuple
 
-from mfc.memory.activations import Inputs
+from mfc.memory.inputs import Inputs, Loop, Trains
 from mfc.memory.loss import Head
-from mfc.memory.optimizers import Reach
 from mfc.memory.overhead import cached_share
 from mfc.memory.phases import Course, Phase, course
-from mfc.memory.shape import adapted, shape
 
 
 class Phases(NamedTuple):
@@ -34,36 +32,20 @@ class Step(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def step(
-    given: Inputs,
-    head: Head,
-    frozen: tuple[str, ...],
-    trained: int,
-    copied: int,
-    reach: Reach,
-    accumulates: bool,
-    varies: bool,
-    models: int,
-    sequences: int,
-) -> Step:
-    """A step of `models` that train at once, `sequences` in a micro-batch of 1; else as `phases.course`."""
-    stack, lora = given.stack, given.lora
-    figure = shape(given.architecture, stack.fused_experts)
-    adapters = (
-        adapted(given.architecture, lora, stack.fused_experts, stack.expert_adapters, frozen)
-        if lora
-        else tuple(() for _ in figure.layers)
-    )
-    made = course(figure, adapters, given, head, trained, copied, reach, accumulates, varies)
-    cached = cached_share(stack.expandable_segments)
-    every, peaks = (_phases(phases, models, sequences, cached) for phases in (made.phases, _peaks(made.phases)))
+def step(given: Inputs, head: Head, trains: Trains, loop: Loop) -> Step:
+    """The step of a training loop."""
+    made = course(given, head, trains, loop)
+    cached = cached_share(given.stack.expandable_segments)
+    every, peaks = (_phases(made, phases, loop, cached) for phases in (made.phases, _peaks(made.phases)))
     return Step(made, every, peaks)
 
 
-def _phases(phases: tuple[Phase, ...], models: int, sequences: int, cached: float) -> Phases:
-    slopes = [sequences * (models * phase.activations + phase.logits) for phase in phases]
-    reserved = [slope + cached * sequences * phase.cached for slope, phase in zip(slopes, phases, strict=True)]
-    return Phases(phases, tuple(slopes), tuple(reserved), tuple([cached * phase.cached_fixed for phase in phases]))
+def _phases(made: Course, phases: tuple[Phase, ...], loop: Loop, cached: float) -> Phases:
+    sequences = loop.sequences
+    slopes = [sequences * (loop.models * phase.activations + phase.logits) for phase in phases]
+    free = [made.free[phase.where] for phase in phases]
+    reserved = [slope + cached * sequences * each.sequence for slope, each in zip(slopes, free, strict=True)]
+    return Phases(phases, tuple(slopes), tuple(reserved), tuple([cached * each.fixed for each in free]))
 
 
 def _peaks(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:

@@ -1,0 +1,130 @@
+"""What lies on a GPU when the forward pass ends: what layers keep, the batch itself, 16-bit copies of weights.
+
+Bytes of one sequence, or fixed: whatever the sequences.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mfc.catalog.parameters import Adapter
+from mfc.memory.activations import Kept, kept
+from mfc.memory.inputs import Inputs, Trains
+from mfc.memory.shape import Layer, Shape, adapted, adapter_numbers
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """`count` equal layers; what one of them keeps and trains."""
+
+    layer: Layer
+    count: int
+    adapters: tuple[Adapter, ...]
+    trained: float  # numbers
+    kept: Kept  # while its backward pass runs
+    waits: float  # from the forward pass to then: the same, or what checkpointing leaves of it
+    waits_fixed: float
+
+
+class Saved(NamedTuple):
+    """What lies there when the forward pass ends, logits and the loss apart."""
+
+    groups: tuple[Group, ...]  # the layers from which gradients flow, bottom to top
+    layers: float  # what all layers keep
+    fixed: float  # and fixed
+    batch: float  # token ids and what belongs to them
+    rotary: float  # cosines and sines
+    checkpoint: float  # of `layers`, the input of one layer that checkpointing keeps
+    final: float  # the last norm and the gradient of its output
+    casts: float  # fixed: 16-bit copies until the forward pass ends
+    cast_head: float  # fixed: of these, what lives until the head's backward pass
+
+    @property
+    def sequence(self) -> float:
+        """All that waits for the layers' backward pass."""
+        return self.layers + self.batch + self.rotary
+
+
+def saved(model: Shape, given: Inputs, trains: Trains) -> Saved:
+    """What the forward pass of `model` leaves."""
+    groups = _groups(model, given, trains)
+    formats, hidden, tokens = given.formats, given.architecture.hidden, given.tokens
+    layers = sum(group.count * group.waits for group in groups)
+    if not formats.full and not given.checkpointing:
+        layers -= (4 * hidden + 4) * tokens  # the frozen embedding's output needs no gradient
+    if given.kernel in ("masked", "eager"):
+        layers += given.length * tokens * (2 if given.kernel == "eager" else 1)
+    attention = model.layers[0].block.attention
+    last_norm = (4 if formats.stream == 4 else 2) * hidden + 2 * hidden if formats.full else 0
+    casts, cast_head = _casts(model, given, trains)
+    return Saved(
+        groups=groups,
+        layers=layers,
+        fixed=sum(group.count * group.waits_fixed for group in groups),
+        batch=16 * tokens,
+        rotary=2 * formats.element * (attention.rope_dim or attention.head_dim) * tokens,
+        checkpoint=_checkpoint(given) if given.checkpointing else 0.0,
+        final=(4 * hidden + 4 + last_norm) * tokens,
+        casts=casts,
+        cast_head=cast_head,
+    )
+
+
+def _groups(model: Shape, given: Inputs, trains: Trains) -> tuple[Group, ...]:
+    stack = given.stack
+    adapters: tuple[tuple[Adapter, ...], ...] = ((),) * len(model.layers)
+    if given.lora is not None:
+        adapters = adapted(given.architecture, given.lora, stack.fused_experts, stack.expert_adapters, trains.frozen)
+    groups = []
+    skip = model.depth - trains.reach.layers
+    for layer, chosen in zip(model.layers, adapters, strict=True):
+        count = layer.count - min(layer.count, skip)
+        skip -= layer.count - count
+        if count:
+            groups.append(_group(model, layer, count, chosen, given))
+    return tuple(groups)
+
+
+def _group(model: Shape, layer: Layer, count: int, chosen: tuple[Adapter, ...], given: Inputs) -> Group:
+    trained = 0
+    if given.formats.full:
+        trained = layer.parameters
+    elif given.lora is not None:
+        trained = adapter_numbers(chosen, given.lora, layer.count)
+    keeps = kept(model, layer, chosen, given)
+    waits, waits_fixed = keeps.sequence, keeps.fixed
+    if given.checkpointing:
+        waits, waits_fixed = _checkpoint(given) + _selective(layer, given), 0.0
+    return Group(layer, count, chosen, float(trained), keeps, waits, waits_fixed)
+
+
+def _checkpoint(given: Inputs) -> float:
+    """The input of a layer, where checkpointing keeps it on the GPU."""
+    return 0.0 if given.stack.checkpoint_offload else given.stream
+
+
+def _selective(layer: Layer, given: Inputs) -> float:
+    """Selective checkpointing keeps attention outputs and every second matrix product (torchtitan's default)."""
+    if given.stack.checkpoint != "selective":
+        return 0.0
+    outputs = sum(linear.out_features for linear in layer.linears)
+    return given.formats.element * (layer.block.attention.out_width + outputs / 2) * given.tokens
+
+
+def _casts(model: Shape, given: Inputs, trains: Trains) -> tuple[float, float]:
+    """16-bit copies of fp32 weights under autocast: (until forward ends, until the head's backward).
+
+    Autocast keeps the copies of what trains; without checkpointing each layer counts its own. Where the last layers
+    train, the others and the head are in 16 bits already.
+    """
+    formats = given.formats
+    if not formats.autocast:
+        return 0.0, 0.0
+    copies = 2.0 * trains.copied if formats.trained == 4 and given.checkpointing else 0.0
+    if formats.full and not trains.reach.edges:
+        return copies, 0.0
+    head = 2.0 * model.head_rows if formats.fp32_autocast or formats.weights == 4 else 0.0
+    if formats.fp32_autocast and given.checkpointing:
+        return 2.0 * (model.parameters - (0 if given.architecture.tied else model.embedding)), head
+    return head + (copies if formats.adapters else 0.0), head

@@ -1,0 +1,51 @@
+"""What decides the phases of a step: how layers run, what trains, and the loop around them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mfc.catalog.architecture import Architecture
+from mfc.memory.formats import Formats
+from mfc.memory.optimizers import Reach
+from mfc.memory.stack import Stack
+from mfc.strategy import Lora
+
+
+class Inputs(NamedTuple):
+    """What decides the activations of a layer, besides the layer."""
+
+    architecture: Architecture
+    formats: Formats
+    stack: Stack
+    lora: Lora | None
+    tokens: float
+    length: int
+    kernel: str  # flash, sdpa (no mask), masked (sdpa with a mask), eager
+    checkpointing: bool
+    lean: bool  # norm and MLP kernels that keep no fp32 copies
+    kbit: bool  # linears are quantised by bitsandbytes
+    dequantised: bool  # linears are dequantised in plain torch (GPTQ), which keeps the 16-bit matrix
+    holds_streams: bool  # the gradient of each checkpointed layer's input lives to the end of the backward pass
+
+    @property
+    def stream(self) -> float:
+        """Bytes of the residual stream between two layers, of one sequence."""
+        return self.formats.stream * self.architecture.hidden * self.tokens
+
+
+class Trains(NamedTuple):
+    """What trains in one step."""
+
+    numbers: int
+    copied: int  # of these, how many autocast copies to 16 bit
+    reach: Reach
+    frozen: tuple[str, ...]  # parts of the model that do not train: vision, projector, language
+
+
+class Loop(NamedTuple):
+    """How the training loop runs a step."""
+
+    accumulates: bool  # one fresh gradient at a time: added to older ones, or applied at once
+    varies: bool  # batches differ in length
+    models: int  # that train at once
+    sequences: int  # in a micro-batch of 1
