@@ -8,13 +8,11 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mfc.catalog.architecture import Attention, Mlp, Moe
+from mfc.catalog.architecture import Mlp, Moe
 from mfc.catalog.parameters import Adapter
+from mfc.memory.attention import per_token
 from mfc.memory.inputs import Inputs
 from mfc.memory.shape import Layer, Shape
-
-PARTIAL_ROTARY = frozenset({"glm", "glm4", "phi", "stablelm"})  # rotated and plain halves are concatenated
-INTERLEAVED_ROTARY = frozenset({"glm", "glm4"})  # cosines and sines are repeated for each layer
 
 
 class Kept(NamedTuple):
@@ -33,50 +31,65 @@ class Kept(NamedTuple):
 
 def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs) -> Kept:
     """What one layer keeps without checkpointing, or while its backward pass runs. `chosen` are its adapters."""
-    formats, tokens = given.formats, given.tokens
-    fixed = 0.0
-    # Which linears keep their own input: those that train, adapters that read it unconverted, old 4-bit kernels.
-    plain = given.lora is not None and not given.lora.dropout and (formats.adapter_matches or given.stack.lora_kernels)
-    mine = (
-        [adapter.linear for adapter in chosen if adapter.linear.kind in ("attention", "mlp", "shared")] if plain else []
-    )
-    everything = formats.full or (given.kbit and given.stack.kbit_keeps_inputs)
-    into_attention = everything or any(x.kind == "attention" and x.name not in shape.out for x in mine)
-    into_mlp = everything or any(x.kind != "attention" and x.name != shape.down for x in mine)
-    into_down = everything or any(x.kind != "attention" and x.name == shape.down for x in mine)
-    if given.stack.lora_kernels and not everything:
-        into_down = False  # made again from gate and up
-    halves = _norm(given) * layer.block.norms / 2
-    attention = halves + _attention(layer.block.attention, given, into_attention)
-    ffn = halves + _ffn(layer, chosen, given, into_down)
-    if into_attention:
-        attention += _input(given, casts=1 if layer.block.attention.fused_qkv else 3)
-    shared = layer.block.parallel and layer.block.norms == 1  # attention and MLP read the same tensor
-    if into_mlp and (_wide_norm(given) or not shared):
-        mlp = layer.block.ffn
-        apart = isinstance(mlp, Moe) or (mlp.gated and not mlp.fused_gate_up)
+    own, block = _own_inputs(shape, chosen, given), layer.block
+    norms = _norm(given) * block.norms / 2
+    attention = norms + per_token(block.attention, given, own.attention)
+    ffn = norms + _ffn(layer, chosen, given, own.down)
+    if own.attention:
+        attention += _input(given, casts=1 if block.attention.fused_qkv else 3)
+    shared = block.parallel and block.norms == 1  # attention and MLP read the same tensor
+    if own.mlp and (_wide_norm(given) or not shared):
+        apart = isinstance(block.ffn, Moe) or (block.ffn.gated and not block.ffn.fused_gate_up)
         ffn += _input(given, casts=2 if apart else 1)
-    if formats.fp32_autocast or formats.casts_base:
-        fixed += 2 * (sum(x.in_features * x.out_features for x in layer.linears) + layer.experts)
-    if given.dequantised:
-        fixed += 2 * layer.linear_numbers
+    fixed = _matrices(layer, chosen, given)
     for adapter in chosen:
         if adapter.linear.fused_expert or adapter.linear.kind == "router":
-            continue  # merged into the experts, below
+            continue  # merged into the experts, whole
         extra, casts = _adapter(adapter, layer, given)
         fixed += casts
         if adapter.linear.kind == "attention":
             attention += extra
         else:
             ffn += extra
-    merged = [adapter for adapter in chosen if adapter.linear.fused_expert]
-    if merged:  # fused experts are merged with their adapters, whole, until the backward pass
-        numbers = sum(adapter.linear.weights for adapter in merged) // layer.count
-        fixed += (
-            2 * numbers + 2 * sum(a.parameters for a in chosen if a.linear.kind in ("expert", "router")) // layer.count
-        )
     held = _inputs(layer, given) if given.kbit and given.stack.kbit_keeps_inputs else 0.0
-    return Kept(attention * tokens, ffn * tokens, fixed, held * tokens)
+    return Kept(attention * given.tokens, ffn * given.tokens, fixed, held * given.tokens)
+
+
+class _OwnInputs(NamedTuple):
+    """Which linears keep their own input: those that train, or whose adapters read it as it is, old 4-bit kernels."""
+
+    attention: bool  # those that read the normalised input of the attention half
+    mlp: bool  # those that read that of the feed-forward half
+    down: bool  # the feed-forward half's last
+
+
+def _own_inputs(shape: Shape, chosen: tuple[Adapter, ...], given: Inputs) -> _OwnInputs:
+    formats, stack, lora = given.formats, given.stack, given.lora
+    if formats.full or (given.kbit and stack.kbit_keeps_inputs):
+        return _OwnInputs(True, True, True)
+    if lora is None or lora.dropout or not (formats.adapter_matches or stack.lora_kernels):
+        return _OwnInputs(False, False, False)
+    linears = [adapter.linear for adapter in chosen]
+    mlp = [each.name for each in linears if each.kind in ("mlp", "shared")]
+    return _OwnInputs(
+        attention=any(each.kind == "attention" and each.name not in shape.out for each in linears),
+        mlp=any(name != shape.down for name in mlp),
+        down=shape.down in mlp and not stack.lora_kernels,  # these make it again from gate and up
+    )
+
+
+def _matrices(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs) -> float:
+    """Fixed bytes: copies of whole matrices that live until the backward pass."""
+    fixed = 0.0
+    if given.formats.fp32_autocast or given.formats.casts_base:
+        fixed += 2 * (sum(x.in_features * x.out_features for x in layer.linears) + layer.experts)
+    if given.dequantised:
+        fixed += 2 * layer.linear_numbers
+    merged = sum(adapter.linear.weights for adapter in chosen if adapter.linear.fused_expert)
+    if merged:  # fused experts are merged with their adapters, whole
+        adapters = sum(each.parameters for each in chosen if each.linear.kind in ("expert", "router"))
+        fixed += 2 * (merged // layer.count) + 2 * adapters // layer.count
+    return fixed
 
 
 def _inputs(layer: Layer, given: Inputs) -> float:
@@ -118,52 +131,6 @@ def _wide_norm(given: Inputs) -> bool:
     """
     layer_norm = given.architecture.norm == "layer" and given.architecture.norm_bias
     return given.formats.fp32_autocast or (given.formats.autocast and layer_norm)
-
-
-def _attention(attention: Attention, given: Inputs, into: bool) -> float:
-    """q, k, v, the output and what the kernel keeps, per token."""
-    element, heads = given.formats.element, attention.heads
-    full, length = given.formats.full, given.length
-    if attention.kind == "mla":
-        rank, nope = attention.kv_lora_rank, attention.head_dim - attention.rope_dim
-        norm = 4 + (4 + (2 if full else 0)) * rank + (2 * rank if into else 0)
-        wide = 2 * attention.head_dim + nope + attention.value_dim
-        return norm + element * heads * (wide + attention.value_dim) + 4 * heads
-    if attention.kind == "linear":
-        keys, values = attention.key_heads * attention.head_dim, attention.out_width
-        # projections, convolution output, normalised q and k, decay and beta in fp32, output, gated norm
-        return element * ((2 * keys + 2 * values) + (2 * keys + values) + 2 * keys + 3 * values) + 12 * heads
-    q, kv = attention.q_width, attention.kv_width
-    grouped = attention.heads != attention.kv_heads
-    eager, masked = given.kernel == "eager" or attention.softcap, given.kernel == "masked"
-    math = element == 4 and grouped and not eager and not masked  # fp32 with grouped heads: no fused kernel
-    repeats = given.stack.expands_kv or (given.kernel == "sdpa" and given.stack.sdpa_expands_kv)
-    expanded = grouped and (eager or masked or math or repeats)
-    whole = attention.fused_qkv and not expanded  # v is a view of the fused projection
-    key = element * (q if expanded else kv)
-    value = element * (q + 2 * kv) if whole else key
-    kept = element * 2 * q + key + value
-    if attention.output_gate:
-        kept += element * 2 * q
-    if eager:
-        scores = 4 + (2 if element == 2 else 0) + ((2 if element == 2 else 4) if attention.softcap else 0)
-        kept += scores * heads * length
-    elif math:
-        kept += 4 * heads * length
-    else:
-        kept += 4 * heads + (element * length if masked else 0)
-        if into and (attention.fused_qkv or given.architecture.family in PARTIAL_ROTARY):
-            kept += element * q  # the output needs a contiguous copy
-    if given.architecture.family in INTERLEAVED_ROTARY:
-        kept += 256
-    if attention.qk_norm != "none":
-        wide = 4 if given.formats.fp32_autocast else element
-        normalised = wide if full else 0
-        if given.lean:
-            kept += element * (q + kv)
-        else:
-            kept += (4 + normalised) * (q + kv) + 4 * (attention.heads + attention.kv_heads)
-    return kept
 
 
 def _ffn(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, into_down: bool) -> float:
