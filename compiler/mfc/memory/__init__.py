@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mfc.memory.model import Confidence, Memory, Run
-from mfc.memory.prediction import Prepared, predict, prepare
+from mfc.memory.prediction import predict
+from mfc.memory.prepared import Prepared, prepare
 from mfc.memory.stack import Stack
 
 __all__ = ["Confidence", "Memory", "Prepared", "Run", "Stack", "predict", "prepare"]

@@ -7,6 +7,7 @@ has the coverage with one source left out.
 
 from __future__ import annotations
 
+from mfc.memory.model import Run
 from mfc.strategy import Strategy
 
 SMALL_MODEL = 3_500_000_000  # numbers; below it a few logits-sized blocks make most of the memory; said, not widened
@@ -34,3 +35,20 @@ def hard(strategy: Strategy, *, varies: bool) -> str:
     if strategy.quantization is not None:
         return "quantised"
     return "sharded" if sharded else "plain"
+
+
+def factors(run: Run) -> tuple[float, float]:
+    """(bound over prediction for what tensors need, the same for what the allocator holds)."""
+    unknown = 1.0 if run.stack.known else UNKNOWN
+    kind = hard(run.strategy, varies=False)
+    needed, held = NEEDED[kind], HELD[kind]
+    if run.stack.expandable_segments:  # hardly any free blocks to be wrong about
+        held = needed
+    elif varies(run):
+        held = max(held, HELD["varies"])
+    return needed * unknown, held * unknown
+
+
+def varies(run: Run) -> bool:
+    """Whether free blocks of other lengths count: batches differ in length, and the allocator can fragment."""
+    return not run.strategy.packing and not run.stack.expandable_segments

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mfc.memory import host
-from mfc.memory.prediction import Prepared, loading
+from mfc.memory.loading import loading
+from mfc.memory.prepared import Prepared
 
 
 def fixed_costs(prepared: Prepared) -> tuple[int, int, int, int, int]:

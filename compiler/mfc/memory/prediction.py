@@ -1,118 +1,13 @@
-"""The prediction itself: phases joined with where states lie, each moment affine in the micro-batch."""
+"""The prediction itself: the peak of a run, what it consists of, and how far to trust it."""
 
 from __future__ import annotations
 
-import math
-from typing import NamedTuple
-
 from mfc.memory import bounds, host, overhead
+from mfc.memory.loading import loading
 from mfc.memory.model import Confidence, Memory, Run
-from mfc.memory.phases import Phase
-from mfc.memory.placing import place
+from mfc.memory.prepared import Prepared, prepare
 from mfc.memory.rollout import trained_models
-from mfc.memory.static import Static, key, static
-from mfc.runtimes.placement import Placement
-
-RECLAIMED = 0.96  # share of the card at which the allocator is taken to give free blocks back
-FILLED = 0.99  # and the most it was seen to hold: 79.2 of 80 GiB (docs/memory-model.md, "The bound")
-Line = tuple[float, float]  # bytes, and what one more sequence in the micro-batch adds
-UNBOUNDED = 1e9  # a micro-batch that no memory limits
-
-
-class Prepared(NamedTuple):
-    """A run with its micro-batch left open. All bytes are per GPU."""
-
-    run: Run
-    static: Static
-    placement: Placement
-    phases: tuple[Phase, ...]  # all, or those that can be the peak
-    tensors: list[Line]  # allocated at each phase
-    blocks: list[Line]  # the same with cached blocks
-    outside: float  # process bytes outside the allocator
-    limit: float  # the allocator gives free blocks back rather than grow the process beyond this
-    ceiling: float  # and can at most fill this
-    factor: float  # bound over prediction, for what tensors need
-    held_factor: float  # and for what the allocator holds
-
-    def allocated(self, micro_batch: int) -> float:
-        """Peak bytes in tensors."""
-        return max([fixed + slope * micro_batch for fixed, slope in self.tensors])
-
-    def reserved(self, micro_batch: int) -> list[float]:
-        """Bytes that the allocator would hold at each phase if memory were no object."""
-        return [fixed + slope * micro_batch for fixed, slope in self.blocks]
-
-    def process(self, micro_batch: int) -> float:
-        """Peak bytes of the process."""
-        needed = self.allocated(micro_batch) + overhead.ROUNDING + self.outside
-        return max(needed, min(max(self.reserved(micro_batch)) + self.outside, self.limit))
-
-    def upper(self, micro_batch: int) -> float:
-        """The bound on the peak bytes of the process."""
-        return self.at(micro_batch)[1]
-
-    def at(self, micro_batch: int) -> tuple[float, float]:
-        """(process bytes, upper bytes)."""
-        needed = self.allocated(micro_batch) + overhead.ROUNDING + self.outside
-        held = max(self.reserved(micro_batch)) + self.outside
-        upper = max(needed * self.factor, min(held * self.held_factor, self.ceiling))
-        return max(needed, min(held, self.limit)), upper
-
-    def largest_micro_batch(self, budget_bytes: float) -> int:
-        """The largest micro-batch whose bound stays within the budget; 0 if not even one does.
-
-        With a budget below `limit` free blocks count as well, with one above it only what tensors need.
-        """
-        by_need = budget_bytes >= self.limit
-        if by_need:
-            room = budget_bytes / self.factor - self.outside - overhead.ROUNDING
-        else:
-            room = budget_bytes / self.held_factor - self.outside
-        least = UNBOUNDED
-        for fixed, slope in self.tensors if by_need else self.blocks:
-            if slope:
-                least = min(least, (room - fixed) / slope)
-            elif fixed > room:
-                return 0
-        return max(0, int(least + 1e-9))
-
-
-def prepare(run: Run, *, every: bool = False) -> Prepared:
-    """What the micro-batch does not change of a run; of its phases, those that can be the peak or `every` one."""
-    strategy, stack = run.strategy, run.stack
-    shared = static(run.architecture, key(strategy), stack)
-    states = shared.states
-    world = strategy.world_size
-    placement = place(
-        states,
-        strategy.sharding,
-        world,
-        strategy.offload_optimizer,
-        strategy.offload_parameters,
-        run.architecture.hidden,
-        stack,
-    )
-    outside = overhead.context_bytes(run.gpu) + overhead.nccl_bytes(world, run.gpus_per_node) + placement.managed
-    workspace = overhead.workspace_bytes(run.gpu)
-    resident = placement.weights + placement.optimizer + placement.buffers + placement.gradients + workspace
-    beside = {
-        "loss": placement.gathered,
-        "layers": placement.gathered + placement.layer_gradient,
-        "embedding": placement.gathered,
-        "optimizer": max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step,
-    }
-    chosen = shared.step.every if every else shared.step.peaks
-    done, live = placement.done, placement.live
-    fixed = [
-        resident + done * phase.done + live * phase.live + phase.scratch + beside[phase.where]
-        for phase in chosen.phases
-    ]
-    reserved = [at + free + overhead.ROUNDING for at, free in zip(fixed, chosen.free, strict=True)]
-    tensors = list(zip(fixed, chosen.slopes, strict=True))
-    blocks = list(zip(reserved, chosen.reserved_slopes, strict=True))
-    card = run.gpu.memory_bytes if run.gpu is not None else math.inf
-    limit, ceiling = run.limit_bytes or RECLAIMED * card, run.limit_bytes or FILLED * card
-    return Prepared(run, shared, placement, chosen.phases, tensors, blocks, outside, limit, ceiling, *_factors(run))
+from mfc.memory.static import Static
 
 
 def predict(run: Run) -> Memory:
@@ -172,47 +67,6 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
     return {name: int(value) for name, value in parts.items() if value >= 1}
 
 
-def loading(run: Run, prepared: Prepared) -> tuple[int, int]:
-    """(GPU bytes, host bytes per node) at the peak before the first step."""
-    strategy, states = run.strategy, prepared.static.states
-    full = states.base + states.trained * states.weight
-    sharded = strategy.zero_stage == 3
-    world = strategy.world_size
-    zero3 = strategy.sharding == "zero3"
-    if sharded and not (zero3 and prepared.static.quantised):
-        shard = full / world if strategy.offload_parameters == "none" else 0.0
-        device = shard + states.scales + states.layer + states.edges  # sharded while it is read
-    else:
-        device = full + states.scales
-    if strategy.deepspeed and not sharded and run.stack.trainable_fp32 and strategy.method == "full":
-        device = states.base + 4.0 * states.trained  # upcast before the engine casts it back
-    total = states.total * 2
-    if sharded:
-        host_bytes = host.loading_bytes(states.total, run.gpus_per_node, one_copy=True, bytes_each=2)
-    elif run.stack.loads_on_host and not prepared.static.quantised:
-        each = 4 if run.stack.frozen_fp32 and strategy.method in ("lora", "qlora") else 2
-        host_bytes = host.loading_bytes(states.total, run.gpus_per_node, one_copy=False, bytes_each=each)
-    else:  # safetensors are mapped, tensor by tensor, to the GPU: one file's pages at a time
-        host_bytes = host.loading_bytes(0, run.gpus_per_node, one_copy=True, bytes_each=0) + int(min(total, host.SHARD))
-    return int(device + prepared.outside), host_bytes
-
-
-def _factors(run: Run) -> tuple[float, float]:
-    """(bound over prediction for what tensors need, the same for what the allocator holds)."""
-    unknown = 1.0 if run.stack.known else bounds.UNKNOWN
-    kind = bounds.hard(run.strategy, varies=False)
-    needed = bounds.NEEDED[kind]
-    if run.stack.expandable_segments:  # hardly any free blocks to be wrong about
-        held = needed
-    else:
-        held = max(bounds.HELD[kind], bounds.HELD["varies"]) if _varies(run) else bounds.HELD[kind]
-    return needed * unknown, held * unknown
-
-
-def _varies(run: Run) -> bool:
-    return not run.strategy.packing and not run.stack.expandable_segments
-
-
 _WHY = {
     "plain": "allocator, libraries and CUDA context",
     "sharded": "several GPUs: communication buffers and gathered weights",
@@ -226,7 +80,7 @@ def _uncertainty(run: Run, static: Static) -> tuple[str, ...]:
         made.append("small model: a few large blocks decide, and they fragment")
     if not run.stack.known:
         made.append("this framework was never checked against measurements")
-    if _varies(run):
+    if bounds.varies(run):
         made.append("batches vary in length: the allocator keeps blocks of every length until memory runs short")
     return tuple(made)
 

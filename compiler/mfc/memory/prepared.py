@@ -1,0 +1,116 @@
+"""A run with its micro-batch left open: phases joined with where states lie, each moment affine in the micro-batch."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from mfc.memory import bounds, overhead
+from mfc.memory.model import Run
+from mfc.memory.phases import Phase
+from mfc.memory.placing import place
+from mfc.memory.static import Static, key, static
+from mfc.runtimes.placement import Placement
+
+RECLAIMED = 0.96  # share of the card at which the allocator is taken to give free blocks back
+FILLED = 0.99  # and the most it was seen to hold: 79.2 of 80 GiB (docs/memory-model.md, "The bound")
+Line = tuple[float, float]  # bytes, and what one more sequence in the micro-batch adds
+UNBOUNDED = 1e9  # a micro-batch that no memory limits
+
+
+class Prepared(NamedTuple):
+    """A run with its micro-batch left open. All bytes are per GPU."""
+
+    run: Run
+    static: Static
+    placement: Placement
+    phases: tuple[Phase, ...]  # all, or those that can be the peak
+    tensors: list[Line]  # allocated at each phase
+    blocks: list[Line]  # the same with cached blocks
+    outside: float  # process bytes outside the allocator
+    limit: float  # the allocator gives free blocks back rather than grow the process beyond this
+    ceiling: float  # and can at most fill this
+    factor: float  # bound over prediction, for what tensors need
+    held_factor: float  # and for what the allocator holds
+
+    def allocated(self, micro_batch: int) -> float:
+        """Peak bytes in tensors."""
+        return max([fixed + slope * micro_batch for fixed, slope in self.tensors])
+
+    def reserved(self, micro_batch: int) -> list[float]:
+        """Bytes that the allocator would hold at each phase if memory were no object."""
+        return [fixed + slope * micro_batch for fixed, slope in self.blocks]
+
+    def process(self, micro_batch: int) -> float:
+        """Peak bytes of the process."""
+        needed = self.allocated(micro_batch) + overhead.ROUNDING + self.outside
+        return max(needed, min(max(self.reserved(micro_batch)) + self.outside, self.limit))
+
+    def upper(self, micro_batch: int) -> float:
+        """The bound on the peak bytes of the process."""
+        return self.at(micro_batch)[1]
+
+    def at(self, micro_batch: int) -> tuple[float, float]:
+        """(process bytes, upper bytes)."""
+        needed = self.allocated(micro_batch) + overhead.ROUNDING + self.outside
+        held = max(self.reserved(micro_batch)) + self.outside
+        upper = max(needed * self.factor, min(held * self.held_factor, self.ceiling))
+        return max(needed, min(held, self.limit)), upper
+
+    def largest_micro_batch(self, budget_bytes: float) -> int:
+        """The largest micro-batch whose bound stays within the budget; 0 if not even one does.
+
+        With a budget below `limit` free blocks count as well, with one above it only what tensors need.
+        """
+        by_need = budget_bytes >= self.limit
+        if by_need:
+            room = budget_bytes / self.factor - self.outside - overhead.ROUNDING
+        else:
+            room = budget_bytes / self.held_factor - self.outside
+        least = UNBOUNDED
+        for fixed, slope in self.tensors if by_need else self.blocks:
+            if slope:
+                least = min(least, (room - fixed) / slope)
+            elif fixed > room:
+                return 0
+        return max(0, int(least + 1e-9))
+
+
+def prepare(run: Run, *, every: bool = False) -> Prepared:
+    """What the micro-batch does not change of a run; of its phases, those that can be the peak or `every` one."""
+    strategy, stack = run.strategy, run.stack
+    shared = static(run.architecture, key(strategy), stack)
+    states = shared.states
+    world = strategy.world_size
+    placement = place(
+        states,
+        strategy.sharding,
+        world,
+        strategy.offload_optimizer,
+        strategy.offload_parameters,
+        run.architecture.hidden,
+        stack,
+    )
+    outside = overhead.context_bytes(run.gpu) + overhead.nccl_bytes(world, run.gpus_per_node) + placement.managed
+    workspace = overhead.workspace_bytes(run.gpu)
+    resident = placement.weights + placement.optimizer + placement.buffers + placement.gradients + workspace
+    beside = {
+        "loss": placement.gathered,
+        "layers": placement.gathered + placement.layer_gradient,
+        "embedding": placement.gathered,
+        "optimizer": max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step,
+    }
+    chosen = shared.step.every if every else shared.step.peaks
+    done, live = placement.done, placement.live
+    fixed = [
+        resident + done * phase.done + live * phase.live + phase.scratch + beside[phase.where]
+        for phase in chosen.phases
+    ]
+    reserved = [at + free + overhead.ROUNDING for at, free in zip(fixed, chosen.free, strict=True)]
+    tensors = list(zip(fixed, chosen.slopes, strict=True))
+    blocks = list(zip(reserved, chosen.reserved_slopes, strict=True))
+    card = run.gpu.memory_bytes if run.gpu is not None else math.inf
+    limit, ceiling = run.limit_bytes or RECLAIMED * card, run.limit_bytes or FILLED * card
+    return Prepared(
+        run, shared, placement, chosen.phases, tensors, blocks, outside, limit, ceiling, *bounds.factors(run)
+    )
