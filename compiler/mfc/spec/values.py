@@ -7,14 +7,13 @@ union, which keeps start-up short and error messages free of union branches.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic_core import PydanticCustomError, core_schema
 
-from mfc.spec import quantities
+from mfc.spec import checks, quantities
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -22,9 +21,6 @@ if TYPE_CHECKING:
 Auto = Literal["auto"]
 Json = dict[str, Any]
 Check = Callable[[object], object]
-
-# What a path, a name or any other text may not hold: it would break a line of a generated file or a message.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 class Range(NamedTuple):
@@ -134,42 +130,6 @@ def number(*, positive: bool) -> Kind:
     return Kind(allowed, check, {"type": "number", "exclusiveMinimum" if positive else "minimum": 0})
 
 
-def _version(value: object) -> object:
-    if type(value) is not int or value != 1:
-        raise ValueError("")
-    return value
-
-
-def _flag(value: object) -> object:
-    if not isinstance(value, bool):
-        raise ValueError("")
-    return value
-
-
-def _text(value: object) -> object:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(
-            "text; put it in quotes if it looks like a number" if isinstance(value, (int, float)) else "text"
-        )
-    if _CONTROL.search(value):
-        raise ValueError("text without control characters and line breaks")
-    if value.startswith("-") and " " not in value:  # a program that is handed it would take it for an option
-        raise ValueError("text that does not begin with a dash")
-    return value
-
-
-def _names(value: object) -> object:
-    if not isinstance(value, (list, tuple)):
-        raise ValueError("")
-    return tuple(_text(item) for item in value)
-
-
-def _some_names(value: object) -> object:
-    if not value:
-        raise ValueError("")
-    return _names(value)
-
-
 def words(*allowed: str) -> Kind:
     """A list of some of a few words."""
 
@@ -185,95 +145,45 @@ def words(*allowed: str) -> Kind:
     )
 
 
-def _files(value: object) -> object:
-    return (_text(value),) if isinstance(value, str) else _names(value)
-
-
-def _packages(value: object) -> object:
-    if not isinstance(value, dict):
-        raise ValueError("")
-    return {_text(name): version if version is None else _text(version) for name, version in value.items()}
-
-
-def _native(value: object) -> object:
-    if not isinstance(value, dict):
-        raise ValueError("")
-    return value
-
-
-def _indices(value: object) -> object:
-    if not isinstance(value, (list, tuple)) or not all(type(item) is int and item >= 0 for item in value):
-        raise ValueError("")
-    if len(set(value)) != len(value):
-        raise ValueError("a list of device indices, each once")
-    return tuple(value)
-
-
-def _is_fraction(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
-
-
-def _betas(value: object) -> object:
-    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(_is_fraction(beta) for beta in value):
-        raise ValueError("")
-    return tuple(float(beta) for beta in value)
-
-
-def _capability(value: object) -> object:
-    match = re.fullmatch(r"(\d{1,2})\.(\d)", str(value))
-    if match is None or isinstance(value, bool):
-        raise ValueError("")
-    return int(match[1]), int(match[2])
-
-
-def _evaluation(value: object) -> object:
-    if isinstance(value, str) and not value.strip().endswith("%"):
-        return None if value == "none" else _text(value)
-    share = quantities.fraction(value)
-    if not 0 < share < 1:
-        raise ValueError("")
-    return share
-
-
 _TEXT = {"type": "string", "minLength": 1}
-TEXT = Kind("text", _text, _TEXT)
+TEXT = Kind("text", checks.text, _TEXT)
 # Text that YAML may take for a number: 4090, 0.10, 1e10. The loader gives it as it was written.
-LABEL = Kind("text", _text, {"type": ["string", "number"], "minLength": 1})
-NAMES = Kind("a list of names", _names, {"type": "array", "items": _TEXT})
-SOME_NAMES = Kind("a list of names", _some_names, {"type": "array", "items": _TEXT, "minItems": 1})
+LABEL = Kind("text", checks.text, {"type": ["string", "number"], "minLength": 1})
+NAMES = Kind("a list of names", checks.names, {"type": "array", "items": _TEXT})
+SOME_NAMES = Kind("a list of names", checks.some_names, {"type": "array", "items": _TEXT, "minItems": 1})
 INDICES = Kind(
     "a list of device indices such as [0, 1]",
-    _indices,
+    checks.indices,
     {"type": "array", "items": {"type": "integer", "minimum": 0}, "uniqueItems": True},
 )
-FLAG = Kind("true or false", _flag, {"type": "boolean"})
+FLAG = Kind("true or false", checks.flag, {"type": "boolean"})
 SIZE = Kind(quantities.SIZE, quantities.size, {"type": "string", "pattern": quantities.SIZE_PATTERN})
 BANDWIDTH = Kind(
     quantities.BANDWIDTH, quantities.bandwidth, {"type": "string", "pattern": quantities.BANDWIDTH_PATTERN}
 )
-VERSION = Kind("1, the version of the language that this mfc reads", _version, {"const": 1})
-FILES = Kind("a path or a list of paths", _files, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]})
+VERSION = Kind("1, the version of the language that this mfc reads", checks.version, {"const": 1})
+FILES = Kind("a path or a list of paths", checks.files, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]})
 PACKAGES = Kind(
     "a mapping of package names to versions",
-    _packages,
+    checks.packages,
     {"type": "object", "additionalProperties": {"type": ["string", "number", "null"]}},
 )
-NATIVE = Kind("a mapping of the framework's own keys", _native, {"type": "object"})
+NATIVE = Kind("a mapping of the framework's own keys", checks.native, {"type": "object"})
 _FRACTION_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": quantities.PERCENT_PATTERN}]
 }
 FRACTION = Kind(quantities.FRACTION, quantities.fraction, _FRACTION_SCHEMA)
 EVALUATION = Kind(
     "a share of the training data such as 2%, the path of a file, or none",
-    _evaluation,
+    checks.evaluation,
     {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, _TEXT]},
 )
 BETAS = Kind(
     "two fractions such as [0.9, 0.999]",
-    _betas,
+    checks.betas,
     {"type": "array", "items": {"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "minItems": 2, "maxItems": 2},
 )
-CAPABILITY = Kind("a CUDA compute capability such as 8.6", _capability, {"type": ["string", "number"]})
+CAPABILITY = Kind("a CUDA compute capability such as 8.6", checks.capability, {"type": ["string", "number"]})
 
 # The types that fields are declared with. `Auto…` may be "auto": mfc decides.
 Text = Annotated[str, TEXT]

@@ -1,0 +1,112 @@
+"""Checks of single values, for the kinds of `values`.
+
+Each returns the plain value or raises ValueError: empty where the words of the kind say what is allowed, else with
+better ones.
+"""
+
+from __future__ import annotations
+
+import re
+
+from mfc.spec import quantities
+
+# What a path, a name or any other text may not hold: it would break a line of a generated file or a message.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def version(value: object) -> object:
+    """The version of the language."""
+    if type(value) is not int or value != 1:
+        raise ValueError("")
+    return value
+
+
+def flag(value: object) -> object:
+    """True or false, and nothing that stands for it."""
+    if not isinstance(value, bool):
+        raise ValueError("")
+    return value
+
+
+def text(value: object) -> object:
+    """Text that any generated file can hold on one line."""
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError(
+            "text; put it in quotes if it looks like a number" if isinstance(value, (int, float)) else "text"
+        )
+    if _CONTROL.search(value):
+        raise ValueError("text without control characters and line breaks")
+    if value.startswith("-") and " " not in value:  # a program that is handed it would take it for an option
+        raise ValueError("text that does not begin with a dash")
+    return value
+
+
+def names(value: object) -> object:
+    """A list of texts, as a tuple."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("")
+    return tuple(text(item) for item in value)
+
+
+def some_names(value: object) -> object:
+    """The same, not empty."""
+    if not value:
+        raise ValueError("")
+    return names(value)
+
+
+def files(value: object) -> object:
+    """One path, or a list of them."""
+    return (text(value),) if isinstance(value, str) else names(value)
+
+
+def packages(value: object) -> object:
+    """Package names and the versions that are wanted."""
+    if not isinstance(value, dict):
+        raise ValueError("")
+    return {text(name): wanted if wanted is None else text(wanted) for name, wanted in value.items()}
+
+
+def native(value: object) -> object:
+    """A framework's own keys, as they are."""
+    if not isinstance(value, dict):
+        raise ValueError("")
+    return value
+
+
+def indices(value: object) -> object:
+    """Indices of devices, as a tuple."""
+    if not isinstance(value, (list, tuple)) or not all(type(item) is int and item >= 0 for item in value):
+        raise ValueError("")
+    if len(set(value)) != len(value):
+        raise ValueError("a list of device indices, each once")
+    return tuple(value)
+
+
+def _is_fraction(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
+
+
+def betas(value: object) -> object:
+    """Adam's two decay rates."""
+    if not isinstance(value, (list, tuple)) or len(value) != 2 or not all(_is_fraction(beta) for beta in value):
+        raise ValueError("")
+    return tuple(float(beta) for beta in value)
+
+
+def capability(value: object) -> object:
+    """(major, minor) from "8.6"."""
+    match = re.fullmatch(r"(\d{1,2})\.(\d)", str(value))
+    if match is None or isinstance(value, bool):
+        raise ValueError("")
+    return int(match[1]), int(match[2])
+
+
+def evaluation(value: object) -> object:
+    """A share of the training data, a path, or None."""
+    if isinstance(value, str) and not value.strip().endswith("%"):
+        return None if value == "none" else text(value)
+    share = quantities.fraction(value)
+    if not 0 < share < 1:
+        raise ValueError("")
+    return share
