@@ -109,7 +109,7 @@ class Block(NamedTuple):
     ffn: Mlp | Moe
     norms: int = 2  # 1 (parallel block), 2, or 4 (Gemma-2)
     parallel: bool = False  # attention and MLP read the same normalised input (Falcon, Phi-2, GPT-J)
-    extra: int = 0  # parameters of one block that no other field tells of (the two gates of a cross-attention layer)
+    extra: int = 0  # parameters of one block that no other field covers (the two gates of a cross-attention layer)
 
 
 class Vision(NamedTuple):
@@ -146,7 +146,7 @@ class Architecture(NamedTuple):
     logit_softcap: bool = False
     max_positions: int = 0  # 0 = unknown
     vision: Vision | None = None
-    extra_parameters: int = 0  # parameters of the language model that no other field tells of
+    extra_parameters: int = 0  # parameters of the language model that no other field covers
     text: str = ""  # model_type of the language model, where the config nests it
     order: tuple[int, ...] = ()  # index into `blocks` for each layer, where kinds alternate; () = one after the other
 

@@ -43,7 +43,7 @@ class Traits(NamedTuple):
     router_fp32: bool = False
     correction_bias: bool = False
     shared_gate: bool = False
-    extra: int = 0  # parameters of each block that no other trait tells of
+    extra: int = 0  # parameters of each block that no other trait covers
 
 
 _LLAMA = Traits("attention_bias", "attention_bias", "mlp_bias")

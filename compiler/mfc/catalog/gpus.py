@@ -82,7 +82,7 @@ def _key(text: str) -> _Key:
 
 
 def _matches(asked: _Key, memory_bytes: int | None) -> list[_Row]:
-    """The rows so spelled; else those that differ by a size that agrees; else those of whose name it is a part."""
+    """The rows with this spelling; else rows that differ in a size that agrees; else rows whose names contain it."""
     if asked.words <= {"rtx", "gtx"}:  # a brand alone names no GPU
         return []
     rows = _rows()

@@ -74,9 +74,9 @@ FAMILIES: dict[str, Names] = {
 
 
 def names(family: str, text: str = "") -> Names:
-    """The names used by a `model_type` whose language model is of the type `text`; Llama's where there is no entry.
+    """The module names of the family of a language model, `text`, within a model of type `family`; else Llama's.
 
-    PEFT looks at the whole model's type when it remaps experts, at the modules when it looks for names.
+    PEFT remaps experts by the whole model's type, and finds names in the modules themselves.
     """
     found = FAMILIES.get(text or family, _LLAMA)
     outer = FAMILIES.get(family, _LLAMA)

@@ -1,7 +1,7 @@
 """What one decoder layer keeps for its backward pass, and its scratch at the busiest moment.
 
-Read off traces of the real model code, tensor by tensor (docs/memory-model.md, section "Activations"). Everything
-here is bytes of one sequence on one GPU; `tokens` are those of it that the GPU holds, `length` the keys each one sees.
+Read off traces of the real model code, tensor by tensor (docs/memory-model.md, section "Activations"). All figures
+are bytes of one sequence on one GPU.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Kept(NamedTuple):
     attention: float
     ffn: float
     fixed: float
-    inputs: float = 0.0  # of what grows with the sequence, inputs of linears that old 4-bit kernels hold on to
+    inputs: float = 0.0  # part of what grows with the sequence: inputs of linears that old 4-bit kernels hold on to
 
     @property
     def sequence(self) -> float:
@@ -56,11 +56,14 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
 
 
 class _OwnInputs(NamedTuple):
-    """Which linears keep their own input: those that train, or whose adapters read it as it is, old 4-bit kernels."""
+    """Which linears keep their own input, by what they read.
 
-    attention: bool  # those that read the normalised input of the attention half
-    mlp: bool  # those that read that of the feed-forward half
-    down: bool  # the feed-forward half's last
+    Linears keep it that train, that run in old 4-bit kernels, or whose adapters read it unconverted.
+    """
+
+    attention: bool  # the attention half's normalised input
+    mlp: bool  # the feed-forward half's normalised input
+    down: bool  # the product of gate and up: the last linear of the half
 
 
 def _own_inputs(shape: Shape, chosen: tuple[Adapter, ...], given: Inputs) -> _OwnInputs:

@@ -1,4 +1,4 @@
-"""Free blocks: what the caching allocator holds beside tensors, because it cannot use it at the moment of the peak.
+"""Free blocks: memory that the caching allocator holds beside tensors and cannot use at the moment of the peak.
 
 Bytes per sequence unless it says fixed.
 """
@@ -49,7 +49,7 @@ def free(demand: Demand) -> dict[Where, Free]:
     at_loss = demand.stale + share * demand.layer
     if demand.varies:
         at_loss += GROWN_LOGITS * demand.loss + GROWN_LAYER * demand.layer
-    left = at_loss - demand.loss  # of it, what is more than the loss frees itself
+    left = at_loss - demand.loss  # what the loss's own blocks, free by then, do not cover
     busy = CACHED_BUSY * demand.layer
     after = (CACHED_LOGITS * demand.logits if demand.loss else 0.0) + busy
     return {

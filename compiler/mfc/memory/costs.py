@@ -1,4 +1,4 @@
-"""What the search asks of a prepared run beside its bound on GPU memory; none of it varies with the micro-batch."""
+"""Costs of a prepared run that do not vary with its micro-batch, for the search."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class Group:
     adapters: tuple[Adapter, ...]
     trained: float  # numbers
     kept: Kept  # while its backward pass runs
-    waits: float  # from the forward pass to then: the same, or what checkpointing leaves of it
+    waits: float  # from the forward pass until then: all of it, or what checkpointing leaves
     waits_fixed: float
 
 

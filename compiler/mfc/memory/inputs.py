@@ -18,8 +18,8 @@ class Inputs(NamedTuple):
     formats: Formats
     stack: Stack
     lora: Lora | None
-    tokens: float
-    length: int
+    tokens: float  # of one sequence, on one GPU
+    length: int  # keys that each of them sees
     kernel: str  # flash, sdpa (no mask), masked (sdpa with a mask), eager
     checkpointing: bool
     lean: bool  # norm and MLP kernels that keep no fp32 copies

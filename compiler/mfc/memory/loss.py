@@ -1,6 +1,6 @@
 """What logits and the loss take: bytes per token and vocabulary row, by what computes the loss.
 
-The table is in docs/memory-model.md, section "Loss"; where each figure comes from stands there.
+The table and its sources are in docs/memory-model.md, section "Loss".
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Head(NamedTuple):
     trains: bool
     fused: bool  # the head and the loss run in chunks
     chunked_logits: bool  # only the loss runs in chunks, logits exist whole
-    share: float = 1.0  # its gradient's width over that of all that trains
+    share: float = 1.0  # width of its gradient, as a share of the other gradients' width
     in_place: bool = False  # the loss writes its gradient over the logits
     unscored: bool = False  # logits are made and upcast, and no loss takes them
     preference: Moments | None = None  # the loss compares answers

@@ -34,7 +34,7 @@ class Reach(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """What one optimizer makes of a run."""
+    """What one optimizer trains and keeps."""
 
     trained: float  # numbers that have gradients in one step
     state: float  # all that lasts from step to step, fp32 master copies included
@@ -56,7 +56,7 @@ class Matrix(NamedTuple):
 
 
 def reach(strategy: Strategy, depth: int) -> Reach:
-    """What trains, for the phases of a step."""
+    """Which decoder layers a strategy trains, of `depth`."""
     layers = strategy.trainable_layers
     if strategy.optimizer == "badam":
         return Reach(depth, 1 / depth, False)
@@ -101,7 +101,7 @@ def _bytes(name: str, form: Formats) -> float:
 
 
 def _blockwise(shape: Shape, form: Formats, strategy: Strategy) -> Kept:
-    """BAdam: fp32 copies and moments of the block whose turn it is, freed when the next one's comes.
+    """BAdam: the block in training has fp32 copies and moments, which go when the next block comes.
 
     At the step the block's gradients become fp32, and torch's foreach AdamW makes one more fp32 copy. Under DeepSpeed
     the engine does all that.
@@ -113,7 +113,7 @@ def _blockwise(shape: Shape, form: Formats, strategy: Strategy) -> Kept:
 def _projected(shape: Shape, form: Formats, stack: Stack, strategy: Strategy, trained: int) -> Kept:
     """GaLore and APOLLO: linears but the head in `rank` dimensions, Adam's full moments for the rest.
 
-    Their loop over parameters keeps what it made for the last one, an update of full size, until it makes the next.
+    Their loop over parameters keeps the full-size update of one until it has made the next one's.
     """
     rank, width = stack.low_rank.rank, form.gradient
     eight, galore = "8bit" in strategy.optimizer, strategy.optimizer.startswith("galore")

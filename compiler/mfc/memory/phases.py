@@ -44,7 +44,7 @@ class Phase(NamedTuple):
 
 
 class Course(NamedTuple):
-    """What of a step does not depend on where states lie."""
+    """A step, as far as it does not depend on where states lie."""
 
     phases: tuple[Phase, ...]
     free: Mapping[Where, Free]  # blocks that the allocator holds and such a moment cannot use

@@ -1,4 +1,4 @@
-"""Where the states of a run lie, by its sharding: few placements serve many strategies, so they are kept."""
+"""Where the states of a run lie, by its sharding. Few placements serve many strategies, so they are cached."""
 
 from __future__ import annotations
 

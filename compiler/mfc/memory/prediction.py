@@ -44,7 +44,7 @@ def predict(run: Run) -> Memory:
 
 
 def _components(prepared: Prepared, index: int) -> dict[str, int]:
-    """Bytes inside the allocator at one moment, by what they are; empty ones left out."""
+    """Bytes inside the allocator at one moment, by kind; kinds of less than one byte are left out."""
     run, placement, static = prepared.run, prepared.placement, prepared.static
     phase = prepared.phases[index]
     parts = {

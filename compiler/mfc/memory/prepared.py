@@ -77,7 +77,7 @@ class Prepared(NamedTuple):
 
 
 def prepare(run: Run, *, every: bool = False) -> Prepared:
-    """What the micro-batch does not change of a run; of its phases, those that can be the peak or `every` one."""
+    """A run with its micro-batch left open, with the phases that can be its peak, or with `every` phase."""
     strategy, stack = run.strategy, run.stack
     shared = static(run.architecture, key(strategy), stack)
     states = shared.states

@@ -54,7 +54,7 @@ class Engine(NamedTuple):
 
 
 class Training(NamedTuple):
-    """What training takes of one card, in bytes: bounds. `host` is of a node, and None where its RAM is unknown."""
+    """What training takes of one card: upper bounds in bytes."""
 
     upper: float  # peak of a step
     idle: float  # between steps
@@ -62,7 +62,7 @@ class Training(NamedTuple):
     gpus_per_node: int
     budget: float  # bytes that may be used
     card: float  # bytes of the whole card, of which vLLM's utilization is a share
-    host: float | None = None  # bytes of a node's RAM that are free beside training
+    host: float | None = None  # bytes of a node's RAM that are free beside training; None = unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Share:
     sleep_level: int  # 0: vLLM stays; 1: its weights wait in host memory; 2: they are dropped and sent again
     offload: bool  # training's weights and optimizer wait in host memory while answers are generated
     sequences: int  # that one engine generates in an optimizer step
-    concurrency: int  # of them at a time, each at its longest
+    concurrency: int  # sequences at a time, each at its longest
     generating_bytes: int
     stepping_bytes: int  # 0 = training is on other cards
     host_bytes: int  # of a node, beside training's
@@ -146,9 +146,9 @@ def native(made: Engine, training: Training, gathers: bool) -> Share:
 def colocated(made: Engine, training: Training, pinned: float | None, sleeps: tuple[bool, ...]) -> Share:
     """The share of an engine that lives on the training GPUs.
 
-    Of three arrangements (both side by side, vLLM asleep while training steps, training's states also parked on the
-    host while vLLM generates) the first whose KV cache holds every sequence, or else the one that holds most. When
-    none fits, the one nearest to fitting. Host memory of unknown size is not counted on.
+    Three arrangements are tried: both side by side; vLLM asleep while training steps; training's states on the host
+    besides, while vLLM generates. The first whose KV cache holds every sequence is taken, else the one that holds
+    most; when none fits, the one nearest to fitting. Host memory of unknown size is not used.
     """
     ways = [(False, False), (True, False)] + ([(True, True)] if training.host is not None else [])
     shares = [_colocated(made, training, pinned, *way) for way in ways if way[0] in sleeps]
@@ -193,7 +193,7 @@ def _colocated(made: Engine, training: Training, pinned: float | None, sleep: bo
 
 
 def with_share(training: Memory, share: Share) -> Memory:
-    """The memory of a step that also generates on its GPUs; a server's GPUs are others, so it changes nothing there."""
+    """The memory of a step with generation on the same GPUs. A server has its own, and changes nothing."""
     if not share.stepping_bytes:
         return training
     beside = max(share.stepping_bytes - training.upper_bytes, 0)
@@ -220,7 +220,7 @@ def scored_share(strategy: Strategy) -> float:
 
 
 def trained_models(strategy: Strategy) -> int:
-    """Models whose activations wait for their backward pass at once: PPO's policy and critic share a step."""
+    """How many models train at once: PPO's policy and critic share a step, so both keep activations."""
     return 2 if strategy.rollout and strategy.rollout.critic else 1
 
 

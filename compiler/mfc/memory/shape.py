@@ -1,4 +1,4 @@
-"""An architecture as the memory model reads it: numbers per layer, counted once and kept."""
+"""An architecture as the memory model reads it: numbers per layer, counted once and cached."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ class Static(NamedTuple):
 
 
 def key(strategy: Strategy) -> Strategy:
-    """The strategy without what only places states: a key that many strategies share."""
+    """The strategy with neutral values for what only places states, so that many strategies share one key."""
     return strategy._replace(
         sharding="zero1" if strategy.sharding == "zero2" else strategy.sharding,
         micro_batch=1,
@@ -104,7 +104,7 @@ def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: 
 
 
 def _head(architecture: Architecture, strategy: Strategy, stack: Stack, form: Formats, narrow: float) -> Head:
-    """`narrow` is the width of a whole module's gradient over that of an adapter's."""
+    """`narrow` is the width of a whole module's gradient, as a share of an adapter's."""
     saved = strategy.lora.modules_to_save if strategy.lora and form.adapters else ()
     trains = (form.full and "language" not in strategy.freeze_parts) or names(architecture.family).head in saved
     reward, fused = strategy.task == "reward", strategy.loss == "fused"

@@ -1,5 +1,6 @@
-"""The phases of a step as a prediction reads them: what of their bytes hangs neither on the micro-batch nor on where
-states lie. Many strategies share them, so they are kept.
+"""The phases of a step as a prediction reads them.
+
+They depend neither on the micro-batch nor on where states lie, so many strategies share them, and they are cached.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ def _phases(made: Course, phases: tuple[Phase, ...], loop: Loop, cached: float) 
 
 
 def _peaks(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
-    """The phases without those that another one of their kind outdoes in everything, wherever states lie."""
+    """The phases that can be the peak, wherever states lie: no other one of their kind outdoes them in everything."""
     kept: list[Phase] = []
     for phase in phases:
         if not any(_outdoes(other, phase) for other in kept):

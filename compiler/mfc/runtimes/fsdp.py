@@ -8,11 +8,11 @@ from mfc.runtimes.placement import Placement, States
 def fully_sharded(
     states: States, world_size: int, offload: bool, keeps_frozen: bool, splits_edges: bool = False
 ) -> Placement:
-    """Every unit is sharded; the current layer, the prefetched one and the root unit are whole while layers run.
+    """Every unit is sharded; while layers run, the current layer, the prefetched one and the root unit are whole.
 
-    The root unit holds the embedding and the head (transformer wrap policy), unless they are units of their own
-    (`splits_edges`), of which one is whole at a time. With offload, shards wait on the host and
-    the optimizer steps there. `keeps_frozen`: units without gradients stay gathered to the end of the backward pass.
+    The root unit holds the embedding and the head (transformer wrap policy). With `splits_edges` these are units of
+    their own, one of which is whole at a time. With `offload`, shards wait on the host and the optimizer steps there.
+    With `keeps_frozen`, units without gradients stay gathered until the backward pass ends.
     """
     base = states.base / world_size
     trained = states.trained / world_size

@@ -9,12 +9,12 @@ class States(NamedTuple):
     """What one run keeps, as if one GPU held it all. Bytes unless it says numbers."""
 
     base: float  # weights that do not train, as stored
-    scales: float  # of quantised weights, beside `base`: whole on every GPU, whatever shards the weights
+    scales: float  # of quantised weights, beside `base`; whole on every GPU, however the weights are sharded
     trained: float  # numbers that train
     weight: int  # per trained number
     gradient: int  # per trained number
     optimizer: float  # per trained number, master copy included
-    master: int  # per trained number, of which fp32 master copy
+    master: int  # per trained number: the fp32 master copy within `optimizer`
     managed: bool  # optimizer states lie in CUDA managed memory, outside the caching allocator
     foreach: bool  # the step makes one more copy of what trains
     layer: float  # weights of the largest layer, as the runtime gathers them

@@ -17,7 +17,7 @@ __all__ = ["Machines", "Speed", "StepTime", "predict", "prepare"]
 
 
 def prepare(strategy: Strategy, problem: Problem, stack: Stack) -> StepTime:
-    """The time of `strategy` as `stack` runs it on the problem's machines, open in its batch: `.at(…)`."""
+    """The step time of `strategy` under `stack` on the problem's machines, with the batch left open: `.at(…)`."""
     hardware = problem.hardware
     machines = Machines(hardware.gpu, hardware.gpus_per_node, hardware.nodes, hardware.intra, hardware.inter)
     data = problem.spec.data

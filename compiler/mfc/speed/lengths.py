@@ -1,7 +1,7 @@
 """How long a padded micro-batch gets: the longest of its rows, when only their mean and their limit are known.
 
-Of all distributions on 0 to the limit with that mean, the one that assumes nothing else (largest entropy) is the
-exponential cut at the limit; means above half of it turn it round. Nothing here is fitted.
+Lengths are taken to follow the distribution of largest entropy on 0 to the limit with that mean, which assumes nothing
+else: an exponential, cut at the limit, which rises where the mean is above half of it. Nothing here is fitted.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ POINTS = 64  # quantiles that stand for the distribution
 
 @lru_cache(maxsize=4096)
 def padded(mean: float, limit: float, rows: int) -> tuple[float, float]:
-    """Tokens of the longest of `rows` sequences: its mean, and its mean square over that (what attention sees)."""
+    """Tokens of the longest of `rows` sequences: (their mean, their mean square over it, which attention sees)."""
     if mean >= 0.999 * limit:
         return limit, limit
     decay = _decay(mean / limit)

@@ -39,8 +39,8 @@ def generation(
 ) -> Generation:
     """The time of one optimizer step's rollouts.
 
-    `completion` is tokens of the longest answer, `answers` per prompt (which share its prefill), `moved_bytes` what
-    training moves to the host and back on each GPU where `share` says so.
+    `completion`: tokens of the longest answer. `answers`: answers per prompt, which share its prefill. `moved_bytes`:
+    what training moves to the host and back on each GPU, where `share` says so.
     """
     flops = gpu.tflops.get("bf16" if gpu.bf16 else "fp16", gpu.tflops["fp16"]) * 1e12 * DENSE
     moved = work(architecture)

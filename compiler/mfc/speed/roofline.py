@@ -1,6 +1,6 @@
 """Seconds per optimizer step, by roofline: what the chip computes, what it moves, what the links carry.
 
-Everything that does not depend on the micro-batch is worked out once by `prepare`; `StepTime.at` multiplies a little.
+`prepare` works out once what the micro-batch does not change; `StepTime.at` does the rest.
 """
 
 from __future__ import annotations

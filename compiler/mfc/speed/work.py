@@ -1,4 +1,4 @@
-"""What one token costs a model, whatever the hardware: counted once per architecture and kept."""
+"""What one token costs a model, whatever the hardware: counted once per architecture and cached."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class AdapterWork(NamedTuple):
     out_features: float
     modules: float
     merged: float  # numbers in fused experts, to which their adapters are added whole in every forward
-    merged_active: float  # those of them that one token meets
+    merged_active: float  # numbers of these that one token meets
 
 
 @lru_cache(maxsize=256)
@@ -91,7 +91,7 @@ def trained(
     fused_experts: bool,
     expert_adapters: bool,
 ) -> int:
-    """Numbers that train in the course of a run: catalog.parameters.trainable_count, kept."""
+    """Numbers that train in the course of a run: catalog.parameters.trainable_count, cached."""
     return trainable_count(
         architecture,
         method,
