@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from mfc.catalog.architecture import Linear, Part
 from mfc.catalog.keys import Keys
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(NamedTuple):
     """Sizes that every tower has."""
 
     hidden: int
@@ -27,8 +26,7 @@ class Sizes:
 Encoder = tuple[Sizes, tuple[Linear, ...], int]
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class Site(NamedTuple):
     """Where a tower is built: the whole config, its vision section, the width of the language model."""
 
     top: Keys
@@ -36,8 +34,7 @@ class Site:
     hidden: int
 
 
-@dataclass(frozen=True, slots=True)
-class Tower:
+class Tower(NamedTuple):
     """A tower with its projector."""
 
     shape: Sizes
@@ -104,18 +101,18 @@ def clip(v: Keys) -> Encoder:
 
 def siglip(v: Keys, layers: int = 0, head: bool | None = None) -> Encoder:
     """SigLIP's, of all layers or the first `layers`; `head` says whether it pools, None = as the config says."""
-    s = replace(sizes(v), layers=layers) if layers else sizes(v)
+    s = sizes(v)._replace(layers=layers) if layers else sizes(v)
     linears = projections(("q_proj", "k_proj", "v_proj", "out_proj"), s.hidden, s.layers) + mlp(("fc1", "fc2"), s)
     rest = s.layers * 4 * s.hidden + (3 * s.patch**2 + 1) * s.hidden + grid(v, s.patch) * s.hidden + 2 * s.hidden
     if v.flag("vision_use_head", True) if head is None else head:  # pools by attention over one learned probe
-        linears += projections(("out_proj",), s.hidden, 1) + mlp(("fc1", "fc2"), replace(s, layers=1))
+        linears += projections(("out_proj",), s.hidden, 1) + mlp(("fc1", "fc2"), s._replace(layers=1))
         rest += s.hidden + 3 * s.hidden**2 + 3 * s.hidden + 2 * s.hidden
     return s, linears, rest
 
 
 def pixtral(v: Keys) -> Encoder:
     """Pixtral's."""
-    s = replace(sizes(v), gated=True)
+    s = sizes(v)._replace(gated=True)
     linears = projections(("q_proj", "k_proj", "v_proj", "o_proj"), s.hidden, s.layers, bias=False)
     linears += mlp(("gate_proj", "up_proj", "down_proj"), s, bias=False)
     return s, linears, s.layers * 2 * s.hidden + 3 * s.patch**2 * s.hidden + s.hidden

@@ -7,7 +7,6 @@ transformers 5.23 and, for `internvl_chat` and `minicpmv`, the models' own code.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from mfc.catalog.architecture import Architecture, Vision
 from mfc.catalog.keys import Keys
@@ -67,7 +66,7 @@ def _llava(at: Site) -> Tower:
     bias = at.top.flag("multimodal_projector_bias", True)
     newline = at.hidden if at.top.text("model_type") == "llava_next" else 0
     if kind == "clip_vision_model" and not newline:
-        s = replace(s, image_tokens=grid(at.vision, s.patch))
+        s = s._replace(image_tokens=grid(at.vision, s.patch))
     return Tower(
         s,
         linears,
@@ -83,13 +82,13 @@ def _mistral3(at: Site) -> Tower:
     bias = at.top.flag("multimodal_projector_bias")
     projector = into(("merging_layer", s.hidden * merge**2, s.hidden), bias=False)
     projector += into(("linear_1", s.hidden, at.hidden), ("linear_2", at.hidden, at.hidden), bias=bias)
-    return Tower(replace(s, merge=merge), linears, projector, rest, s.hidden)
+    return Tower(s._replace(merge=merge), linears, projector, rest, s.hidden)
 
 
 def _paligemma(at: Site) -> Tower:
     s, linears, rest = siglip(at.vision)
     out = at.top.optional("projection_dim") or 2048  # the class default; the tower's own key is overwritten by it
-    s = replace(s, image_tokens=grid(at.vision, s.patch))
+    s = s._replace(image_tokens=grid(at.vision, s.patch))
     return Tower(s, linears, into(("linear", s.hidden, out)), rest, 0)
 
 
@@ -97,7 +96,7 @@ def _gemma3(at: Site) -> Tower:
     s, linears, rest = siglip(at.vision)
     tokens = at.top.optional("mm_tokens_per_image") or 256
     merge = side(at.vision, "image_size") // s.patch // int(tokens**0.5)
-    return Tower(replace(s, merge=merge, image_tokens=tokens), linears, (), rest, s.hidden * at.hidden + s.hidden)
+    return Tower(s._replace(merge=merge, image_tokens=tokens), linears, (), rest, s.hidden * at.hidden + s.hidden)
 
 
 def _qwen2_vl(at: Site) -> Tower:
@@ -120,7 +119,7 @@ def _qwen2_vl(at: Site) -> Tower:
 
 def _qwen2_5_vl(at: Site) -> Tower:
     merge = at.vision.optional("spatial_merge_size") or 2
-    s = replace(sizes(at.vision, merge=merge), gated=True)
+    s = sizes(at.vision, merge=merge)._replace(gated=True)
     linears = projections(("qkv", "proj"), s.hidden, s.layers) + mlp(("gate_proj", "up_proj", "down_proj"), s)
     rest = s.layers * 2 * s.hidden + 3 * (at.vision.optional("temporal_patch_size") or 2) * s.patch**2 * s.hidden
     wide = s.hidden * merge**2
@@ -169,11 +168,13 @@ def _internvl(at: Site) -> Tower:
 
 
 def _mllama(at: Site) -> Tower:
-    s = replace(
-        Sizes(at.vision.number("hidden_size"), 0, at.vision.number("attention_heads", "num_attention_heads"),
-               at.vision.number("intermediate_size"), side(at.vision, "patch_size")),
+    s = Sizes(
+        hidden=at.vision.number("hidden_size"),
         layers=at.vision.number("num_hidden_layers") + at.vision.number("num_global_layers"),
-    )  # fmt: skip
+        heads=at.vision.number("attention_heads", "num_attention_heads"),
+        width=at.vision.number("intermediate_size"),
+        patch=side(at.vision, "patch_size"),
+    )
     h, tiles, patches = s.hidden, at.vision.number("max_num_tiles"), grid(at.vision, s.patch) + 1
     ratios = at.vision.values.get("supported_aspect_ratios")
     kinds = 1 + (len(ratios) if isinstance(ratios, list) else 8)
@@ -203,10 +204,10 @@ def _llama4(at: Site) -> Tower:
 
 def _glm4v(at: Site) -> Tower:
     merge, out = at.vision.optional("spatial_merge_size") or 2, at.vision.number("out_hidden_size")
-    s = replace(sizes(at.vision, merge=merge), gated=True)
+    s = sizes(at.vision, merge=merge)._replace(gated=True)
     h = s.hidden
     # the tower's MLP is as wide as its output; `intermediate_size` is the merger's
-    tower_mlp = replace(s, width=out)
+    tower_mlp = s._replace(width=out)
     linears = projections(("qkv",), h, s.layers, at.vision.flag("attention_bias")) + projections(
         ("proj",), h, s.layers, False
     )
@@ -224,7 +225,7 @@ def _minicpmv(at: Site) -> Tower:
     queries = at.top.number("query_num")
     projector = into(("kv_proj", s.hidden, at.hidden), bias=False) + into(("out_proj", at.hidden, at.hidden))
     rest_of_resampler = queries * at.hidden + 3 * at.hidden**2 + 3 * at.hidden + 6 * at.hidden + at.hidden**2
-    return Tower(replace(s, image_tokens=queries), linears, projector, rest, rest_of_resampler)
+    return Tower(s._replace(image_tokens=queries), linears, projector, rest, rest_of_resampler)
 
 
 _BUILDERS: dict[str, Callable[[Site], Tower]] = {

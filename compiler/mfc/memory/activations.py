@@ -31,14 +31,15 @@ class Kept(NamedTuple):
 
 def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs) -> Kept:
     """What one layer keeps without checkpointing, or while its backward pass runs. `chosen` are its adapters."""
-    own, block = _own_inputs(shape, chosen, given), layer.block
+    into_attention, into_mlp, into_down = _own_inputs(shape, chosen, given)
+    block = layer.block
     norms = _norm(given) * block.norms / 2
-    attention = norms + per_token(block.attention, given, own.attention)
-    ffn = norms + _ffn(layer, chosen, given, own.down)
-    if own.attention:
+    attention = norms + per_token(block.attention, given, into_attention)
+    ffn = norms + _ffn(layer, chosen, given, into_down)
+    if into_attention:
         attention += _input(given, casts=1 if block.attention.fused_qkv else 3)
     shared = block.parallel and block.norms == 1  # attention and MLP read the same tensor
-    if own.mlp and (_wide_norm(given) or not shared):
+    if into_mlp and (_wide_norm(given) or not shared):
         apart = isinstance(block.ffn, Moe) or (block.ffn.gated and not block.ffn.fused_gate_up)
         ffn += _input(given, casts=2 if apart else 1)
     fixed = _matrices(layer, chosen, given)
@@ -55,30 +56,25 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
     return Kept(attention * given.tokens, ffn * given.tokens, fixed, held * given.tokens)
 
 
-class _OwnInputs(NamedTuple):
-    """Which linears keep their own input, by what they read.
+def _own_inputs(shape: Shape, chosen: tuple[Adapter, ...], given: Inputs) -> tuple[bool, bool, bool]:
+    """Whether linears keep their own input: what attention reads, what the MLP reads, what the MLP's last linear reads.
 
     Linears keep it that train, that run in old 4-bit kernels, or whose adapters read it unconverted.
     """
-
-    attention: bool  # the attention half's normalised input
-    mlp: bool  # the feed-forward half's normalised input
-    down: bool  # the product of gate and up: the last linear of the half
-
-
-def _own_inputs(shape: Shape, chosen: tuple[Adapter, ...], given: Inputs) -> _OwnInputs:
     formats, stack, lora = given.formats, given.stack, given.lora
     if formats.full or (given.kbit and stack.kbit_keeps_inputs):
-        return _OwnInputs(True, True, True)
+        return True, True, True
     if lora is None or lora.dropout or not (formats.adapter_matches or stack.lora_kernels):
-        return _OwnInputs(False, False, False)
+        return False, False, False
     linears = [adapter.linear for adapter in chosen]
     mlp = [each.name for each in linears if each.kind in ("mlp", "shared")]
-    return _OwnInputs(
-        attention=any(each.kind == "attention" and each.name not in shape.out for each in linears),
-        mlp=any(name != shape.down for name in mlp),
-        down=shape.down in mlp and not stack.lora_kernels,  # these make it again from gate and up
-    )
+    into_attention = any(each.kind == "attention" and each.name not in shape.out for each in linears)
+    into_mlp = any(name != shape.down for name in mlp)
+    return (
+        into_attention,
+        into_mlp,
+        shape.down in mlp and not stack.lora_kernels,
+    )  # these make it again from gate and up
 
 
 def _matrices(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs) -> float:

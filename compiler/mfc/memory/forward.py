@@ -5,7 +5,6 @@ Bytes of one sequence, or fixed: whatever the sequences.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from mfc.catalog.parameters import Adapter
@@ -14,12 +13,11 @@ from mfc.memory.inputs import Inputs, Trains
 from mfc.memory.shape import Layer, Shape, adapted, adapter_numbers
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """`count` equal layers; what one of them keeps and trains."""
+class Group(NamedTuple):
+    """Equal layers; what one of them keeps and trains."""
 
     layer: Layer
-    count: int
+    size: int  # how many there are
     adapters: tuple[Adapter, ...]
     trained: float  # numbers
     kept: Kept  # while its backward pass runs
@@ -50,7 +48,7 @@ def saved(model: Shape, given: Inputs, trains: Trains) -> Saved:
     """What the forward pass of `model` leaves."""
     groups = _groups(model, given, trains)
     formats, hidden, tokens = given.formats, given.architecture.hidden, given.tokens
-    layers = sum(group.count * group.waits for group in groups)
+    layers = sum(group.size * group.waits for group in groups)
     if not formats.full and not given.checkpointing:
         layers -= (4 * hidden + 4) * tokens  # the frozen embedding's output needs no gradient
     if given.kernel in ("masked", "eager"):
@@ -61,7 +59,7 @@ def saved(model: Shape, given: Inputs, trains: Trains) -> Saved:
     return Saved(
         groups=groups,
         layers=layers,
-        fixed=sum(group.count * group.waits_fixed for group in groups),
+        fixed=sum(group.size * group.waits_fixed for group in groups),
         batch=16 * tokens,
         rotary=2 * formats.element * (attention.rope_dim or attention.head_dim) * tokens,
         checkpoint=_checkpoint(given) if given.checkpointing else 0.0,

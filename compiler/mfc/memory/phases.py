@@ -75,7 +75,7 @@ def _loss(model: Shape, given: Inputs, head: Head, left: Saved, logits: Logits) 
     passing = 8 * given.architecture.hidden * given.tokens
     last = 0.0
     if stack.keeps_loss and not given.checkpointing:  # the last step's graph, of which only these inputs are left
-        last = sum(group.count * group.kept.inputs for group in left.groups)
+        last = sum(group.size * group.kept.inputs for group in left.groups)
     if stack.kbit_everything and given.kbit:  # the head as fp16 and as bf16, beside the last logits and the new
         matrices = left.fixed + 4.0 * model.head_rows
         held = 6.0 if stack.keeps_loss else 2.0
@@ -131,7 +131,7 @@ def _layers(given: Inputs, trains: Trains, loop: Loop, left: Saved, done: float)
     token = given.architecture.hidden * given.tokens
     for group in reversed(left.groups):
         trained = 0.0 if loop.accumulates else group.trained * trains.reach.share
-        looks = [("top", 0), ("bottom", group.count - 2)] if group.count > 1 else [("top", 0)]
+        looks = [("top", 0), ("bottom", group.size - 2)] if group.size > 1 else [("top", 0)]
         for position, between in looks:
             below -= group.waits * (between + 1)
             below_fixed -= group.waits_fixed * (between + 1)
