@@ -87,7 +87,7 @@ def _matrices(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs) -> float
     merged = sum(adapter.linear.weights for adapter in chosen if adapter.linear.fused_expert)
     if merged:  # fused experts are merged with their adapters, whole
         adapters = sum(each.parameters for each in chosen if each.linear.kind in ("expert", "router"))
-        fixed += 2 * (merged // layer.count) + 2 * adapters // layer.count
+        fixed += 2 * (merged // layer.size) + 2 * adapters // layer.size
     return fixed
 
 
@@ -187,7 +187,7 @@ def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, floa
         own = ((formats.element + 1) * linear.in_features if dropout else 0) + formats.element * rank
     elif formats.autocast:
         own = (3 if dropout else 2) * linear.in_features + 2 * rank
-        cast = 2.0 * adapter.parameters / layer.count if formats.trained == 4 else 0.0
+        cast = 2.0 * adapter.parameters / layer.size if formats.trained == 4 else 0.0
     else:
         own = (5 if dropout else 4) * linear.in_features + 4 * rank
     return share * (own + dora), cast

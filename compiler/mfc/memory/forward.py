@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mfc.catalog.parameters import Adapter
-from mfc.memory.activations import Kept, kept
+from mfc.memory.activations import Kept, kept, scratch
 from mfc.memory.inputs import Inputs, Trains
 from mfc.memory.shape import Layer, Shape, adapted, adapter_numbers
+
+BATCH = 16  # bytes of a batch per token: ids and what comes with them
 
 
 class Group(NamedTuple):
@@ -21,6 +23,7 @@ class Group(NamedTuple):
     adapters: tuple[Adapter, ...]
     trained: float  # numbers
     kept: Kept  # while its backward pass runs
+    busy: float  # the same and its scratch, at its busiest moment
     waits: float  # from the forward pass until then: all of it, or what checkpointing leaves
     waits_fixed: float
 
@@ -31,7 +34,7 @@ class Saved(NamedTuple):
     groups: tuple[Group, ...]  # the layers from which gradients flow, bottom to top
     layers: float  # what all layers keep
     fixed: float  # and fixed
-    batch: float  # token ids and what belongs to them
+    batch: float  # the batch itself
     rotary: float  # cosines and sines
     checkpoint: float  # of `layers`, the input of one layer that checkpointing keeps
     final: float  # the last norm and the gradient of its output
@@ -60,7 +63,7 @@ def saved(model: Shape, given: Inputs, trains: Trains) -> Saved:
         groups=groups,
         layers=layers,
         fixed=sum(group.size * group.waits_fixed for group in groups),
-        batch=16 * tokens,
+        batch=BATCH * tokens,
         rotary=2 * formats.element * (attention.rope_dim or attention.head_dim) * tokens,
         checkpoint=_checkpoint(given) if given.checkpointing else 0.0,
         final=(4 * hidden + 4 + last_norm) * tokens,
@@ -77,24 +80,25 @@ def _groups(model: Shape, given: Inputs, trains: Trains) -> tuple[Group, ...]:
     groups = []
     skip = model.depth - trains.reach.layers
     for layer, chosen in zip(model.layers, adapters, strict=True):
-        count = layer.count - min(layer.count, skip)
-        skip -= layer.count - count
-        if count:
-            groups.append(_group(model, layer, count, chosen, given))
+        size = layer.size - min(layer.size, skip)
+        skip -= layer.size - size
+        if size:
+            groups.append(_group(model, layer, size, chosen, given))
     return tuple(groups)
 
 
-def _group(model: Shape, layer: Layer, count: int, chosen: tuple[Adapter, ...], given: Inputs) -> Group:
+def _group(model: Shape, layer: Layer, size: int, chosen: tuple[Adapter, ...], given: Inputs) -> Group:
     trained = 0
     if given.formats.full:
         trained = layer.parameters
     elif given.lora is not None:
-        trained = adapter_numbers(chosen, given.lora, layer.count)
+        trained = adapter_numbers(chosen, given.lora, layer.size)
     keeps = kept(model, layer, chosen, given)
     waits, waits_fixed = keeps.sequence, keeps.fixed
     if given.checkpointing:
         waits, waits_fixed = _checkpoint(given) + _selective(layer, given), 0.0
-    return Group(layer, count, chosen, float(trained), keeps, waits, waits_fixed)
+    busy = keeps.sequence + scratch(layer, given)
+    return Group(layer, size, chosen, float(trained), keeps, busy, waits, waits_fixed)
 
 
 def _checkpoint(given: Inputs) -> float:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from mfc.catalog.architecture import Moe
 from mfc.memory import blocks
-from mfc.memory.activations import scratch
 from mfc.memory.blocks import Free, Where
-from mfc.memory.forward import Group, Saved, saved
+from mfc.memory.forward import BATCH, Group, Saved, saved
 from mfc.memory.inputs import Inputs, Loop, Trains
 from mfc.memory.loss import Head, Logits, logits_bytes
 from mfc.memory.shape import Layer, Shape, shape
@@ -99,7 +98,7 @@ def _reference(model: Shape, given: Inputs, head: Head, left: Saved, passing: fl
     assert moments is not None
     cache = 0.0
     if preferences.reference_cache:
-        attentions = [(layer.block.attention, layer.count) for layer in model.layers]
+        attentions = [(layer.block.attention, layer.size) for layer in model.layers]
         cache = sum(2.0 * given.formats.element * each.kv_width * count for each, count in attentions) * given.tokens
     width = moments.reference + (2.0 if given.architecture.logit_softcap else 0.0)
     casts = left.casts if preferences.within_autocast else left.cast_head
@@ -153,7 +152,7 @@ def _layer(at: Phase, group: Group, given: Inputs, loop: Loop) -> Iterator[Phase
     """The moments inside one layer's backward pass. `at` is what is alive beside the layer."""
     layer, k, tokens = group.layer, group.kept, given.tokens
     attention, ffn = layer.block.attention, layer.block.ffn
-    yield at.plus("busy", k.sequence + scratch(layer, given), k.fixed + _dequantised(layer, given))
+    yield at.plus("busy", group.busy, k.fixed + _dequantised(layer, given))
     fresh = 0.0
     if given.formats.full:
         fresh = _ffn_gradients(layer, given, loop)
@@ -199,7 +198,7 @@ def _embedding(model: Shape, given: Inputs, head: Head, trains: Trains, loop: Lo
     return Phase(
         "embedding",
         "embedding",
-        activations=given.stream + 16 * given.tokens,
+        activations=given.stream + BATCH * given.tokens,
         done=0.0 if loop.accumulates else trains.numbers,
         live=model.embedding if loop.accumulates else tied,
     )
@@ -209,7 +208,7 @@ def _demand(given: Inputs, head: Head, loop: Loop, left: Saved, logits: Logits) 
     vocab, width = head.vocab * given.tokens, given.formats.logits
     stale = not (head.fused or given.stack.keeps_outputs or width == 4)
     return blocks.Demand(
-        layer=max((group.kept.sequence + scratch(group.layer, given) for group in left.groups), default=0.0),
+        layer=max((group.busy for group in left.groups), default=0.0),
         layer_fixed=max((group.kept.fixed for group in left.groups), default=0.0),
         logits=vocab,
         stale=width * vocab if stale else 0.0,

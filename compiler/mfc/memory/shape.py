@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture, Block, Linear, Mlp
 from mfc.catalog.names import names
@@ -11,11 +12,10 @@ from mfc.catalog.parameters import Adapter, adapters, count, linears
 from mfc.strategy import Lora
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Layer:
-    """`count` equal decoder layers. Sizes are numbers of one layer, not bytes."""
+class Layer(NamedTuple):
+    """Equal decoder layers. Figures are numbers of one layer, not bytes."""
 
-    count: int
+    size: int  # how many layers
     block: Block
     linears: tuple[Linear, ...]  # attention, dense MLP and shared experts; neither router nor routed experts
     experts: int  # numbers in the routed experts
@@ -62,7 +62,7 @@ def shape(architecture: Architecture, fused_experts: bool) -> Shape:
         ffn = block.ffn
         layers.append(
             Layer(
-                count=repeat,
+                size=repeat,
                 block=block,
                 linears=mine,
                 experts=parts.experts,
@@ -84,7 +84,7 @@ def shape(architecture: Architecture, fused_experts: bool) -> Shape:
         vision=counted.vision,
         projector=counted.projector,
         parameters=counted.total,
-        quantised=sum(layer.count * layer.linear_numbers for layer in layers) + vision,
+        quantised=sum(layer.size * layer.linear_numbers for layer in layers) + vision,
         down=found.down,
         out=frozenset({found.o, "out_proj"}),
     )
