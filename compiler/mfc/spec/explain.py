@@ -52,7 +52,7 @@ def _problem(item: Any, root: Node) -> Problem:
         return _unknown(path, node)
     if kind == "missing":
         return Problem(node.place, f"{field} is missing", _SECTIONS.get(field, ""))
-    if kind == "literal_error":
+    if kind in ("literal_error", "int_parsing_size"):  # pydantic compares no number beyond 64 bits with the choices
         allowed = _choices(path)
         near = nearest(value, allowed) if isinstance(value, str) else ""
         return Problem(node.place, f"{field} {_not(value)}", ", ".join(allowed), near)

@@ -34,17 +34,6 @@ _WORDS: dict[str, Scalar] = {
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
-# What the parser says, and what usually helps.
-_HINTS = {
-    "invalid Unicode character escape code": "half of a surrogate pair names no character",
-    "mapping values are not allowed": 'a value with ": " in it needs quotes; keys of one mapping start in one column',
-    "cannot start any token": "indent with spaces, not tabs, and quote values that start with @, ` or %",
-    "did not find expected key": "keys of one mapping start in one column",
-    "did not find expected '-' indicator": "items of one list start in one column",
-    "did not find expected ',' or": "a bracket is not closed, or a comma is missing",
-    "found unexpected end of stream": "a quote or a bracket is not closed",
-    "could not find expected ':'": "every key needs a colon and a space after it",
-}
 
 
 class Node(NamedTuple):
@@ -80,12 +69,16 @@ def parse(text: str, source: Source) -> Node | None:
         _refuse(Mark(source, line, column), f"control character U+{ord(bad[0]):04X} in the file")
     try:
         return _Reader(_Parser(text), source).document()
-    except yaml.MarkedYAMLError as error:
-        place = error.problem_mark or error.context_mark
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two come from `chr`
+        from mfc.spec import malformed
+
+        place = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         mark = Mark(source, place.line + 1, place.column + 1) if place else Mark(source)
-        problem = error.problem or "it cannot be read"
-        hint = wide(text, mark) or next((hint for start, hint in _HINTS.items() if start in problem), "")
-        raise refusal([Problem(mark, f"not valid YAML: {problem}", hint=hint)]) from None
+        if place and malformed.too_deep(error):  # the parser reads ahead: where our own bound is crossed lies before it
+            parse(text[: place.index], source)
+            _refuse(mark, f"nested more than {MAX_DEPTH} levels deep")
+        wrong = malformed.complaint(error)
+        raise refusal([Problem(mark, f"not valid YAML: {wrong.text}", hint=wide(text, mark) or wrong.hint)]) from None
 
 
 def wide(text: str, mark: Mark) -> str:
