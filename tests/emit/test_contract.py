@@ -20,6 +20,14 @@ SCHEMA = {
     "properties": {
         "stage": {"enum": ["sft", "dpo"]},
         "learning_rate": {"type": "number", "exclusiveMinimum": 0},
+        "warmup": {"type": ["integer", "null"], "maximum": 9},
+        "optimizer": {
+            "oneOf": [
+                {"enum": ["adam", None]},
+                {"type": "object", "additionalProperties": False, "required": ["type"], "properties": {"type": {}}},
+                {"type": "array", "items": {"type": "number"}, "minItems": 1},
+            ]
+        },
         "report_to": {"anyOf": [{"enum": ["none", "wandb"]}, {"type": "array", "items": {"type": "string"}}]},
         "zero_optimization": {
             "type": "object",
@@ -69,8 +77,13 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], type[MfcError], list[str]]] = 
         SpecError,
         ["extra.lerning_rate", "did you mean learning_rate", "extra_unchecked"],
     ),
-    ({"stage": "sft", "key_7": "x"}, {"key_7": "x"}, SpecError, ["extra.key_7", "not of type 'integer'"]),
-    ({"stage": "sft", "report_to": 3}, {"report_to": 3}, SpecError, ["extra.report_to", "'wandb'", "; or "]),
+    ({"stage": "sft", "key_7": "x"}, {"key_7": "x"}, SpecError, ['extra.key_7: must be a whole number, not "x"']),
+    (
+        {"stage": "sft", "report_to": 3},
+        {"report_to": 3},
+        SpecError,
+        ['extra.report_to: must be one of "none", "wandb"; or a list, not 3'],
+    ),
     (
         {"stage": "sft", "zero_optimization": {"stage": 2, "buckt": 1}},
         {"zero_optimization": {"buckt": 1}},
@@ -84,10 +97,37 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], type[MfcError], list[str]]] = 
         ["extra.zero_optimization.buckt"],
     ),
     ({"stage": "sft", "lerning_rate": 1.0}, {}, Fault, ["run.yaml: lerning_rate", "a fault of mfc's"]),
-    ({"stage": "sfx"}, {}, Fault, ["run.yaml: stage", "'sft'"]),
-    ({}, {}, Fault, ["the whole", "'stage' is a required property"]),
+    ({"stage": "sfx"}, {}, Fault, ['run.yaml: stage: must be one of "sft", "dpo", not "sfx"', "a fault of mfc's"]),
+    ({}, {}, Fault, ["the whole: stage is missing"]),
     ({"stage": "sfx", "key_7": "x"}, {"key_7": "x"}, SpecError, ["extra.key_7"]),
 ]
+
+
+SENTENCES: list[tuple[str, object, str]] = [
+    ("stage", 3, 'must be one of "sft", "dpo", not 3'),
+    ("key_7", None, "must be a whole number, not null"),
+    ("warmup", "x", 'must be a whole number or null, not "x"'),
+    ("warmup", 10, "must be at most 9, not 10"),
+    ("learning_rate", 0, "must be above 0, not 0"),
+    (
+        "report_to",
+        ["a", 3],
+        'must be one of "none", "wandb"; or a value whose item 1 is text, not ["a", 3]',
+    ),
+    (
+        "optimizer",
+        {"lr": 1},
+        'must be one of "adam", null; or a mapping without lr; or a mapping with type; or a list, not {lr: 1}',
+    ),
+    ("optimizer", [], 'must be one of "adam", null; or a mapping; or what minItems asks: 1, not []'),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "said"), SENTENCES)
+def test_what_is_said_is_no_validators(key: str, value: object, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        check({"stage": "sft", key: value}, {key: value})
+    assert str(caught.value) == f"extra.{key}: {said}"
 
 
 @pytest.mark.parametrize(("data", "extra", "kind", "says"), CASES)

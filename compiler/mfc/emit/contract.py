@@ -10,12 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 from mfc.emit import quote
 from mfc.errors import Fault, SpecError
+from mfc.spec.marks import show
 from mfc.target.contracts import load
 
 if TYPE_CHECKING:
     from mfc.target.outputs import File
 
 Blame = Callable[[str, str, Collection[str]], SpecError]
+
+_TYPES = {
+    "array": "a list",
+    "boolean": "true or false",
+    "integer": "a whole number",
+    "null": "null",
+    "number": "a number",
+    "object": "a mapping",
+    "string": "text",
+}
+_BOUNDS = {
+    "const": "",
+    "minimum": "at least",
+    "exclusiveMinimum": "above",
+    "maximum": "at most",
+    "exclusiveMaximum": "below",
+}
 
 
 def check(file: File, extra: Mapping[str, Any], unchecked: Mapping[str, Any], blame: Blame) -> None:
@@ -33,7 +51,7 @@ def check(file: File, extra: Mapping[str, Any], unchecked: Mapping[str, Any], bl
         raise SpecError("\n".join(map(str, theirs)))
     if wrong:
         lines = [f"{file.path}: {'.'.join(path) or 'the whole'}: {text}" for path, text, _ in wrong]
-        raise Fault("\n".join(f"error: {line} (a fault of mfc's, not of your spec)" for line in lines))
+        raise Fault("\n".join(f"error: {line} (a fault of mfc's, not of your spec)" for line in dict.fromkeys(lines)))
 
 
 def _errors(schema: Mapping[str, Any], data: Mapping[str, Any]) -> list[Any]:
@@ -57,9 +75,43 @@ def _problems(error: Any, name: str) -> list[tuple[list[str], str, Collection[st
 
 
 def _say(error: Any) -> str:
-    """What is wrong, in one line; of alternatives, what each would take."""
-    parts = [_say(part) for part in error.context or ()] or [error.message]
-    return "; or ".join(dict.fromkeys(parts))
+    """What is wrong, in one line; the validator's own words change with its version."""
+    if error.validator == "required":
+        absent = _absent(error)
+        return f"{', '.join(absent)} {'is' if len(absent) == 1 else 'are'} missing"
+    return f"must be {_wanted(error)}, not {_show(error.instance)}"
+
+
+def _wanted(error: Any) -> str:
+    """What the contract takes where an error stands; of alternatives, what each would take."""
+    if error.context:
+        return "; or ".join(dict.fromkeys(map(_alternative, error.context)))
+    wanted = error.validator_value
+    match error.validator:
+        case "type":
+            return " or ".join(_TYPES[name] for name in ([wanted] if isinstance(wanted, str) else wanted))
+        case "enum":
+            return ("one of " if len(wanted) > 1 else "") + ", ".join(dict.fromkeys(map(_show, wanted)))
+        case "required":
+            return f"a mapping with {', '.join(_absent(error))}"
+        case "additionalProperties":
+            unknown = [key for key in error.instance if key not in error.schema.get("properties", {})]
+            return f"a mapping without {', '.join(unknown)}"
+        case other:
+            return f"{_BOUNDS.get(other, f'what {other} asks:')} {_show(wanted)}".lstrip()
+
+
+def _alternative(error: Any) -> str:
+    inside = ".".join(f"item {part}" if isinstance(part, int) else part for part in error.relative_path)
+    return f"a value whose {inside} is {_wanted(error)}" if inside else _wanted(error)
+
+
+def _absent(error: Any) -> list[str]:
+    return [key for key in error.validator_value if key not in error.instance]
+
+
+def _show(value: object) -> str:
+    return "null" if value is None else show(value)
 
 
 def _within(path: Sequence[str], tree: Mapping[str, Any]) -> bool:
