@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conformance.environments import CONSTRAINED
+
 ROOT = Path(__file__).parent.parent
 SPEC = """\
 mfc: 1
@@ -67,7 +69,8 @@ def project(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
 @pytest.fixture(scope="module")
 def hook(project: Path, home: Path) -> Hook:
     """Run one hook on what is staged; its exit code and all that pre-commit said."""
-    environment = {**os.environ, "PRE_COMMIT_HOME": str(home / "pre-commit"), "XDG_CACHE_HOME": str(home / "cache")}
+    folders = {"PRE_COMMIT_HOME": str(home / "pre-commit"), "XDG_CACHE_HOME": str(home / "cache")}
+    environment = {**os.environ, **CONSTRAINED, **folders}
     environment.pop("PYTHONPATH", None)
 
     def run(name: str, stage: str = "pre-commit") -> tuple[int, str]:

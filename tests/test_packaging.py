@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+
+from tests.conformance.environments import CONSTRAINED
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {"compiler/mfc": "mfc", "targets": "mfc/targets", "schemas": "mfc/schemas"}
@@ -27,7 +30,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
             (tree / name).write_bytes((ROOT / name).read_bytes())
     build = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", str(folder), str(tree)]
-    subprocess.run(build, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(build, check=True, stdout=subprocess.DEVNULL, env={**os.environ, **CONSTRAINED})
     (made,) = folder.glob("*.whl")
     return made
 

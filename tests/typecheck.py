@@ -15,19 +15,19 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGE = REPOSITORY / ".types" / "mfc"
 
 
-def link() -> None:
+def link(package: Path) -> None:
     """Lay out the package as an installation has it."""
-    shutil.rmtree(PACKAGE, ignore_errors=True)
-    PACKAGE.mkdir(parents=True)
+    shutil.rmtree(package, ignore_errors=True)
+    package.mkdir(parents=True)
     entries = [*(REPOSITORY / "compiler" / "mfc").iterdir(), REPOSITORY / "targets", REPOSITORY / "schemas"]
     for entry in entries:
         if entry.name != "__pycache__":
-            (PACKAGE / entry.name).symlink_to(entry)
+            (package / entry.name).symlink_to(entry)
 
 
 def main() -> int:
     """The exit code of mypy."""
-    link()
+    link(PACKAGE)
     return subprocess.call([sys.executable, "-m", "mypy", str(PACKAGE), "tests", "benchmarks"], cwd=REPOSITORY)
 
 

@@ -1,4 +1,5 @@
 """Virtual environments that hold the real frameworks, made once from pinned lists and kept in the user's cache folder.
+One more holds mfc's own libraries at the lowest versions that it allows.
 
 `environment("llamafactory-0.9.5")` reads `requirements/llamafactory-0.9.5.txt`, whose lines are `name==version`, and
 gives back a ready environment. A framework that cannot be installed is an error with pip's own words, never a skipped
@@ -21,6 +22,7 @@ from pathlib import Path
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 PYTHONS = ("3.11", "3.12", "3.13")  # the frameworks ask for 3.11; the pinned lists were resolved with it
+LOWEST_PYTHONS = ("3.11",)  # the lowest versions of mfc's own libraries have no wheels for newer ones
 BUILT_FROM_SOURCE = ("deepspeed",)  # need torch and setuptools in place before pip looks at them
 # Imported at once by its data module, needed for audio only, and without a CPU build for every torch.
 STUBS = {"llamafactory": ("torchaudio",)}
@@ -34,6 +36,9 @@ def __getattr__(name):
         raise AttributeError(name)
     return type(name, (), {})
 """
+# What holds pip to what CI installs: packages, and what builds of mfc itself take (the second for pip 25.3 and newer).
+CONSTRAINTS = str(Path(__file__).parents[2] / "constraints.txt")
+CONSTRAINED = {"PIP_CONSTRAINT": CONSTRAINTS, "PIP_BUILD_CONSTRAINT": CONSTRAINTS}
 UNSET = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}  # not passed on
 
 
@@ -109,7 +114,7 @@ def environment(name: str) -> Environment:
     that was killed, is thrown away. Raises EnvironmentFailed with pip's output.
     """
     text = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
-    base = _base_python()
+    base = _base_python(LOWEST_PYTHONS if name == "lowest" else PYTHONS)
     recipe = f"{text}\n{_version_of(base)}\n{STUBS}{STUB_PACKAGES.get(_framework(name), '')}"
     folder = _cache() / "venvs" / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     ready = folder / "mfc-ready"
@@ -144,9 +149,8 @@ def _make(base: Path, folder: Path, requirements: str, name: str) -> None:
         "--disable-pip-version-check",
         "--no-compile",
     ]
-    _command(
-        [*pip, *torch, "--constraint", constraints], name
-    )  # with what it needs: outside a CPU build these are its CUDA libraries
+    if torch:  # with what it needs: outside a CPU build these are its CUDA libraries
+        _command([*pip, *torch, "--constraint", constraints], name)
     _command([*pip, "--no-deps", *[r for r in listed if r not in late and r not in torch]], name)
     if late:
         _command([*pip, "--no-deps", "--no-build-isolation", *late], name)
@@ -172,13 +176,13 @@ def _command(args: Sequence[str | Path], name: str) -> None:
         raise EnvironmentFailed(f"{name} cannot be installed: {' '.join(map(str, args))}\n{_tail(done)}")
 
 
-def _base_python() -> Path:
-    """This interpreter where the frameworks run on it, otherwise the first suitable one on PATH."""
-    if f"{sys.version_info.major}.{sys.version_info.minor}" in PYTHONS:
+def _base_python(pythons: Sequence[str]) -> Path:
+    """This interpreter where the packages run on it, otherwise the first suitable one on PATH."""
+    if f"{sys.version_info.major}.{sys.version_info.minor}" in pythons:
         return Path(sys.executable)
-    found = next((p for p in map(shutil.which, (f"python{v}" for v in PYTHONS)) if p), None)
+    found = next((p for p in map(shutil.which, (f"python{v}" for v in pythons)) if p), None)
     if found is None:
-        raise EnvironmentFailed(f"the frameworks need one of Python {', '.join(PYTHONS)}; none is on PATH")
+        raise EnvironmentFailed(f"the packages need one of Python {', '.join(pythons)}; none is on PATH")
     return Path(found)
 
 
