@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from benchmarks.measure import compiler, grid, jobs, order, rows, sweep
+from benchmarks.score import accuracy, truth_rows
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "flash_attn", "liger_kernel")
 ALL = dict.fromkeys(("trainer", "deepspeed", "llamafactory"), LIBRARIES)
@@ -18,27 +19,22 @@ MACHINE: Mapping[str, Any] = {"gpu": "NVIDIA A100-SXM4-80GB", "gpu_memory": 80 *
 PEAKS = {"allocated": 10 * 2**30, "reserved": 11 * 2**30, "process": 12 * 2**30}
 
 
-@pytest.fixture
-def measure(benchmarks: Path) -> Any:
-    """The parts of the measuring script by their short names."""
-    parts = ("grid", "order", "rows", "compiled", "compile")
-    return SimpleNamespace(
-        **{part: import_module(f"measure_{part}") for part in parts},
-        truth=import_module("truth_rows"),
-        accuracy=import_module("accuracy"),
-        sweep=import_module("measure"),
-    )
+def score(row: Mapping[str, Any]) -> Any:
+    """A row as it is scored after a file held it; rows of these tests count."""
+    found = accuracy.case(json.loads(json.dumps(row)))
+    assert found is not None
+    return found
 
 
-def test_every_case_has_an_id_and_a_config_of_its_own(measure: Any) -> None:
-    cases = list(measure.grid.grid(ALL))
-    assert len({measure.grid.identity(case, "gpu") for case in cases}) == len(cases)
+def test_every_case_has_an_id_and_a_config_of_its_own() -> None:
+    cases = list(grid.grid(ALL))
+    assert len({grid.identity(case, "gpu") for case in cases}) == len(cases)
     for case in cases:
-        assert measure.grid.config(case)["num_hidden_layers"] > 0
+        assert grid.config(case)["num_hidden_layers"] > 0
 
 
-def test_the_grid_asks_for_no_library_that_is_missing(measure: Any) -> None:
-    found = list(measure.grid.grid({"trainer": ["peft"], "deepspeed": []}))
+def test_the_grid_asks_for_no_library_that_is_missing() -> None:
+    found = list(grid.grid({"trainer": ["peft"], "deepspeed": []}))
     assert {(case["framework"], case["method"]) for case in found} == {
         ("trainer", "full"),
         ("trainer", "lora"),
@@ -50,12 +46,12 @@ def test_the_grid_asks_for_no_library_that_is_missing(measure: Any) -> None:
         assert case["attention"] != "flash_attention_2"
 
 
-def test_rows_are_scored_like_published_ones(measure: Any) -> None:
+def test_rows_are_scored_like_published_ones() -> None:
     """Each row says what the case was: mfc reads back the same run."""
-    for case in measure.grid.grid({"trainer": LIBRARIES}):
-        made, speed = measure.rows.rows(case, {**MACHINE, "peaks": PEAKS, "tokens_per_second": 1000.0})
+    for case in grid.grid({"trainer": LIBRARIES}):
+        made, speed = rows.rows(case, {**MACHINE, "peaks": PEAKS, "tokens_per_second": 1000.0})
         made = json.loads(json.dumps(made))
-        run = measure.truth.run_of(made)
+        run = truth_rows.run_of(made)
         strategy = run.strategy
         assert (strategy.method, strategy.micro_batch, strategy.max_length) == (
             case["method"],
@@ -72,7 +68,7 @@ def test_rows_are_scored_like_published_ones(measure: Any) -> None:
         assert (strategy.quantization is not None) == (case["method"] == "qlora")
         assert strategy.lora is None or strategy.lora.rank == case["rank"]
         assert run.gpu is not None
-        scored = measure.accuracy.case(made)
+        scored = score(made)
         assert scored.measured == 10.0
         assert scored.predicted is not None
         assert speed["memory_id"] == made["id"]
@@ -82,43 +78,43 @@ def test_rows_are_scored_like_published_ones(measure: Any) -> None:
     ("framework", "methods"), [("deepspeed", ("full", "lora")), ("llamafactory", ("full", "qlora"))]
 )
 def test_a_compiled_case_is_scored_as_what_mfc_promised(
-    measure: Any, tmp_path: Path, framework: str, methods: tuple[str, ...]
+    tmp_path: Path, framework: str, methods: tuple[str, ...]
 ) -> None:
     """The prediction for the row is the compiler's own: nothing is lost between spec, files and row."""
     cases = [
         case
-        for case in measure.grid.grid({framework: LIBRARIES})
+        for case in grid.grid({framework: LIBRARIES})
         if case["model"] == "Qwen2.5-0.5B-Instruct" and case["method"] in methods
     ]
     assert len(cases) > 10
-    (tmp_path / "config.json").write_text(json.dumps(measure.grid.config(cases[0])), encoding="utf-8")
+    (tmp_path / "config.json").write_text(json.dumps(grid.config(cases[0])), encoding="utf-8")
     (tmp_path / "train.jsonl").write_text('{"text": "w1"}\n', encoding="utf-8")
     for case in cases:
-        spec = {**measure.compiled.spec(case, MACHINE, tmp_path)}
+        spec = {**jobs.spec(case, MACHINE, tmp_path)}
         spec["hardware"]["host_memory"] = "256GiB"
         (tmp_path / "spec.yaml").write_text(json.dumps(spec), encoding="utf-8")
-        planned = measure.compile.compiled(tmp_path / "spec.yaml", framework, tmp_path / "out")
+        planned = compiler.compiled(tmp_path / "spec.yaml", framework, tmp_path / "out")
         found = {**MACHINE, "peaks": PEAKS, "planned": planned, "allocator": "expandable_segments:True"}
-        row = json.loads(json.dumps(measure.rows.row(case, found)))
-        scored = measure.accuracy.case(row)
+        row = rows.row(case, found)
+        scored = score(row)
         assert scored.memory.allocated_bytes / 2**30 == pytest.approx(planned["allocated_gib"], rel=0.01), row["id"]
         assert scored.process == pytest.approx(planned["process_gib"], rel=0.03), row["id"]
 
 
-def test_a_run_out_of_memory_is_a_row_that_is_scored(measure: Any) -> None:
-    case = {**measure.grid.BASE, "model": "Qwen2.5-7B", "family": "qwen2"}
-    [made] = measure.rows.rows(case, {**MACHINE, "oom": True})
-    scored = measure.accuracy.case(json.loads(json.dumps(made)))
+def test_a_run_out_of_memory_is_a_row_that_is_scored() -> None:
+    case = {**grid.BASE, "model": "Qwen2.5-7B", "family": "qwen2"}
+    [made] = rows.rows(case, {**MACHINE, "oom": True})
+    scored = score(made)
     assert scored.oom
     assert scored.measured is None
     assert scored.process > 0
-    assert measure.rows.said(made) == "out of memory"
+    assert rows.said(made) == "out of memory"
 
 
-def test_without_nvidia_smi_what_is_allocated_counts(measure: Any) -> None:
-    case = {**measure.grid.BASE, "model": "Qwen2.5-7B", "family": "qwen2"}
-    made, _ = measure.rows.rows(case, {**MACHINE, "peaks": {**PEAKS, "process": None}, "tokens_per_second": 1.0})
-    assert measure.accuracy.case(made).measured == 10.0
+def test_without_nvidia_smi_what_is_allocated_counts() -> None:
+    case = {**grid.BASE, "model": "Qwen2.5-7B", "family": "qwen2"}
+    made, _ = rows.rows(case, {**MACHINE, "peaks": {**PEAKS, "process": None}, "tokens_per_second": 1.0})
+    assert score(made).measured == 10.0
 
 
 def machines(gpu: bool = True) -> dict[str, Any]:
@@ -126,12 +122,12 @@ def machines(gpu: bool = True) -> dict[str, Any]:
     return dict.fromkeys(ALL, (None, machine))
 
 
-def test_what_tells_most_per_second_comes_first(measure: Any) -> None:
-    todo, count = measure.sweep.cases(machines(), set())
+def test_what_tells_most_per_second_comes_first() -> None:
+    todo, count = sweep.cases(machines(), set())
     assert len(todo) == count
     seconds, begun = 0.0, []
     for case in todo:
-        seconds += measure.order.cost(case)
+        seconds += order.cost(case)
         if seconds > 25 * 60:
             break
         begun.append(case)
@@ -141,19 +137,19 @@ def test_what_tells_most_per_second_comes_first(measure: Any) -> None:
     for key in ("model", "attention", "optimizer", "precision", "fused_loss", "length", "checkpointing"):
         assert {case[key] for case in begun} == {case[key] for case in todo}, key
     assert {"ddp", "zero2", "zero3"} <= {case["sharding"] for case in begun}
-    assert measure.grid.identity(begun[0], "gpu").count("/") == 2, "nothing is changed in the first case"
+    assert grid.identity(begun[0], "gpu").count("/") == 2, "nothing is changed in the first case"
 
 
-def test_what_cannot_fit_is_not_tried(measure: Any) -> None:
+def test_what_cannot_fit_is_not_tried() -> None:
     found = machines()
     small = {name: (place, {**machine, "gpu_memory": 24 * 2**30}) for name, (place, machine) in found.items()}
-    kept = {(case["model"], case["method"]) for case in measure.sweep.cases(small, set())[0]}
+    kept = {(case["model"], case["method"]) for case in sweep.cases(small, set())[0]}
     assert ("Qwen2.5-32B", "full") not in kept
     assert ("Qwen2.5-32B", "qlora") in kept
     assert ("Llama-3.2-1B", "full") in kept
 
 
-def test_cases_that_the_file_holds_are_passed_over(measure: Any) -> None:
-    todo, count = measure.sweep.cases(machines(gpu=False), set())
-    known = {measure.grid.identity(case, "cpu") for case in todo[:3]}
-    assert len(measure.sweep.cases(machines(gpu=False), known)[0]) == count - 3
+def test_cases_that_the_file_holds_are_passed_over() -> None:
+    todo, count = sweep.cases(machines(gpu=False), set())
+    known = {grid.identity(case, "cpu") for case in todo[:3]}
+    assert len(sweep.cases(machines(gpu=False), known)[0]) == count - 3

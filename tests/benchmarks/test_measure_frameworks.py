@@ -13,13 +13,13 @@ import pytest
 from tests.conformance.environments import environment
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "benchmarks" / "measure.py"
 
 
 def sweep(python: str | Path, *args: str | Path) -> str:
     """What a sweep says; it has to end well."""
     done = subprocess.run(
-        [python, SCRIPT, *args, "--case-seconds", "900"],
+        [python, "-m", "benchmarks.measure.sweep", *args, "--case-seconds", "900"],
+        cwd=ROOT,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT / "compiler")},
         capture_output=True,
         text=True,

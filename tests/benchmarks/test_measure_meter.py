@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import sys
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
+from benchmarks.measure import meter as meter_module
+
 MIB = 2**20
 CASE = {"micro_batch": 2, "accumulation": 4, "length": 128}
 
 
 @pytest.fixture
-def calls(benchmarks: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     """What is asked of a torch that has allocated 5000 bytes at most."""
     asked: list[str] = []
 
@@ -52,7 +53,6 @@ def driver(folder: Path, monkeypatch: pytest.MonkeyPatch, *used: int) -> None:
 @pytest.mark.parametrize("forget", [True, False])
 def test_peaks_and_time(calls: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, forget: bool) -> None:
     driver(tmp_path, monkeypatch, 600, 2600, 3600, 3100)
-    meter_module = import_module("measure_meter")
     clock = iter([0.0, 9.0, 10.0, 12.0, 20.0, 24.0])
     monkeypatch.setattr(meter_module, "time", SimpleNamespace(perf_counter=lambda: next(clock)))
     meter = meter_module.Meter()
@@ -82,7 +82,7 @@ def test_without_a_driver_that_says(
     if smi:
         (tmp_path / "nvidia-smi").write_text(f"#!/bin/sh\n{smi}\n", encoding="utf-8")
         (tmp_path / "nvidia-smi").chmod(0o755)
-    meter = import_module("measure_meter").Meter()
+    meter = meter_module.Meter()
     meter.begin()
     meter.end()
     assert meter.found(CASE, 128)["peaks"]["process"] is None

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "benchmarks" / "accuracy.py"
+ROOT = Path(__file__).parents[2]
+COMMAND = (sys.executable, "-m", "benchmarks.score.accuracy", "--json")
 
 
 def score(*arguments: str) -> dict[str, Any]:
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), "--json", *arguments], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([*COMMAND, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     return found
 

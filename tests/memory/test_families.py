@@ -1,4 +1,4 @@
-"""Families unlike Llama against peaks that `benchmarks/families.py` traced: autocast, nothing checkpointed."""
+"""Families unlike Llama against peaks that `benchmarks.count.families` traced: autocast, nothing checkpointed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimizers that save memory, against what their own classes hold (counted by benchmarks/measure_optimizers.py)."""
+"""Optimizers that save memory, against what their own classes hold (counted by benchmarks.count.optimizers)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Preference losses, against what the frameworks' own trainers hold (counted by benchmarks/measure_preferences.py)."""
+"""Preference losses, against what the frameworks' own trainers hold (counted by benchmarks.count.preferences)."""
 
 from __future__ import annotations
 

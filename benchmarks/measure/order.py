@@ -10,7 +10,7 @@ import heapq
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 
-from measure_grid import BASE, Case, dimensions
+from benchmarks.measure.grid import BASE, Case, dimensions
 
 # Assumptions that only decide the order: seconds to start a framework, and what a current card does.
 START = {"trainer": 15.0, "deepspeed": 25.0, "llamafactory": 45.0}

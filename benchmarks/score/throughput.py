@@ -1,4 +1,6 @@
-"""Score the speed model against published throughput: python benchmarks/throughput.py [TRUTH.jsonl] [--json] [--rows]
+"""Score the speed model against published throughput.
+
+    python -m benchmarks.score.throughput [TRUTH.jsonl] [--json] [--rows]
 
 Takes every row of kind "throughput" and grade A or B whose strategy mfc can express. Two scores, per source and as the
 mean over sources:
@@ -24,7 +26,9 @@ from typing import Any
 
 from mfc.catalog.gpu import Link
 from mfc.speed import Machines, roofline
-from truth_rows import TRUTH, Row, Unsupported, architecture_of, gpu_of, rows, stack_of, strategy_of
+
+from benchmarks.score.truth_rows import Unsupported, architecture_of, gpu_of, stack_of, strategy_of
+from benchmarks.truth import TRUTH, Row, rows
 
 # Mean tokens per row of a data set that a source names without a length.
 ALPACA2K_MEAN = 280  # alpaca_2k_test, cut at 512: our estimate, outside the model

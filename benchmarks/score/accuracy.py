@@ -1,4 +1,6 @@
-"""Score the memory model against published measurements: python benchmarks/accuracy.py [TRUTH.jsonl] [--json] [--rows]
+"""Score the memory model against published measurements.
+
+    python -m benchmarks.score.accuracy [TRUTH.jsonl] [--json] [--rows]
 
 Rows of grade A and B count. Allocated figures are scored against the allocated prediction, reserved and nvidia-smi
 figures against the process prediction. Per source, and as the mean over sources ("macro").
@@ -16,7 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from mfc.memory import Memory, predict
-from truth_rows import GIB, TRUTH, Row, Unsupported, gpu_of, rows, run_of
+
+from benchmarks.score.truth_rows import Unsupported, gpu_of, run_of
+from benchmarks.truth import GIB, TRUTH, Row, rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
-"""Measure real training steps on this machine's GPU: python benchmarks/measure.py ROWS.jsonl [--budget 25] [--here]
+"""Measure real training steps on this machine's GPU.
+
+    python -m benchmarks.measure.sweep ROWS.jsonl [--budget 25] [--here]
 
 Builds models from the dimensions in truth/model-dims.json with random weights and trains a few steps of each case, in
 the Hugging Face Trainer as it is, and in DeepSpeed and LLaMA-Factory from the files that mfc compiles. Each case has a
 process of its own; one that runs out of memory leaves a row that says so. Appends rows of the form of
 truth/memory-truth.jsonl: peaks as torch and nvidia-smi see them, tokens per second, library versions. What tells most
 per second comes first; the sweep stops itself within its budget and goes on where it stopped. Score the rows with
-`python benchmarks/accuracy.py ROWS.jsonl`. docs/measuring.md says how to use it on a machine without a network.
+`python -m benchmarks.score.accuracy ROWS.jsonl`. docs/measuring.md says how to use it on a machine without a network.
 
 Without a GPU a few tiny models train on the CPU, to try the machinery: their rows have no memory in them.
 """
@@ -23,11 +25,11 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import measure_compiled
-from measure_grid import FRAMEWORKS, Case, config, grid, identity, tiny_grid
-from measure_order import ordered
-from measure_process import Place, ask, here, pinned
-from measure_rows import predicted_bytes, row, rows, said
+from benchmarks.measure import jobs
+from benchmarks.measure.grid import FRAMEWORKS, Case, config, grid, identity, tiny_grid
+from benchmarks.measure.order import ordered
+from benchmarks.measure.process import Place, ask, here, pinned
+from benchmarks.measure.rows import predicted_bytes, row, rows, said
 
 SLACK = 1.25  # a case predicted to need more than this share of the card is not worth its time
 SHORTEST = 60.0  # seconds; with less left no case is begun
@@ -57,7 +59,7 @@ def machines(frameworks: Sequence[str], *, everything_here: bool) -> dict[str, t
             tell(f"{framework}: skipped, mfc cannot compile in this interpreter without {', '.join(lacking)}")
             continue
         place = here() if everything_here else pinned(framework)
-        machine = ask(place, place.command("measure_meter.py"), {}, 300)
+        machine = ask(place, place.command("meter"), {}, 300)
         if "error" in machine:
             raise SystemExit(f"error: {framework}: {machine['error']}")
         if missing := [name for name in NEEDED[framework] if name not in machine["libraries"]]:
@@ -91,11 +93,11 @@ def run(made: Case, place: Place, machine: Mapping[str, Any], scratch: Path, sec
     """Train one case; what its process answered, with the machine's facts."""
     payload = {"case": dict(made), "config": config(made)}
     if made["framework"] == "trainer":
-        return {**machine, **ask(place, place.command("measure_step.py"), payload, seconds)}
+        return {**machine, **ask(place, place.command("run_trainer"), payload, seconds)}
     until = time.monotonic() + seconds
     try:
-        job = measure_compiled.prepare(made, machine, place, scratch, seconds)
-    except measure_compiled.NotCompiled as error:
+        job = jobs.prepare(made, machine, place, scratch, seconds)
+    except jobs.NotCompiled as error:
         return {**machine, "error": str(error), "kind": "refused"}
     left = max(1.0, until - time.monotonic())
     answer = ask(place, job.command, payload, left, job.variables, job.folder)

@@ -1,4 +1,4 @@
-"""Compile one spec with mfc for one framework and write the files; benchmarks/measure_compiled.py starts this.
+"""Compile one spec with mfc for one framework and write the files; jobs.prepare starts this.
 
 Reads {"spec", "framework", "out"} and answers with what mfc promises of the run, or with why it refuses. In a process
 of its own, a failure of the compiler is one case's failure.
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import mfc
-from measure_meter import answer, asked
 from mfc.errors import MfcError
 
-GIB = 2**30
+from benchmarks.measure.meter import answer, asked
+from benchmarks.truth import GIB
 
 
 def compiled(spec: Path, framework: str, out: Path) -> dict[str, Any]:

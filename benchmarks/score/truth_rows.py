@@ -5,12 +5,9 @@ A row that mfc has no strategy for raises Unsupported; nothing else escapes.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
 from functools import lru_cache
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from mfc.catalog import gpus
 from mfc.catalog.architecture import Architecture, Attention, Block, Mlp, Moe
@@ -20,28 +17,13 @@ from mfc.errors import MfcError
 from mfc.memory import Run, Stack
 from mfc.memory.stack import LowRank
 from mfc.strategy import Lora, Quantization, Strategy, TrainedBlocks
-from stacks import adapters_follow_base, dropout_of, hugging_face, stack
 
-Row = Mapping[str, Any]
-FOLDER = Path(__file__).parent / "truth"
-TRUTH = FOLDER / "memory-truth.jsonl"
-GIB = 1 << 30
+from benchmarks.score.stacks import adapters_follow_base, dropout_of, hugging_face, stack
+from benchmarks.truth import GIB, Row, dimensions
 
 
 class Unsupported(Exception):
     """mfc has no strategy for the row, or the row leaves out what memory depends on."""
-
-
-def rows(path: Path = TRUTH) -> list[dict[str, Any]]:
-    """All rows of a truth file."""
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-@lru_cache(maxsize=1)
-def dimensions() -> Mapping[str, Any]:
-    """Model dimensions by dims_key."""
-    found: Mapping[str, Any] = json.loads((FOLDER / "model-dims.json").read_text(encoding="utf-8"))
-    return found
 
 
 # Which model code a dims_key runs; the first match counts. Others are read as Llama.

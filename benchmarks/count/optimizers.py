@@ -1,7 +1,7 @@
 """Counts what GaLore, APOLLO and BAdam hold, with their own classes on small models of real code, on the CPU.
 
     pip install mfc-compiler torch transformers galore-torch apollo-torch badam
-    python benchmarks/measure_optimizers.py > tests/memory/data/optimizers.json
+    python -m benchmarks.count.optimizers > tests/memory/data/optimizers.json
 
 Bytes. `state` is all tensors the optimizer keeps, `projector` of it the projection matrices. `first`, `later` and
 `again` are what one step holds at most besides weights, gradients and state: the first step, one that does not project

@@ -1,25 +1,23 @@
-"""A training script on DeepSpeed: hands the JSON that mfc compiled to deepspeed.initialize and trains a few steps.
+"""A training program on DeepSpeed: hands the JSON that mfc compiled to deepspeed.initialize and trains a few steps.
 
-Started by the compiled launch.sh, as `launch.sh measure_deepspeed.py --deepspeed ds_config.json`. What the JSON cannot
-say (adapters, attention, checkpointing, fused loss) is done here as the case has it.
+Started by the compiled launch.sh, as `launch.sh -m benchmarks.measure.run_deepspeed --deepspeed ds_config.json`. What
+the JSON cannot say (adapters, attention, checkpointing, fused loss) is done here as the case has it.
 """
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
 from typing import Any
 
-import measure_model
-from measure_meter import Meter, answer, asked
-
-Case = Mapping[str, Any]
+from benchmarks.measure import models
+from benchmarks.measure.grid import Case
+from benchmarks.measure.meter import Meter, answer, asked
 
 
 def model_of(made: Case, config: dict[str, Any], device: str) -> Any:
     """The model with random weights on the device, ready for an engine."""
-    model = measure_model.build(made, config, device)
+    model = models.build(made, config, device)
     model.config.use_cache = False
     if made["checkpointing"]:
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
@@ -41,7 +39,7 @@ def train(made: Case, config: dict[str, Any], file: str) -> None:
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     engine, *_ = deepspeed.initialize(model=model, model_parameters=trained, config=file)
     meter.loaded(forget=True)
-    rows = iter(measure_model.data(made, config["vocab_size"]))
+    rows = iter(models.data(made, config["vocab_size"]))
     for _ in range(made["steps"]):
         meter.begin()
         for _ in range(made["accumulation"]):

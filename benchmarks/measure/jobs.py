@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measure_grid import WORDS, Case, config
-from measure_order import sizes
-from measure_process import Place, ask, here
+from benchmarks.measure.grid import WORDS, Case, config
+from benchmarks.measure.order import sizes
+from benchmarks.measure.process import Place, ask, here, program
+from benchmarks.truth import GIB
 
-GIB = 2**30
 ROW = 1000  # words in a line of the data
 ON_CPU = "H200"  # the card that is planned for where there is none
 LARGEST = 9e9  # numbers of a model that is written to disk; more takes too long
@@ -55,13 +55,13 @@ def prepare(made: Case, machine: Mapping[str, Any], place: Place, scratch: Path,
     file = scratch / "run" / "spec.yaml"
     file.write_text(json.dumps(spec(made, machine, model), indent=1), encoding="utf-8")
     request = {"spec": str(file), "framework": framework, "out": str(folder)}
-    said = ask(here(), here().command("measure_compile.py"), request, seconds)
+    said = ask(here(), here().command("compiler"), request, seconds)
     if "planned" not in said:
         raise NotCompiled(said.get("refused") or f"mfc failed: {said['error']}")
     if framework == "llamafactory":
         _save(made, place, model, seconds)
     on_cpu = ("use_cpu=true",) if framework == "llamafactory" and machine["gpu"] is None else ()
-    script = (str(Path(__file__).with_name("measure_deepspeed.py")),) if framework == "deepspeed" else ()
+    script = program("run_deepspeed") if framework == "deepspeed" else ()
     return Job(
         folder,
         ("bash", "launch.sh", *script, *ARGUMENTS[framework], *on_cpu),
@@ -128,7 +128,7 @@ def _save(made: Case, place: Place, folder: Path, seconds: float) -> None:
     shutil.rmtree(folder.parent)
     folder.mkdir(parents=True)
     payload = {"save": str(folder), "config": config(made)}
-    said = ask(place, place.command("measure_step.py"), payload, seconds)
+    said = ask(place, place.command("run_trainer"), payload, seconds)
     if "saved" not in said:
         shutil.rmtree(folder)
         raise NotCompiled(f"no model could be saved: {said.get('error', 'out of memory')}")
@@ -137,10 +137,9 @@ def _save(made: Case, place: Place, folder: Path, seconds: float) -> None:
 def _variables(place: Place, shims: Path, machine: Mapping[str, Any]) -> dict[str, str]:
     """launch.sh finds its programs on PATH: these run them in the framework's interpreter, with the meter."""
     shims.mkdir(parents=True, exist_ok=True)
-    meter = Path(__file__).with_name("measure_llamafactory.py")
-    programs = {"torchrun": "-m torch.distributed.run", "llamafactory-cli": shlex.quote(str(meter))}
-    for name, program in programs.items():
-        text = f'#!/bin/sh\nexec {shlex.quote(str(place.python))} {program} "$@"\n'
+    programs = {"torchrun": "-m torch.distributed.run", "llamafactory-cli": shlex.join(program("run_llamafactory"))}
+    for name, words in programs.items():
+        text = f'#!/bin/sh\nexec {shlex.quote(str(place.python))} {words} "$@"\n'
         (shims / name).write_text(text, encoding="utf-8")
         (shims / name).chmod(0o755)
     found = {"PATH": f"{shims}{os.pathsep}{place.variables['PATH']}"}

@@ -1,4 +1,6 @@
-"""Replay steps of changing length through a model of torch's caching allocator: python benchmarks/replay.py (a minute)
+"""Replay steps of changing length through a model of torch's caching allocator.
+
+    python -m benchmarks.count.replay    # a minute
 
 Gives the constants GROWN_LOGITS and GROWN_LAYER of mfc.memory.phases: how far reserved memory outgrows the longest
 batch when every batch has another length. The allocator's rules are those of c10/cuda/CUDACachingAllocator.cpp with

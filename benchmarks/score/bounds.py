@@ -1,4 +1,6 @@
-"""Derive compiler/mfc/memory/bounds.py from the truth rows: python benchmarks/fit_bounds.py [--write]
+"""Derive compiler/mfc/memory/bounds.py from the truth rows.
+
+    python -m benchmarks.score.bounds [--write]
 
 From both truth files, where the source says what its figure measures. Split conformal, one sided: the score of a row
 is measured / predicted; the factor of a class is the ceil(0.95 (n + 1))-th smallest of its n scores. Allocated figures
@@ -16,15 +18,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from accuracy import case
 from mfc.memory import predict
 from mfc.memory.bounds import hard
-from truth_rows import FOLDER, GIB, TRUTH, Row, rows, run_of, stack_of
+
+from benchmarks.score.accuracy import case
+from benchmarks.score.truth_rows import run_of, stack_of
+from benchmarks.truth import GIB, MORE, TRUTH, Row, rows
 
 LEVEL = 0.95
-FILES = (TRUTH, FOLDER / "memory-more.jsonl")
+FILES = (TRUTH, MORE)
 UNSAID = re.compile(r"unknown|not said|not stated|^$|^\"?peak memory")
-TARGET = Path(__file__).parents[1] / "compiler" / "mfc" / "memory" / "bounds.py"
+TARGET = Path(__file__).parents[2] / "compiler" / "mfc" / "memory" / "bounds.py"
 
 
 class Score(NamedTuple):

@@ -10,7 +10,7 @@ import os
 import socket
 import sys
 
-from measure_meter import Meter, asked, watch
+from benchmarks.measure.meter import Meter, asked, watch
 
 
 def as_torchrun() -> None:

@@ -1,6 +1,6 @@
 """The measuring side of a run, inside its process: what it was asked, its peaks and its time, its answer.
 
-`python benchmarks/measure_meter.py` answers with the machine and its libraries. Imports torch only where it measures.
+`python -m benchmarks.measure.meter` answers with the machine and its libraries. Imports torch only where it measures.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measure.grid import Case
+
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "liger_kernel", "flash_attn", "deepspeed",
              "llamafactory", "datasets")  # fmt: skip
 NEEDS_GPU = ("liger_kernel", "flash_attn")
-Case = Mapping[str, Any]
 
 
 def asked() -> dict[str, Any]:

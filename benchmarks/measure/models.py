@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from measure_grid import WORDS
 
-Case = Mapping[str, Any]
+from benchmarks.measure.grid import WORDS, Case
 
 
 def build(made: Case, config: dict[str, Any], device: str) -> Any:

@@ -1,7 +1,7 @@
 """How long mfc's commands take, as ratios within one run: against a bare Python, and against the bare import of the
 libraries that the command must load.
 
-    python benchmarks/latency.py [--runs N] [--json]
+    python -m benchmarks.measure.latency [--runs N] [--json]
 
 Each figure is the smallest CPU time (user and system) of N runs, taken in turns so that a busy machine hits all alike.
 The planner's rate is the strategies that the search evaluated per second of CPU time, in one process, after imports.

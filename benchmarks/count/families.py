@@ -1,4 +1,6 @@
-"""Hold the closed forms to the real model code, family by family: python benchmarks/families.py [FAMILY...] [--json]
+"""Hold the closed forms to the real model code, family by family.
+
+    python -m benchmarks.count.families [FAMILY...] [--json]
 
 For one model of each family of the catalogue that transformers has, full fine-tuning and LoRA, with and without
 checkpointing: the peak that mfc predicts against the one that tracing the real code gives (mfc.simulate; needs the

@@ -1,20 +1,18 @@
 """Train a few steps of one case with the Hugging Face Trainer; or, asked to, save a model with its tokenizer.
 
-benchmarks/measure.py starts this with {"case", "config"} or {"save", "config"}. Every case has a process of its own,
-so that neither the allocator nor the CUDA context remembers the case before.
+The sweep starts this with {"case", "config"} or {"save", "config"}. Every case has a process of its own, so that
+neither the allocator nor the CUDA context remembers the case before.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import measure_model
-from measure_meter import Meter, answer, asked, watch
-
-Case = Mapping[str, Any]
+from benchmarks.measure import models
+from benchmarks.measure.grid import Case
+from benchmarks.measure.meter import Meter, answer, asked, watch
 
 
 def train(made: Case, config: dict[str, Any]) -> None:
@@ -23,12 +21,12 @@ def train(made: Case, config: dict[str, Any]) -> None:
     import transformers
 
     transformers.utils.logging.set_verbosity_error()
-    model = measure_model.build(made, config, "cuda" if meter.cuda else "cpu")
+    model = models.build(made, config, "cuda" if meter.cuda else "cpu")
     with tempfile.TemporaryDirectory() as folder:
         trainer = transformers.Trainer(
             model=model,
             args=arguments(made, folder, meter.cuda),
-            train_dataset=measure_model.data(made, config["vocab_size"]),
+            train_dataset=models.data(made, config["vocab_size"]),
             callbacks=[watch(meter, made, built_before=True)],
         )
         trainer.train()
@@ -62,7 +60,7 @@ def arguments(made: Case, folder: str, cuda: bool) -> Any:
 def main() -> None:
     given = asked()
     if "save" in given:
-        measure_model.save(given["config"], Path(given["save"]))
+        models.save(given["config"], Path(given["save"]))
         answer({"saved": given["save"]})
     else:
         train(given["case"], given["config"])

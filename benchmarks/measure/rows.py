@@ -6,9 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from measure_grid import Case, identity
+from benchmarks.measure.grid import Case, identity
+from benchmarks.truth import GIB
 
-GIB = 2**30
 TITLES = {"trainer": "HF Trainer", "llamafactory": "LLaMA-Factory", "deepspeed": "DeepSpeed"}
 OPTIMIZERS = {"adamw_torch_fused": "adamw_torch fused", "adamw_torch": "adamw_torch foreach"}
 RECIPES = {
@@ -40,7 +40,7 @@ def row(made: Case, found: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "id": identity(made, found["gpu"] or "cpu"),
         "source_id": "mfc-measure",
-        "source": "benchmarks/measure.py of this project",
+        "source": "benchmarks.measure.sweep of this project",
         "locator": "its own run",
         "kind": "memory" if memory else "machinery",
         "model": f"random weights with the dimensions of {made['model']}",
@@ -111,9 +111,10 @@ def rows(made: Case, found: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def predicted_bytes(made: Mapping[str, Any]) -> int:
-    """What mfc predicts to be allocated for a row, as benchmarks/accuracy.py reads it."""
+    """What mfc predicts to be allocated for a row, as the score of the memory model reads it."""
     from mfc.memory import predict
-    from truth_rows import run_of
+
+    from benchmarks.score.truth_rows import run_of
 
     return predict(run_of(made)).allocated_bytes
 

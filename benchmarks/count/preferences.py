@@ -1,6 +1,6 @@
 """Counts what preference losses hold, with the frameworks' own trainers on small models, on the CPU.
 
-    PYTHONPATH=compiler python benchmarks/measure_preferences.py llamafactory tests/memory/data/preferences.json
+    PYTHONPATH=compiler python -m benchmarks.count.preferences llamafactory tests/memory/data/preferences.json
 
 in an environment that has the framework (trl, llamafactory, swift or xtuner); its rows take the place of those of the
 same versions. Only the trainer's constructor is left out: its methods run as they are, on real tensors, and the model's

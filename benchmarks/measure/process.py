@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 # Frameworks that are driven, and the pinned lists under tests/conformance/requirements that hold them.
 PINNED = {"trainer": "oracle", "deepspeed": "deepspeed-0.19.8", "llamafactory": "llamafactory-0.9.5"}
 OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|CUDA (error: )?out of memory|CUBLAS_STATUS_ALLOC_FAILED")
@@ -29,9 +29,14 @@ class Place:
     python: Path
     variables: Mapping[str, str]
 
-    def command(self, script: str, *args: str | Path) -> list[str]:
-        """A script of this folder, to be run here."""
-        return [str(self.python), str(HERE / script), *map(str, args)]
+    def command(self, module: str) -> list[str]:
+        """A module of this package, to be run here."""
+        return [str(self.python), *program(module)]
+
+
+def program(module: str) -> tuple[str, str]:
+    """Arguments with which any interpreter runs a module of this package; its processes find the repository's root."""
+    return "-m", f"benchmarks.measure.{module}"
 
 
 def here() -> Place:
@@ -41,7 +46,6 @@ def here() -> Place:
 
 def pinned(framework: str) -> Place:
     """The framework in the versions that mfc is tested with; the environment is made when it is not there (minutes)."""
-    sys.path.insert(0, str(HERE.parent))
     from tests.conformance.environments import environment
 
     found = environment(PINNED[framework])
@@ -56,6 +60,7 @@ def _variables(given: Mapping[str, str], python: Path) -> dict[str, str]:
         "HF_HUB_OFFLINE": "1",
         "PATH": f"{python.parent}{os.pathsep}{given.get('PATH', os.defpath)}",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), given.get("PYTHONPATH")])),
         "TOKENIZERS_PARALLELISM": "false",
     }
 

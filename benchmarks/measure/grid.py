@@ -1,15 +1,13 @@
-"""What benchmarks/measure.py measures: models, changes of one thing at a time, and the frameworks they are tried in."""
+"""What the sweep measures: models, changes of one thing at a time, and the frameworks they are tried in."""
 
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Collection, Iterator, Mapping
-from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+from benchmarks import truth
+
 WORDS = 400  # that the tokenizer of saved models knows: w0 and so on, each one token
 Case = Mapping[str, Any]
 
@@ -159,15 +157,9 @@ def identity(made: Case, device: str) -> str:
     return "/".join(["mfc-measure", device, str(made["model"]), *parts]).replace(" ", "-")
 
 
-@lru_cache(maxsize=1)
-def _known() -> Mapping[str, Mapping[str, Any]]:
-    known: Mapping[str, Mapping[str, Any]] = json.loads((HERE / "truth" / "model-dims.json").read_text("utf-8"))
-    return known
-
-
 def dimensions(model: str) -> Mapping[str, Any]:
     """Dimensions by dims_key."""
-    return TINY if model == "tiny" else _known()[model]
+    return TINY if model == "tiny" else truth.dimensions()[model]
 
 
 def config(made: Case) -> dict[str, Any]:

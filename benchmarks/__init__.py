@@ -1,0 +1,1 @@
+"""What mfc says, held against what is so. All commands run from the repository's root: `python -m benchmarks.…`."""

@@ -1,0 +1,1 @@
+"""Counts bytes where they come from: frameworks' own classes, real model code, the rules of torch's allocator."""

@@ -1,0 +1,1 @@
+"""Scores the memory and the speed model against published measurements (benchmarks/truth)."""

@@ -1,0 +1,27 @@
+"""The published measurements and the dimensions of their models, as the files of this folder hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent
+TRUTH = FOLDER / "memory-truth.jsonl"
+MORE = FOLDER / "memory-more.jsonl"
+GIB = 2**30
+Row = Mapping[str, Any]
+
+
+def rows(path: Path = TRUTH) -> list[dict[str, Any]]:
+    """All rows of a file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+
+
+@lru_cache(maxsize=1)
+def dimensions() -> Mapping[str, Mapping[str, Any]]:
+    """Model dimensions by dims_key."""
+    found: Mapping[str, Mapping[str, Any]] = json.loads((FOLDER / "model-dims.json").read_text(encoding="utf-8"))
+    return found
