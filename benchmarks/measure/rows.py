@@ -114,7 +114,7 @@ def predicted_bytes(made: Mapping[str, Any]) -> int:
     """What mfc predicts to be allocated for a row, as the score of the memory model reads it."""
     from mfc.memory import predict
 
-    from benchmarks.score.truth_rows import run_of
+    from benchmarks.score.runs import run_of
 
     return predict(run_of(made)).allocated_bytes
 

@@ -19,7 +19,8 @@ from typing import Any
 
 from mfc.memory import Memory, predict
 
-from benchmarks.score.truth_rows import Unsupported, gpu_of, run_of
+from benchmarks.score.models import Unsupported
+from benchmarks.score.runs import gpu_of, run_of
 from benchmarks.truth import GIB, TRUTH, Row, rows
 
 

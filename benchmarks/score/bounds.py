@@ -22,7 +22,7 @@ from mfc.memory import predict
 from mfc.memory.bounds import hard
 
 from benchmarks.score.accuracy import case
-from benchmarks.score.truth_rows import run_of, stack_of
+from benchmarks.score.runs import run_of, stack_of
 from benchmarks.truth import GIB, MORE, TRUTH, Row, rows
 
 LEVEL = 0.95

@@ -27,7 +27,9 @@ from typing import Any
 from mfc.catalog.gpu import Link
 from mfc.speed import Machines, roofline
 
-from benchmarks.score.truth_rows import Unsupported, architecture_of, gpu_of, stack_of, strategy_of
+from benchmarks.score.models import Unsupported, architecture_of
+from benchmarks.score.runs import gpu_of, stack_of
+from benchmarks.score.strategies import strategy_of
 from benchmarks.truth import TRUTH, Row, rows
 
 # Mean tokens per row of a data set that a source names without a length.

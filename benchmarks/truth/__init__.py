@@ -20,6 +20,14 @@ def rows(path: Path = TRUTH) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
+def number(row: Row, key: str) -> int | None:
+    """A field as a whole number; None when it is absent or is none."""
+    value = row.get(key)
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+        return int(value)
+    return int(value) if isinstance(value, str) and value.isdigit() else None
+
+
 @lru_cache(maxsize=1)
 def dimensions() -> Mapping[str, Mapping[str, Any]]:
     """Model dimensions by dims_key."""

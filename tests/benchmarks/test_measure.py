@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from benchmarks.measure import compiler, grid, jobs, order, rows, sweep
-from benchmarks.score import accuracy, truth_rows
+from benchmarks.score import accuracy, runs
 
 LIBRARIES = ("torch", "transformers", "accelerate", "peft", "bitsandbytes", "flash_attn", "liger_kernel")
 ALL = dict.fromkeys(("trainer", "deepspeed", "llamafactory"), LIBRARIES)
@@ -51,7 +51,7 @@ def test_rows_are_scored_like_published_ones() -> None:
     for case in grid.grid({"trainer": LIBRARIES}):
         made, speed = rows.rows(case, {**MACHINE, "peaks": PEAKS, "tokens_per_second": 1000.0})
         made = json.loads(json.dumps(made))
-        run = truth_rows.run_of(made)
+        run = runs.run_of(made)
         strategy = run.strategy
         assert (strategy.method, strategy.micro_batch, strategy.max_length) == (
             case["method"],
