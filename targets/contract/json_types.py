@@ -1,6 +1,6 @@
 """Python's type annotations and default values as JSON Schema: shared by the scripts that extract contracts.
 
-This folder and the targets' `contract` folders hold no packages, so they stay out of the wheel: the scripts run in
+This folder and the targets' `contract` folders have no `__init__.py`, so they stay out of the wheel: the scripts run in
 environments that hold a framework and not mfc.
 """
 

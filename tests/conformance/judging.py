@@ -15,8 +15,8 @@ from mfc.errors import CannotFit
 
 from tests.conformance.environments import environment
 
-DRIVERS = Path(__file__).parent / "drivers"
-EXAMPLES = Path(__file__).parents[2] / "examples"
+REPOSITORY = Path(__file__).parents[2]
+EXAMPLES = REPOSITORY / "examples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,10 @@ def examples(target: str) -> Iterable[tuple[str, Path]]:
 def judge(driver: str, where: str, cases: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The verdicts of a driver in an environment, in the order of the cases."""
     done = environment(where).run(
-        ["python", DRIVERS / "batch.py", driver], stdin=json.dumps(cases), timeout=1200, cwd=DRIVERS
+        ["python", "-m", "tests.conformance.drivers.batch", driver],
+        stdin=json.dumps(cases),
+        timeout=1200,
+        cwd=REPOSITORY,
     )
     verdicts: list[dict[str, Any]] = json.loads(done.stdout)
     return verdicts

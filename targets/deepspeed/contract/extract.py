@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("DS_ACCELERATOR", "cpu")
-sys.path.append(str(Path(__file__).resolve().parents[2] / "contract"))
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # mfc is not installed where this runs
 
-import json_types
-from recorder import Recorder
+from targets.contract import json_types
+from targets.contract.recorder import Recorder
 
 INTEGERS = {
     *("train_batch_size", "train_micro_batch_size_per_gpu", "gradient_accumulation_steps", "steps_per_print"),

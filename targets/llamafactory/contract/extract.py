@@ -16,9 +16,9 @@ import typing
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "contract"))
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # mfc is not installed where this runs
 
-import json_types
+from targets.contract import json_types
 
 PACKAGES = ("accelerate", "datasets", "deepspeed", "peft", "torch", "transformers", "trl")
 LISTS = (["a", "b"], ["0.5", "0.5"])  # values tried on string fields, to see which also take a list

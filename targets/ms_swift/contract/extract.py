@@ -18,9 +18,9 @@ import typing
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "contract"))
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # mfc is not installed where this runs
 
-import json_types
+from targets.contract import json_types
 
 PACKAGES = ("accelerate", "datasets", "deepspeed", "peft", "torch", "transformers", "trl")
 CLASSES = {

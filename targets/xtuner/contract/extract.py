@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-sys.path.append(str(Path(__file__).resolve().parents[2] / "contract"))
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # mfc is not installed where this runs
 
-import json_types
+from targets.contract import json_types
 
 CALLS = (
     "xtuner.model:SupervisedFinetune",

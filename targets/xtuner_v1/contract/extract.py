@@ -17,9 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.append(str(Path(__file__).resolve().parents[2] / "contract"))
+sys.path.append(str(Path(__file__).resolve().parents[3]))  # mfc is not installed where this runs
 
-import json_types
+from targets.contract import json_types
 
 # Classes that a plan can use, by the module that users import them from, and the file that holds each.
 CLASSES = {

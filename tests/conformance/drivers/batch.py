@@ -1,11 +1,11 @@
 """Judge many generated configs in one process of a framework's environment.
 
-    python batch.py DRIVER < cases.json > verdicts.json
+    python -m tests.conformance.drivers.batch DRIVER < cases.json > verdicts.json
 
-DRIVER names a module beside this file. It imports its framework and does `prepare()` once; each case is then judged
-by its `check(case)` in a forked child, since frameworks keep global state. Cases are a JSON list of objects; the
-verdicts come in the same order: `{"accepted": true, "facts": {...}}` with the values that the framework read back, or
-`{"accepted": false, "reason": "..."}`.
+from the repository's root. DRIVER names a module beside this file. It imports its framework and does `prepare()` once;
+each case is then judged by its `check(case)` in a forked child, since frameworks keep global state. Cases are a JSON
+list of objects; the verdicts come in the same order: `{"accepted": true, "facts": {...}}` with the values that the
+framework read back, or `{"accepted": false, "reason": "..."}`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
+PACKAGE = "tests.conformance.drivers"
 SECONDS_PER_CASE = 180
 Check = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -74,7 +75,7 @@ def main() -> None:
     stdout = os.dup(1)  # libraries chat on standard output; it is kept for the verdicts
     os.dup2(2, 1)
     cases = json.load(sys.stdin)
-    driver = importlib.import_module(sys.argv[1])
+    driver = importlib.import_module(f"{PACKAGE}.{sys.argv[1]}")
     driver.prepare()
     gc.freeze()  # or each child's first collection walks, and so copies, all that the parent imported
     verdicts = run(driver.check, cases, jobs=os.cpu_count() or 1)
@@ -83,5 +84,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.modules["batch"] = sys.modules["__main__"]  # so that a driver's Rejected is the one caught here
+    sys.modules[f"{PACKAGE}.batch"] = sys.modules["__main__"]  # so that a driver's Rejected is the one caught here
     main()

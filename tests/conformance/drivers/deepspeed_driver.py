@@ -15,7 +15,6 @@ import copy
 import importlib
 import json
 import os
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,15 +22,13 @@ from typing import Any
 
 import deepspeed
 import torch.distributed
-from batch import Rejected
 from deepspeed.accelerator import get_accelerator
 from deepspeed.ops.adam import DeepSpeedCPUAdam
 from deepspeed.runtime.config import DeepSpeedConfig
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-sys.path.append(str(Path(__file__).resolve().parents[3] / "targets" / "deepspeed" / "contract"))
-
-from recorder import Recorder, paths
+from targets.contract.recorder import Recorder, paths
+from tests.conformance.drivers.batch import Rejected
 
 DeepSpeedConfig.print_user_config = lambda self: None  # logs the whole config, which would count as reading all of it
 

@@ -25,16 +25,17 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-import deepspeed_driver
 import llamafactory.hparams.parser as parser_module
 import transformers.training_args
-from batch import Rejected
-from deepspeed_driver import join, start
 from llamafactory.data.parser import get_dataset_list
 from llamafactory.data.template import TEMPLATES
 from llamafactory.model.model_utils import quantization
 from llamafactory.model.model_utils.attention import configure_attn_implementation
 from transformers import HfArgumentParser, PretrainedConfig
+
+from tests.conformance.drivers import deepspeed_driver
+from tests.conformance.drivers.batch import Rejected
+from tests.conformance.drivers.deepspeed_driver import join, start
 
 STAGES = ("pt", "sft", "rm", "ppo", "dpo", "kto")  # llamafactory.train.tuner compares with these one by one
 PAIRS = ("rm", "dpo")

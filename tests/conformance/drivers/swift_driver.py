@@ -26,11 +26,12 @@ from typing import Any
 
 import transformers.training_args
 import transformers.utils.import_utils
-from batch import Rejected
-from deepspeed_driver import join
 from swift.cli import main as cli
 from swift.utils.utils import _patch_get_type_hints
 from transformers import HfArgumentParser
+
+from tests.conformance.drivers.batch import Rejected
+from tests.conformance.drivers.deepspeed_driver import join
 
 try:
     import swift.rlhf_trainers as trainers

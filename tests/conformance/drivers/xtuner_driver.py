@@ -26,7 +26,6 @@ from typing import Any
 
 import torch
 import xtuner.tools.train as program
-from batch import Rejected
 from mmengine.config import Config
 from mmengine.config.lazy import LazyAttr, LazyObject
 from mmengine.registry import OPTIMIZERS, PARAM_SCHEDULERS
@@ -37,6 +36,8 @@ from transformers import BitsAndBytesConfig
 from transformers.modeling_utils import PreTrainedModel
 from xtuner.configs import cfgs_name_path
 from xtuner.utils import PROMPT_TEMPLATE
+
+from tests.conformance.drivers.batch import Rejected
 
 # What the framework adds to a call, and keys that it takes out before the call, by where the call stands.
 GIVEN = {

@@ -1,4 +1,4 @@
-"""A mapping that notes which of its keys are looked up: how one learns which keys DeepSpeed reads at all."""
+"""A mapping that notes which of its keys are looked up: how one learns which keys a framework reads at all."""
 
 from __future__ import annotations
 
