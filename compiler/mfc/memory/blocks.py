@@ -18,7 +18,7 @@ CACHED_BUSY = 0.5
 CACHED_LOGITS = 4.0
 # Batches of changing length leave blocks of every length behind. The allocator replayed over 300 to 900 steps of random
 # lengths outgrows its steady state by 1.4 to 5.6 times the logits of the longest batch (median 2.1, mean 2.7), and by
-# about one layer (benchmarks/replay.py).
+# about one layer (benchmarks.count.replay).
 GROWN_LOGITS = 2.4
 GROWN_LAYER = 1.2
 

@@ -1,7 +1,7 @@
 """Upper bounds: how far a measurement may lie above its prediction, by what makes prediction hard.
 
 Factors on predicted bytes such that 95 % of published measurements lie below, by split conformal quantiles: on what
-tensors need, and on what the allocator holds. Made by benchmarks/fit_bounds.py, which says how; docs/memory-model.md
+tensors need, and on what the allocator holds. Made by benchmarks.score.bounds, which says how; docs/memory-model.md
 has the coverage with one source left out.
 """
 

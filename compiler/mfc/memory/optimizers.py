@@ -1,6 +1,6 @@
 """What optimizers keep, and which numbers they give gradients and states to.
 
-Counted in the classes themselves (galore-torch 1.0, apollo-torch 1.0.3, badam 1.4; benchmarks/measure_optimizers.py);
+Counted in the classes themselves (galore-torch 1.0, apollo-torch 1.0.3, badam 1.4; benchmarks.count.optimizers);
 docs/memory-model.md, section "Optimizers that save memory". Bytes unless it says numbers.
 """
 

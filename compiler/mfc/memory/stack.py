@@ -28,7 +28,7 @@ class Moments(NamedTuple):
 class Preferences(NamedTuple):
     """Moments of each loss, where the loop hands outputs on in fp32 (autocast, fp32 models) and where in 16 bits.
 
-    Counted in the trainers themselves by benchmarks/measure_preferences.py. The defaults are TRL 0.29.
+    Counted in the trainers themselves by benchmarks.count.preferences. The defaults are TRL 0.29.
     """
 
     dpo: tuple[Moments, Moments] = (Moments(16, 16, chunk=1536), Moments(4, 10, chunk=768))

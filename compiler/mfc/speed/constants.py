@@ -1,6 +1,6 @@
 """The physical constants of the speed model, each with what it stands for and where it comes from.
 
-`fit` = chosen as the round number that agrees best with the published throughputs that benchmarks/throughput.py scores,
+`fit` = the round number that agrees best with the published throughputs that benchmarks.score.throughput scores,
 all sources together. No constant knows a source, a framework or a model.
 """
 
