@@ -33,8 +33,6 @@ def row(made: Case, found: Mapping[str, Any]) -> dict[str, Any]:
     adapters = made["method"] != "full"
     memory = found["gpu"] is not None
     own, precision = made["framework"], made["precision"]
-    peaks = found.get("peaks") or {}
-    process = peaks.get("process")
     planned = found.get("planned")
     stage = {"zero1": 1, "zero2": 2, "zero3": 3}.get(made["sharding"], 0)
     return {
@@ -74,14 +72,7 @@ def row(made: Case, found: Mapping[str, Any]) -> dict[str, Any]:
         "packing": bool(planned and planned["packing"]),
         "allocator": found.get("allocator"),
         "framework": framework_text(made, found["versions"]),
-        "measured_raw": json.dumps(peaks) if peaks else None,
-        "peak_gib_per_gpu": process / GIB if process else None,
-        "peak_alloc_gib": peaks["allocated"] / GIB if peaks else None,
-        "peak_reserved_gib": peaks["reserved"] / GIB if peaks else None,
-        "unit_ambiguous": False,
-        "metric": _metric(process) if memory else None,
-        "scope": "per_gpu",
-        "oom": bool(found.get("oom")),
+        **_peaks(found),
         "grade": "A" if memory else "C",
         "throughput": {"tokens_per_s": found["tokens_per_second"]} if found.get("tokens_per_second") else None,
         "step_seconds": found.get("step_seconds"),
@@ -90,8 +81,21 @@ def row(made: Case, found: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _metric(process: int | None) -> str:
-    return "process memory on the GPU (nvidia-smi); allocated beside it" if process else "allocated"
+def _peaks(found: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured of memory; without a GPU nothing was."""
+    peaks = found.get("peaks") or {}
+    process = peaks.get("process")
+    metric = "process memory on the GPU (nvidia-smi); allocated beside it" if process else "allocated"
+    return {
+        "measured_raw": json.dumps(peaks) if peaks else None,
+        "peak_gib_per_gpu": process / GIB if process else None,
+        "peak_alloc_gib": peaks["allocated"] / GIB if peaks else None,
+        "peak_reserved_gib": peaks["reserved"] / GIB if peaks else None,
+        "unit_ambiguous": False,
+        "metric": metric if found["gpu"] is not None else None,
+        "scope": "per_gpu",
+        "oom": bool(found.get("oom")),
+    }
 
 
 def throughput_row(made: Mapping[str, Any]) -> dict[str, Any]:
