@@ -2,7 +2,7 @@
 
     python -m benchmarks.count.replay    # a minute
 
-Gives the constants GROWN_LOGITS and GROWN_LAYER of mfc.memory.phases: how far reserved memory outgrows the longest
+Gives the constants GROWN_LOGITS and GROWN_LAYER of mfc.memory.blocks: how far reserved memory outgrows the longest
 batch when every batch has another length. The allocator's rules are those of c10/cuda/CUDACachingAllocator.cpp with
 default settings: requests up to 1 MiB come from 2 MiB segments, up to 10 MiB from 20 MiB segments, larger ones from
 segments of their own size; the smallest free block that is large enough is taken and split; freed neighbours merge.

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mfc.errors import CannotExpress, CannotFit, MfcError, Refused, SpecError
+from mfc.errors import CannotExpress, CannotFit, Fault, MfcError, Refused, SpecError
 
 if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mfc.problem import Problem
     from mfc.spec.load import LoadedSpec
     from mfc.spec.models import TargetSpec
-    from mfc.target import Target
+    from mfc.target import Lowered, Target
 
 Source = "str | os.PathLike[str] | Mapping[str, Any] | LoadedSpec"
 
@@ -68,10 +68,7 @@ def compile(  # noqa: A001
             f"{loaded.name}: error: no target to compile for: name one with --target, or in the spec under targets "
             f"({', '.join(registry.names())})"
         )
-    if not loaded.spec.data.train:
-        raise SpecError(
-            f"{loaded.name}: error: data is needed to compile: say what to train on, such as data: train.jsonl"
-        )
+    _need_data(loaded)
     made = plans(loaded, names, hub_cache=False)
     return [
         _compile(loaded, plan, name, _folder(loaded, name, names, out)) for plan, name in zip(made, names, strict=True)
@@ -92,23 +89,42 @@ def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
     extra, verified = emit.check_extra(target, settings, loaded)
     if not verified:
         made = made._replace(verified=False)
-    home = loaded.path.parent if loaded.path else Path()
-    back = Path(os.path.relpath(os.path.realpath(home), os.path.realpath(out))).as_posix()
+    lowered = lower(loaded, made, out, extra)
     with _placed(loaded, name, problem):
-        lowered = target.lower(made, extra, back)
+        files = emit.produce(lowered, made, target, loaded)
     config = problem.spec.model.config
     return Compiled(
         target=name,
         plan=made,
         spec=loaded.path,
         out=out,
-        files=emit.produce(lowered, made, target, loaded),
+        files=files,
         executable=frozenset(file.path for file in lowered.files if file.executable),
         inputs=(*loaded.sources, *((loaded.folder("model.config") / config,) if config else ())),
         overrides=loaded.overrides,
         launch=lowered.launch,
         declared=place.is_declared(loaded, name, out),
     )
+
+
+def lower(loaded: LoadedSpec, plan: Plan, out: Path, extra: Mapping[str, Any] | None = None) -> Lowered:
+    """The native data of a plan for its target, as files in the folder `out` have it.
+
+    `extra` are the user's own native keys. Raises SpecError and CannotExpress for what cannot be written.
+    """
+    _need_data(loaded)
+    name = plan.profile.target
+    home = loaded.path.parent if loaded.path else Path()
+    back = Path(os.path.relpath(os.path.realpath(home), os.path.realpath(out))).as_posix()
+    with _placed(loaded, name, plan.problem):
+        return _target(loaded, name).lower(plan, extra or {}, back)
+
+
+def _need_data(loaded: LoadedSpec) -> None:
+    if not loaded.spec.data.train:
+        raise SpecError(
+            f"{loaded.name}: error: data is needed to compile: say what to train on, such as data: train.jsonl"
+        )
 
 
 def cannot_fit(plan: Plan, name: str) -> str:
@@ -126,8 +142,8 @@ def _problem(loaded: LoadedSpec, hub_cache: bool) -> Problem:
 
 def _agreed(loaded: LoadedSpec, problem: Problem, targets: Sequence[str | None]) -> Problem:
     """The problem with what its plans must have in common pinned, where the spec leaves room for that to differ."""
+    from mfc.fields import SPEC_PATHS
     from mfc.planner.compare import common
-    from mfc.problem import SPEC_PATHS
 
     declared = loaded.spec.targets
     group = dict.fromkeys([*targets, *(declared if any(name in declared for name in targets) else ())])
@@ -147,18 +163,23 @@ def _agreed(loaded: LoadedSpec, problem: Problem, targets: Sequence[str | None])
 
 
 def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
+    with _placed(loaded, name, problem):
+        return _planned(loaded, name, problem)
+
+
+def _planned(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
+    from mfc.fields import EVERYTHING
     from mfc.memory.stack import Stack
     from mfc.planner import plan
     from mfc.profile import Profile
     from mfc.rules import RULES
 
     if name is None:
-        profile, rules = Profile("", "", Stack(), supports={"sequence_parallel": (1,)}), RULES
+        profile, rules = Profile("", "", Stack(), supports={**EVERYTHING, "sequence_parallel": (1,)}), RULES
     else:
         target, settings = _target(loaded, name), _settings(problem, name)
         profile, rules = target.profile(_version(target, settings), settings.packages), (*RULES, *target.RULES)
-    with _placed(loaded, name, problem):
-        return plan(problem, profile, rules, _editor(loaded))
+    return plan(problem, profile, rules, _editor(loaded))
 
 
 @contextmanager
@@ -169,7 +190,7 @@ def _placed(loaded: LoadedSpec, name: str | None, problem: Problem) -> Iterator[
     except Refused as error:
         raise loaded.error(error.path, error.text, hint=error.hint) from None
     except CannotExpress as error:
-        raise CannotExpress(f"{loaded.name}: error: {error}{_who_can(name, problem)}") from None
+        raise CannotExpress(f"{loaded.name}: error: {error}{_who_can(loaded, name, problem)}") from None
 
 
 def _target(loaded: LoadedSpec, name: str) -> Target:
@@ -213,18 +234,20 @@ def _editor(loaded: LoadedSpec) -> Callable[[Mapping[str, Any]], Problem | None]
     return edited
 
 
-def _who_can(name: str | None, problem: Problem) -> str:
-    """Which other targets support the task and the method at hand."""
-    from mfc.target import get, names
+def _who_can(loaded: LoadedSpec, name: str | None, problem: Problem) -> str:
+    """Which other targets can say what this one cannot: those for which a plan can be made."""
+    from mfc.target import names
 
     able = []
     for other in names():
         if other != name:
-            target = get(other)
-            supports = target.profile(target.VERSIONS[0], {}).supports
-            wanted = {"task": problem.spec.train.task, **problem.pins}
-            if all(wanted[field] in values for field, values in supports.items() if field in wanted):
-                able.append(other)
+            try:
+                _planned(loaded, other, problem)
+            except (CannotExpress, Fault):
+                continue
+            except MfcError:
+                pass  # it could, were the spec mended
+            able.append(other)
     return f"\n  targets that can: {', '.join(able)}" if able else ""
 
 

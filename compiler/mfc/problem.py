@@ -67,29 +67,3 @@ class Problem(NamedTuple):
     origin: Mapping[str, str]
     agreed: frozenset[str] = frozenset()  # pins that make the plans of several targets mean the same
     split: Split | None = None
-
-
-# Where the spec holds each field that a plan may choose: for reading pins, wording errors and writing edits.
-SPEC_PATHS: Mapping[str, str] = {
-    "method": "train.method",
-    "precision": "train.precision",
-    "lora_rank": "train.lora.rank",
-    "batch_size": "train.batch_size",
-    "max_length": "data.max_length",
-    "packing": "data.packing",
-    "sharding": "strategy.sharding",
-    "offload_optimizer": "strategy.offload.optimizer",
-    "offload_parameters": "strategy.offload.parameters",
-    "micro_batch": "strategy.micro_batch",
-    "gradient_checkpointing": "strategy.gradient_checkpointing",
-    "attention": "strategy.attention",
-    "loss": "strategy.loss",
-    "optimizer": "strategy.optimizer",
-    "sequence_parallel": "strategy.sequence_parallel",
-    "lora_alpha": "train.lora.alpha",
-    "learning_rate": "train.learning_rate",
-    "template": "data.template",
-}
-
-# The section of the spec behind a field that a rule makes of it, to name when that field cannot be.
-SECTIONS: Mapping[str, str] = {"quantization": "train.quantization"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from mfc.fields import NEUTRAL
 from mfc.memory.stack import Stack
 
 
@@ -12,7 +13,8 @@ class Profile(NamedTuple):
     """What one version of a framework supports and how it uses memory.
 
     `supports` maps a plan field (task, method, sharding, attention, loss, optimizer, ...) to the values the framework
-    can express, best known first; a field that is absent is not limited. `notes` say what a limit means for the user.
+    can express, best known first; of a field that is not named it can express the neutral value alone (`mfc.fields`).
+    `notes` say what a limit means for the user.
     """
 
     target: str
@@ -21,3 +23,7 @@ class Profile(NamedTuple):
     supports: Mapping[str, tuple[Any, ...]] = {}
     packages: Mapping[str, str | None] = {}  # what the user says is installed; None = absent
     notes: Mapping[str, str] = {}
+
+    def can(self, field: str) -> tuple[Any, ...]:
+        """The values of a field that the framework can express: those it names, or the neutral one alone."""
+        return self.supports.get(field, NEUTRAL[field])

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from mfc.catalog.gpu import Gpu, Link
 from mfc.errors import Refused, SpecError
-from mfc.problem import SECTIONS, SPEC_PATHS, Hardware, Model, Problem
+from mfc.fields import SECTIONS, SPEC_PATHS
+from mfc.problem import Hardware, Model, Problem
 from mfc.strategy import Quantization
 
 if TYPE_CHECKING:

@@ -5,19 +5,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mfc.fields import EVERYTHING
 from mfc.memory.stack import Stack
 from mfc.profile import Profile
-from mfc.target.keys import native
-from mfc.target.outputs import File, Lowered
+from mfc.target.codecs import minutes
+from mfc.target.keys import Key
+from mfc.target.launch import ALLOCATOR, DEVICES, THREADS, command
+from mfc.target.outputs import File, Lowered, native
 from mfc.target.versions import nearest
 
 from .keys import ENGINE, KEYS
-from .rules import RULES, SCRIPT
+from .rules import ELSEWHERE, RULES, SCRIPT
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "config", "config_file", "lower", "profile"]
+__all__ = [
+    "ELSEWHERE",
+    "KEYS",
+    "NAME",
+    "RULES",
+    "TITLE",
+    "UNMODELLED",
+    "VERSIONS",
+    "config_file",
+    "lower",
+    "profile",
+]
 
 NAME = "deepspeed"
 TITLE = "DeepSpeed"
@@ -69,13 +83,18 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         version=version,
         stack=Stack(name=NAME, trainable_fp32=True, autocast=False, expandable_segments=True),
         supports={
+            **{name: EVERYTHING[name] for name in (*SCRIPT, "lora_variant") if name in EVERYTHING},
+            "task": ("sft", "pretrain", "reward", "dpo", "kto", "orpo", "simpo"),
             "sharding": ("ddp", "zero1", "zero2", "zero3"),
+            "offload_optimizer": ("none", "cpu", "nvme"),
+            "offload_parameters": ("none", "cpu", "nvme"),
             "sequence_parallel": (1,),
             "precision": ("bf16", "fp16", "fp32"),
             "optimizer": ("adamw", "lion", "sgd"),
         },
         packages=packages,
         notes={
+            "task": "how answers are generated is the training script's",
             "sharding": "FSDP is torch's own",
             "optimizer": "others are built by the script",
             "sequence_parallel": "Ulysses needs a script written for it",
@@ -84,40 +103,33 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     )
 
 
-def config(plan: Plan) -> dict[str, Any]:
-    """The JSON that a training framework passes on; optimizer and schedule are the framework's own."""
-    return native(ENGINE, plan).data
-
-
 def config_file(plan: Plan, version: str, extra: Mapping[str, Any] | None = None) -> File:
-    """`config` as a file among another target's outputs. `version` is DeepSpeed's."""
-    made = native(ENGINE, plan, extra)
-    return File(CONFIG, made.data, contract=f"{NAME}-{nearest(version, CONTRACTS)}", cites=made.cites)
+    """The JSON that another target passes on; optimizer and schedule are its own. `version` is DeepSpeed's."""
+    return native(ENGINE, plan, extra=extra).file(CONFIG, contract=f"{NAME}-{nearest(version, CONTRACTS)}")
 
 
-def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:  # noqa: ARG001
+def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     """The JSON and a launcher that starts the user's own script, given as its arguments."""
-    made = native(KEYS, plan, extra)
-    version = nearest(plan.profile.version, VERSIONS)
+    made = native(KEYS, plan, out_to_spec, extra)
+    variables = native(ENVIRONMENT, plan)
     launch = {
         "nodes": plan.problem.hardware.nodes,
         "processes": plan.problem.hardware.gpus_per_node,
-        "environment": environment(plan),
-        "script": asked_of_script(plan),
+        "environment": variables.data,
+        "script": asked_of_script(plan, made.data),
     }
     files = (
-        File(CONFIG, made.data, contract=f"{NAME}-{version}", cites=made.cites),
-        File("launch.sh", launch, template="launch.sh.j2", cites=_LAUNCH_CITES, executable=True),
+        made.file(CONFIG, contract=f"{NAME}-{nearest(plan.profile.version, VERSIONS)}"),
+        File("launch.sh", launch, "launch.sh.j2", said=variables, executable=True),
     )
-    command = f"bash launch.sh YOUR_SCRIPT.py --deepspeed {CONFIG}"
-    return Lowered(files, command if launch["nodes"] == 1 else f"NODE_RANK=0 MASTER_ADDR=HOST {command}")
+    return Lowered(files, command(plan, f"bash launch.sh YOUR_SCRIPT.py --deepspeed {CONFIG}"))
 
 
-def asked_of_script(plan: Plan) -> dict[str, str]:
+def asked_of_script(plan: Plan, config: Mapping[str, Any]) -> dict[str, str]:
     """What the JSON cannot say, in words; a scheduler in the JSON takes its part over."""
-    carried = ("schedule", "warmup") if "scheduler" in native(KEYS, plan).data else ()
-    fields = [name for name in SCRIPT if name not in carried and plan.values.get(name) not in (None, "", (), 0, False)]
-    return {name: _words(plan, name) for name in fields}
+    carried = ("schedule", "warmup") if "scheduler" in config else ()
+    said = [name for name in SCRIPT if name in plan.decisions and plan.values[name] not in ("", (), 0, False)]
+    return {name: _words(plan, name) for name in said if name not in carried}
 
 
 def _words(plan: Plan, name: str) -> str:
@@ -129,22 +141,5 @@ def _words(plan: Plan, name: str) -> str:
     return ", ".join(map(str, value)) if isinstance(value, tuple) else plan.decisions[name].because
 
 
-def environment(plan: Plan) -> dict[str, str]:
-    """Environment variables of the launch. DEEPSPEED_TIMEOUT is in minutes (deepspeed/constants.py)."""
-    hardware = plan.problem.hardware
-    made = {"DEEPSPEED_TIMEOUT": str(plan.values["timeout_seconds"] // 60)}
-    if plan.values["allocator"]:
-        made["PYTORCH_CUDA_ALLOC_CONF"] = plan.values["allocator"]
-    if plan.values["cpu_threads"]:
-        made["OMP_NUM_THREADS"] = str(plan.values["cpu_threads"])
-    if hardware.devices:
-        made["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, hardware.devices))
-    return made
-
-
-_LAUNCH_CITES = {
-    "DEEPSPEED_TIMEOUT": ("timeout_seconds",),
-    "PYTORCH_CUDA_ALLOC_CONF": ("allocator",),
-    "OMP_NUM_THREADS": ("cpu_threads",),
-    **{name: (name,) for name in SCRIPT},
-}
+# DEEPSPEED_TIMEOUT is in minutes (deepspeed/constants.py).
+ENVIRONMENT = (Key("DEEPSPEED_TIMEOUT", minutes("timeout_seconds")), ALLOCATOR, THREADS, DEVICES)

@@ -7,9 +7,11 @@ Hugging Face's and is never written: plain DeepSpeed drops such a key in silence
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from mfc.target.codecs import LEFT_OUT, Writing, constant, one_way, row, same, words
 from mfc.target.keys import Key
+from mfc.target.when import DEEPSPEED, When, both, is_, stage
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -34,119 +36,102 @@ _LEAVES = {
 }
 
 
-def _leaf(plan: Plan) -> str | None:
-    architecture = plan.problem.model.architecture
-    return _LEAVES.get(architecture.family) if architecture.moe and plan.strategy.sharding == "zero3" else None
+_BF16, _FP16 = is_("precision", "bf16"), is_("precision", "fp16")
+_STAGES = {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp2": 3}
+_NVME_OPTIMIZER, _NVME_PARAMETERS = is_("offload_optimizer", "nvme"), is_("offload_parameters", "nvme")
+_OPTIMIZER_OFF, _PARAMETERS_OFF = is_("offload_optimizer", "cpu", "nvme"), is_("offload_parameters", "cpu", "nvme")
 
 
-def _precision(name: str) -> Any:
-    return lambda plan: plan.strategy.precision == name
+def _leaf(at: Writing) -> list[str]:
+    """The class of the sparse blocks of the model, in a list; nothing where DeepSpeed knows it or there are none."""
+    architecture = at.plan.problem.model.architecture
+    known = architecture.moe and architecture.family in _LEAVES
+    return [_LEAVES[architecture.family]] if known else LEFT_OUT
 
 
-def _stage(*stages: int) -> Any:
-    return lambda plan: plan.strategy.zero_stage in stages
-
-
-def _offloads(field: str, *devices: str) -> Any:
-    return lambda plan: plan.values[field] in devices
-
-
-def _nvme(plan: Plan) -> Any:
-    return plan.problem.hardware.nvme
-
-
-def _buffer(plan: Plan) -> int:
+def _buffer(at: Writing) -> int:
     """Elements of one NVMe buffer: the largest parameter has to go into it (DeepSpeed's own default is 1e8)."""
-    architecture = plan.problem.model.architecture
+    architecture = at.plan.problem.model.architecture
     return max(architecture.vocab * architecture.hidden, 100_000_000)
 
 
-def _is_scheduled(plan: Plan) -> bool:
-    schedule: str = plan.values["schedule"]
-    return plan.values["max_steps"] is not None and schedule in _SCHEDULES
-
-
-def _scheduled(*names: str) -> Any:
-    return lambda plan: _is_scheduled(plan) and plan.values["schedule"] in names
-
-
-def _warmup_steps(plan: Plan) -> int:
-    # 0 is refused since DeepSpeed 0.19.6.
-    steps: int = plan.values["max_steps"]
-    warmup: float = plan.values["warmup"]
+def _warmup_steps(at: Writing) -> int:
+    """Steps of the warm-up: a share of all. 0 is refused since DeepSpeed 0.19.6."""
+    steps: int = at.value("max_steps")
+    warmup: float = at.value("warmup")
     return max(math.ceil(warmup * steps), 1)
 
+
+def _steps_are_known(plan: Plan) -> bool:
+    return plan.values["max_steps"] is not None
+
+
+def _scheduled(*names: str) -> When:
+    """DeepSpeed builds one of these schedules: it knows how many steps there are."""
+    return both(When(_steps_are_known), is_("schedule", *names))
+
+
+_SCHEDULED = _scheduled(*_SCHEDULES)
 
 # What every framework that runs on DeepSpeed passes on. The Hugging Face Trainer holds these numbers against its own
 # arguments, and they are the same ones.
 ENGINE: tuple[Key, ...] = (
-    Key("train_batch_size", ("batch_size",), note="micro-batch x accumulation x GPUs"),
-    Key("train_micro_batch_size_per_gpu", ("micro_batch",)),
-    Key("gradient_accumulation_steps", ("gradient_accumulation",)),
-    Key("gradient_clipping", ("max_grad_norm",), note="always written: DeepSpeed's default is 1.0"),
-    Key("bf16.enabled", ("precision",), lambda _: True, _precision("bf16")),
-    Key("fp16.enabled", ("precision",), lambda _: True, _precision("fp16")),
-    Key("fp16.loss_scale", ("precision",), lambda _: 0, _precision("fp16"), note="0: dynamic"),
-    Key("fp16.initial_scale_power", ("precision",), lambda _: 16, _precision("fp16")),
-    Key("fp16.loss_scale_window", ("precision",), lambda _: 1000, _precision("fp16")),
-    Key("fp16.hysteresis", ("precision",), lambda _: 2, _precision("fp16")),
-    Key("fp16.min_loss_scale", ("precision",), lambda _: 1, _precision("fp16")),
+    Key("train_batch_size", same("batch_size"), note="micro-batch x accumulation x GPUs"),
+    Key("train_micro_batch_size_per_gpu", same("micro_batch")),
+    Key("gradient_accumulation_steps", same("gradient_accumulation")),
+    Key("gradient_clipping", same("max_grad_norm"), note="always written: DeepSpeed's default is 1.0"),
+    Key("bf16.enabled", constant(True, "precision").citing("precision"), _BF16),
+    Key("fp16.enabled", constant(True, "precision").citing("precision"), _FP16),
+    Key("fp16.loss_scale", constant(0, "precision"), _FP16, "0: dynamic"),
+    Key("fp16.initial_scale_power", constant(16, "precision"), _FP16),
+    Key("fp16.loss_scale_window", constant(1000, "precision"), _FP16),
+    Key("fp16.hysteresis", constant(2, "precision"), _FP16),
+    Key("fp16.min_loss_scale", constant(1, "precision"), _FP16),
     Key(
         "zero_allow_untested_optimizer",
-        ("optimizer",),
-        lambda _: True,
-        _stage(1, 2, 3),
-        note="ZeRO refuses optimizers other than its own without it",
+        constant(True, "optimizer"),
+        DEEPSPEED,
+        "ZeRO refuses optimizers other than its own without it",
     ),
-    Key(_ZERO + "stage", ("sharding",), lambda plan: plan.strategy.zero_stage, note="ddp is stage 0"),
-    Key(_ZERO + "contiguous_gradients", ("sharding",), lambda _: True, _stage(1, 2, 3)),
-    Key(_ZERO + "reduce_scatter", ("sharding",), lambda _: True, _stage(1, 2)),
-    Key(_ZERO + "overlap_comm", ("overlap_comm",), None, _stage(1, 2, 3)),
-    Key(_ZERO + "reduce_bucket_size", ("reduce_bucket_elements",), None, _stage(1, 2, 3), note="elements"),
-    Key(_ZERO + "sub_group_size", ("sub_group_elements",), None, _stage(3), note="elements"),
-    Key(_ZERO + "stage3_prefetch_bucket_size", ("prefetch_bucket_elements",), None, _stage(3), note="elements"),
-    Key(
-        _ZERO + "stage3_param_persistence_threshold",
-        ("persistence_threshold_elements",),
-        None,
-        _stage(3),
-        note="elements",
-    ),
-    Key(_ZERO + "stage3_max_live_parameters", ("max_live_elements",), None, _stage(3), note="elements"),
-    Key(_ZERO + "stage3_max_reuse_distance", ("max_live_elements",), None, _stage(3), note="elements"),
+    Key(_ZERO + "stage", words("sharding", _STAGES), note="ddp is stage 0"),
+    Key(_ZERO + "contiguous_gradients", constant(True, "sharding"), DEEPSPEED),
+    Key(_ZERO + "reduce_scatter", constant(True, "sharding"), stage(1, 2)),
+    Key(_ZERO + "overlap_comm", same("overlap_comm"), DEEPSPEED),
+    Key(_ZERO + "reduce_bucket_size", same("reduce_bucket_elements"), DEEPSPEED, "elements"),
+    Key(_ZERO + "sub_group_size", same("sub_group_elements"), stage(3), "elements"),
+    Key(_ZERO + "stage3_prefetch_bucket_size", same("prefetch_bucket_elements"), stage(3), "elements"),
+    Key(_ZERO + "stage3_param_persistence_threshold", same("persistence_threshold_elements"), stage(3), "elements"),
+    Key(_ZERO + "stage3_max_live_parameters", same("max_live_elements"), stage(3), "elements"),
+    Key(_ZERO + "stage3_max_reuse_distance", same("max_live_elements"), stage(3), "elements"),
     Key(
         _ZERO + "stage3_gather_16bit_weights_on_model_save",
-        ("method",),
-        lambda _: True,
-        _stage(3),
-        note="otherwise checkpoints hold ZeRO shards only",
+        constant(True, "method"),
+        stage(3),
+        "otherwise checkpoints hold ZeRO shards only",
     ),
-    Key(
-        _ZERO + "offload_optimizer.device", ("offload_optimizer",), None, _offloads("offload_optimizer", "cpu", "nvme")
-    ),
-    Key(_ZERO + "offload_optimizer.pin_memory", ("pin_memory",), None, _offloads("offload_optimizer", "cpu", "nvme")),
+    Key(_ZERO + "offload_optimizer.device", same("offload_optimizer"), _OPTIMIZER_OFF),
+    Key(_ZERO + "offload_optimizer.pin_memory", same("pin_memory"), _OPTIMIZER_OFF),
     Key(
         _ZERO + "offload_optimizer.nvme_path",
-        ("offload_optimizer",),
-        _nvme,
-        _offloads("offload_optimizer", "nvme"),
-        note="hardware.nvme",
+        same("hardware.nvme"),
+        _NVME_OPTIMIZER,
+        "hardware.nvme",
+        also=("offload_optimizer",),
     ),
-    Key(_ZERO + "offload_param.device", ("offload_parameters",), None, _offloads("offload_parameters", "cpu", "nvme")),
-    Key(_ZERO + "offload_param.pin_memory", ("pin_memory",), None, _offloads("offload_parameters", "cpu", "nvme")),
+    Key(_ZERO + "offload_param.device", same("offload_parameters"), _PARAMETERS_OFF),
+    Key(_ZERO + "offload_param.pin_memory", same("pin_memory"), _PARAMETERS_OFF),
     Key(
         _ZERO + "offload_param.nvme_path",
-        ("offload_parameters",),
-        _nvme,
-        _offloads("offload_parameters", "nvme"),
-        note="hardware.nvme",
+        same("hardware.nvme"),
+        _NVME_PARAMETERS,
+        "hardware.nvme",
+        also=("offload_parameters",),
     ),
     Key(
         _ZERO + "offload_param.buffer_size",
-        ("offload_parameters",),
-        _buffer,
-        _offloads("offload_parameters", "nvme"),
-        note="elements; the embedding has to fit",
+        one_way(_buffer, "offload_parameters", because="it follows from the model's embedding").citing(),
+        _NVME_PARAMETERS,
+        "elements; the embedding has to fit",
     ),
 )
 
@@ -156,34 +141,32 @@ KEYS: tuple[Key, ...] = (
     *ENGINE,
     Key(
         _ZERO + "leaf_module.classes",
-        ("sharding",),
-        lambda plan: [_leaf(plan)],
-        lambda plan: _leaf(plan) is not None,
-        note="experts gathered as one, for families that DeepSpeed does not know",
+        one_way(_leaf, "sharding", because="it follows from the model's family").citing(),
+        stage(3),
+        "experts gathered as one, for families that DeepSpeed does not know",
     ),
-    Key("optimizer.type", ("optimizer",), lambda plan: _OPTIMIZERS[plan.strategy.optimizer]),
-    Key("optimizer.params.lr", ("learning_rate",)),
-    Key(
-        "optimizer.params.betas",
-        ("adam_beta1", "adam_beta2"),
-        lambda plan: [plan.values["adam_beta1"], plan.values["adam_beta2"]],
-        lambda plan: plan.strategy.optimizer in ("adamw", "lion"),
-    ),
-    Key("optimizer.params.eps", ("adam_epsilon",), None, lambda plan: plan.strategy.optimizer == "adamw"),
-    Key("optimizer.params.weight_decay", ("weight_decay",)),
+    Key("optimizer.type", words("optimizer", _OPTIMIZERS)),
+    Key("optimizer.params.lr", same("learning_rate")),
+    Key("optimizer.params.betas", row("adam_beta1", "adam_beta2"), is_("optimizer", "adamw", "lion")),
+    Key("optimizer.params.eps", same("adam_epsilon"), is_("optimizer", "adamw")),
+    Key("optimizer.params.weight_decay", same("weight_decay")),
     Key(
         "scheduler.type",
-        ("schedule",),
-        lambda plan: _SCHEDULES[plan.values["schedule"]],
-        _is_scheduled,
-        note="when train.max_steps is given; otherwise the script brings the schedule",
+        words("schedule", _SCHEDULES),
+        _SCHEDULED,
+        "when train.max_steps is given; otherwise the script brings the schedule",
     ),
-    Key("scheduler.params.total_num_steps", ("max_steps",), None, _scheduled("cosine", "linear")),
-    Key("scheduler.params.warmup_num_steps", ("warmup",), _warmup_steps, _is_scheduled, note="at least 1"),
-    Key("scheduler.params.warmup_type", ("warmup",), lambda _: "linear", _is_scheduled),
-    Key("scheduler.params.warmup_min_lr", ("warmup",), lambda _: 0, _scheduled("linear", "constant")),
-    Key("scheduler.params.warmup_max_lr", ("learning_rate",), None, _scheduled("linear", "constant")),
-    Key("scheduler.params.warmup_min_ratio", ("warmup",), lambda _: 0, _scheduled("cosine")),
-    Key("scheduler.params.cos_min_ratio", ("schedule",), lambda _: 0, _scheduled("cosine"), note="falls to zero"),
-    Key("steps_per_print", ("log_every",)),
+    Key("scheduler.params.total_num_steps", same("max_steps"), _scheduled("cosine", "linear")),
+    Key(
+        "scheduler.params.warmup_num_steps",
+        one_way(_warmup_steps, "warmup", because="the share that it is of all steps is rounded up"),
+        _SCHEDULED,
+        "at least 1",
+    ),
+    Key("scheduler.params.warmup_type", constant("linear", "warmup"), _SCHEDULED),
+    Key("scheduler.params.warmup_min_lr", constant(0, "warmup"), _scheduled("linear", "constant")),
+    Key("scheduler.params.warmup_max_lr", same("learning_rate"), _scheduled("linear", "constant")),
+    Key("scheduler.params.warmup_min_ratio", constant(0, "warmup"), _scheduled("cosine")),
+    Key("scheduler.params.cos_min_ratio", constant(0, "schedule"), _scheduled("cosine"), "falls to zero"),
+    Key("steps_per_print", same("log_every")),
 )

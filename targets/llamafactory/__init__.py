@@ -6,25 +6,25 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.errors import Refused
+from mfc.fields import field
 from mfc.memory.stack import LowRank, Moments, Preferences, Stack
 from mfc.profile import Profile
-from mfc.target.keys import native
-from mfc.target.outputs import File, Lowered
-from mfc.target.paths import is_local, located
+from mfc.target.launch import command
+from mfc.target.outputs import File, Lowered, native
 from mfc.target.templates import need_template
 from mfc.target.versions import nearest
 
 from .. import deepspeed
 from . import templates
-from .data import dataset_info, media_folder
-from .keys import KEYS
+from .data import dataset_info
+from .keys import ELSEWHERE, ENVIRONMENT, KEYS, TORCHRUN
 from .rules import RULES, VERSIONS
 from .unmodelled import UNMODELLED
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
+__all__ = ["ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
 
 NAME = "llamafactory"
 TITLE = "LLaMA-Factory"
@@ -84,7 +84,15 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
                 *("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "sgd", "lion"),
                 *("galore", "apollo", "badam"),
             ),
+            "schedule": ("cosine", "linear", "constant", "polynomial", "inverse_sqrt"),
+            "preference_loss": ("sigmoid", "kto", "orpo", "simpo"),
+            "offload_optimizer": ("none", "cpu", "nvme"),
+            "offload_parameters": ("none", "cpu", "nvme"),
+            "gradient_checkpointing": (True, False),
+            "packing": (True, False),
             "overlong": ("truncate",),
+            "report_to": ("none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"),
+            "existing": ("fail", "resume", "overwrite"),
         },
         packages=packages,
         notes={
@@ -103,83 +111,30 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     """
     version = nearest(plan.profile.version, VERSIONS)
     need_template(plan, templates.known(version))
-    made = native(KEYS, plan, extra)
-    _move_paths(made.data, plan, out_to_spec)
+    made = native(KEYS, plan, out_to_spec, extra)
     _refuse_interpolation(made.data)
     files = [
-        File("train.yaml", made.data, "train.yaml.j2", f"{NAME}-{version}", made.cites, made.sections),
+        made.file("train.yaml", "train.yaml.j2", f"{NAME}-{version}"),
         File("dataset_info.json", dataset_info(plan, out_to_spec)),
     ]
     if plan.strategy.deepspeed:
         installed = plan.profile.packages.get("deepspeed") or _RELEASED_WITH[version]["deepspeed"]
         files.append(deepspeed.config_file(plan, installed))
+    variables = native(ENVIRONMENT, plan)
     launch = {
         "nodes": plan.problem.hardware.nodes,
         "existing": plan.values["existing"],
         "output_dir": plan.values["output_dir"],
-        "environment": environment(plan),
-        "one_gpu": not _torchrun(plan) and not plan.problem.hardware.devices,
+        "environment": variables.data,
+        "one_gpu": not TORCHRUN(plan) and not plan.problem.hardware.devices,
     }
-    files.append(File("launch.sh", launch, "launch.sh.j2", cites=_LAUNCH_CITES, executable=True))
-    several = "" if launch["nodes"] == 1 else "NODE_RANK=0 MASTER_ADDR=HOST "
-    return Lowered(tuple(files), f"{several}bash launch.sh")
+    cites = {"output_dir": ("existing",)}
+    files.append(File("launch.sh", launch, "launch.sh.j2", said=variables, cites=cites, executable=True))
+    return Lowered(tuple(files), command(plan, "bash launch.sh"))
 
 
-def environment(plan: Plan) -> dict[str, str]:
-    """Environment variables of the launch, as launcher.py of LLaMA-Factory reads them."""
-    hardware = plan.problem.hardware
-    made = {}
-    if hardware.devices:
-        made["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, hardware.devices))
-    if _torchrun(plan):
-        made["FORCE_TORCHRUN"] = "1"
-    if hardware.nodes > 1:
-        made["NNODES"] = str(hardware.nodes)
-    made["NPROC_PER_NODE"] = str(hardware.gpus_per_node)
-    if plan.values["cpu_threads"]:
-        made["OMP_NUM_THREADS"] = str(plan.values["cpu_threads"])
-    allocator = plan.values["allocator"]
-    if _torchrun(plan) and not allocator:
-        made["OPTIM_TORCH"] = "0"
-    elif not _torchrun(plan) and allocator:
-        made["PYTORCH_CUDA_ALLOC_CONF"] = allocator
-    return made
-
-
-def _torchrun(plan: Plan) -> bool:
-    return plan.strategy.world_size > 1 or plan.strategy.deepspeed
-
-
-_LAUNCH_CITES = {
-    "FORCE_TORCHRUN": ("sharding",),
-    "OPTIM_TORCH": ("allocator",),
-    "PYTORCH_CUDA_ALLOC_CONF": ("allocator",),
-    "OMP_NUM_THREADS": ("cpu_threads",),
-    "output_dir": ("existing",),
-}
-
-
-def _move_paths(native_data: dict[str, Any], plan: Plan, out_to_spec: str) -> None:
-    """Paths of the spec become paths from the output folder, where the run starts."""
-    for name in ("model_name_or_path", "adapter_name_or_path", "ref_model"):
-        path = native_data.get(name)
-        if isinstance(path, str) and is_local(path):
-            native_data[name] = located(path, out_to_spec)
-    if "media_dir" in native_data:
-        native_data["media_dir"] = media_folder(plan, out_to_spec)
-
-
-# Keys that hold text of the spec's, and where it says them; other text comes from `extra`.
-_SAID = {
-    "model_name_or_path": "model.id",
-    "model_revision": "model.revision",
-    "adapter_name_or_path": "model.adapter",
-    "ref_model": "train.preference.reference",
-    "output_dir": "run.output_dir",
-    "lora_target": "train.lora.targets",
-    "additional_target": "train.lora.modules_to_save",
-    "media_dir": "data.train",
-}
+# Where the spec says the text of a key; other text comes from `extra`.
+_SAID = {key.name: field(key.fields[0]).path or key.fields[0] for key in KEYS}
 
 
 def _refuse_interpolation(value: Any, path: str = "") -> None:

@@ -1,4 +1,4 @@
-"""Data sets: LLaMA-Factory's `dataset_info.json`, and the keys of the YAML that go with it.
+"""Data sets: LLaMA-Factory's `dataset_info.json`, and what the keys of the YAML say that go with it.
 
 Source: data/parser.py and data/converter.py of LLaMA-Factory 0.9.5. A `columns` (or `tags`) block sets every column
 that it does not name to null, so the blocks below are always whole.
@@ -10,10 +10,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from mfc.target.paths import located
+from mfc.target.when import WEIGHTED_SETS
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.spec.models import DatasetSpec
+    from mfc.target.codecs import Writing
 
 FILE_TYPES = ("arrow", "csv", "json", "jsonl", "parquet", "txt")
 PAIRS = ("reward", "dpo", "orpo", "simpo")
@@ -74,12 +76,6 @@ def evaluation_file(plan: Plan) -> str | None:
     return asked if isinstance(asked, str) and asked != "none" else None
 
 
-def evaluation_share(plan: Plan) -> float:
-    """The share of the training data to evaluate on; 0 = none."""
-    asked = plan.problem.spec.data.eval
-    return float(asked) if isinstance(asked, int | float) else 0.0
-
-
 def dataset_info(plan: Plan, out_to_spec: str) -> dict[str, Any]:
     """The content of dataset_info.json; paths are relative to the output folder."""
     task, pictures = plan.strategy.task, plan.problem.model.architecture.vision is not None
@@ -113,7 +109,23 @@ def _rows(form: str, task: str, pictures: bool) -> dict[str, Any]:
     return entry
 
 
-def media_folder(plan: Plan, out_to_spec: str) -> str:
+def names(at: Writing) -> str:
+    """The names of the training sets, with commas."""
+    return ",".join(training_sets(at.plan))
+
+
+def media_folder(at: Writing) -> str:
     """Where the relative paths of images start: the folder of the first data file."""
-    paths = [one.path for one in plan.problem.spec.data.train if one.path]
-    return located(str(PurePosixPath(str(paths[0])).parent), out_to_spec) if paths else out_to_spec
+    paths = [one.path for one in at.plan.problem.spec.data.train if one.path]
+    return located(str(PurePosixPath(paths[0]).parent), at.out_to_spec) if paths else at.out_to_spec
+
+
+def mixture(at: Writing) -> str:
+    """How several sets become one: one after the other, or by their weights until all have been seen."""
+    return "interleave_over" if WEIGHTED_SETS(at.plan) else "concat"
+
+
+def shares(at: Writing) -> str:
+    """The share of each training set in the mix, with commas."""
+    weights = [one.weight for one in at.plan.problem.spec.data.train]
+    return ",".join(f"{weight / sum(weights):.6g}" for weight in weights)

@@ -79,8 +79,10 @@ def template_is_known(template: str, profile: Profile) -> str | None:
 @derive("neat_packing", _PARSER + ": refused in 0.9.4 with transformers 4.53 and newer; data/collator.py of 0.9.5")
 def neat_packing(task: str, packing: bool, profile: Profile) -> Value:
     """Packed samples are kept apart where the version can."""
-    if task != "sft" or not packing:
-        return Value(False, "nothing is packed" if not packing else "pretraining lets texts run on")
+    if task != "sft":
+        return Value(None, "samples are packed in supervised fine-tuning only; pretraining lets texts run on")
+    if not packing:
+        return Value(False, "nothing is packed")
     if nearest(profile.version, VERSIONS) == "0.9.4" and _transformers(profile) >= (4, 53):
         return Value(False, "0.9.4 refuses it with transformers 4.53 and newer")
     return Value(True, "the samples of a row do not see each other")

@@ -6,10 +6,12 @@ needs to know which column is what.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from mfc.target.codecs import LEFT_OUT, Reader, Reading, Writing
+from mfc.target.paths import located
 
 if TYPE_CHECKING:
-    from mfc.planner.plan import Plan
     from mfc.spec.models import DatasetSpec
 
 PAIRS = ("dpo", "orpo", "simpo", "reward")
@@ -29,16 +31,17 @@ def layout(dataset: DatasetSpec, task: str) -> str:
     return AUTO.get(task, "preference") if dataset.format == "auto" else dataset.format
 
 
-def training(plan: Plan) -> list[str]:
+def training(at: Writing) -> list[str]:
     """Paths and hub ids of the training sets."""
-    return [str(one.path or one.hub) for one in plan.problem.spec.data.train]
+    sets = at.value("data.train")
+    return [located(one.path, at.out_to_spec) if one.path else str(one.hub) for one in sets]
 
 
-def columns(plan: Plan) -> dict[str, str]:
-    """Columns of the data by the names that ms-swift has for them; empty where it knows by itself."""
-    task = plan.strategy.task
+def columns(at: Writing) -> Any:
+    """Columns of the data by the names that ms-swift has for them; left out where it knows by itself."""
+    task = at.value("task")
     made: dict[str, str] = {}
-    for one in plan.problem.spec.data.train:
+    for one in at.value("data.train"):
         form = layout(one, task)
         if form == "text":
             made["text"] = "response"
@@ -48,32 +51,21 @@ def columns(plan: Plan) -> dict[str, str]:
             made |= {"prompt": "query", "completion": "response"}
         elif form == "preference":
             made |= {"prompt": "query", "chosen": "response", "rejected": "rejected_response"}
-    return made
+    return made or LEFT_OUT
 
 
-def weights_differ(plan: Plan) -> bool:
-    """Whether the training sets are mixed in other shares than their sizes."""
-    return len({one.weight for one in plan.problem.spec.data.train}) > 1
-
-
-def shares(plan: Plan) -> list[float]:
+def shares(at: Writing) -> list[float]:
     """The share of each training set in the mix."""
-    weights = [one.weight for one in plan.problem.spec.data.train]
+    weights = [one.weight for one in at.value("data.train")]
     return [float(f"{weight / sum(weights):.6g}") for weight in weights]
 
 
-def evaluation_file(plan: Plan) -> str | None:
-    """The file to evaluate on, when the spec names one."""
-    asked = plan.problem.spec.data.eval
-    return asked if isinstance(asked, str) and asked != "none" else None
-
-
-def evaluation_share(plan: Plan) -> float:
+def held_out(at: Writing) -> float:
     """The share of the training data to evaluate on; 0 = none."""
-    asked = plan.problem.spec.data.eval
+    asked = at.value("data.eval")
     return float(asked) if isinstance(asked, int | float) else 0.0
 
 
-def evaluates(plan: Plan) -> bool:
-    """Whether the run evaluates."""
-    return evaluation_file(plan) is not None or evaluation_share(plan) > 0
+def read_held_out(share: Any, _: Reader) -> Reading:
+    """A share is the spec's; without one, a file may be there to evaluate on."""
+    return {"data.eval": (share,)} if share else {}

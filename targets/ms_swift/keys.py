@@ -7,18 +7,53 @@ Source: swift/arguments and swift/trainers/arguments.py of ms-swift 4.6.0; 3.12 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mfc.catalog.parameters import adapters
-from mfc.target.keys import Key
+from mfc.target.codecs import (
+    SCHEDULER,
+    Codec,
+    Reader,
+    Reading,
+    Writing,
+    constant,
+    contains,
+    either,
+    file,
+    flag,
+    items,
+    one_way,
+    path,
+    reference,
+    same,
+    single,
+    words,
+)
+from mfc.target.keys import Key, section
+from mfc.target.values import adapted
+from mfc.target.when import (
+    ADAPTERS,
+    BY_STEPS,
+    DEEPSPEED,
+    EVALUATES,
+    EVALUATES_A_FILE,
+    PICTURES,
+    WEIGHTED_SETS,
+    When,
+    both,
+    given,
+    is_,
+    quantised,
+    task,
+)
 
-from . import data, when
-from .rlhf import PREFERENCE, ROLLOUT
+from . import data
+from .rlhf import PREFERENCE, ROLLOUT, rolled
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
 ATTENTION = {"flash": "flash_attn", "sdpa": "sdpa", "eager": "eager"}
+DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 OPTIMIZERS = {
     "adamw": "adamw_torch_fused",
     "adamw_8bit": "adamw_8bit",
@@ -30,326 +65,226 @@ OPTIMIZERS = {
 }
 FSDP = "fsdp.json"
 
-
-def targets(plan: Plan) -> list[str]:
-    """Names of the linears that get adapters; ms-swift finds all of them itself."""
-    lora = plan.strategy.lora
-    assert lora is not None
-    if lora.targets == "all-linear":
-        return ["all-linear"]
-    if lora.targets not in ("attention", "mlp"):
-        return lora.targets.split(",")
-    found = adapters(
-        plan.problem.model.architecture,
-        lora,
-        fused_experts=plan.profile.stack.fused_experts,
-        expert_adapters=plan.profile.stack.expert_adapters,
-    )
-    return list(dict.fromkeys(one.linear.name for one in found if not one.linear.fused_expert))
+_TUNERS = words("method", {"lora": "lora", "qlora": "lora", "full": "full"})
+_LOADED_BY = words("quantization.kind", {"nf4": "bnb", "fp4": "bnb", "int8": "bnb", "hqq": "hqq", "eetq": "eetq"})
+_FOUR_BIT = quantised("nf4", "fp4")
+_FSDP2 = is_("sharding", "fsdp2")
 
 
-def weights(plan: Plan) -> str:
+def _is_old(plan: Plan) -> bool:
+    return plan.profile.version.startswith("3.")
+
+
+def _keeps_fp32(plan: Plan) -> bool:
+    return (plan.strategy.precision, plan.strategy.method) == ("fp16", "full")
+
+
+_OLD, _NEW = When(_is_old), When(lambda plan: not _is_old(plan))
+
+
+def weights() -> Codec:
     """The type that weights are loaded in. Full training in fp16 trains fp32 weights: fp16 ones end in NaN."""
-    precision = plan.strategy.precision
-    return "float32" if precision == "fp16" and plan.strategy.lora is None else when.DTYPES[precision]
+    plain = words("precision", DTYPES)
+
+    def write(at: Writing) -> Any:
+        return "float32" if _keeps_fp32(at.plan) else plain.write(at)
+
+    def read(word: Any, reader: Reader) -> Reading:
+        return {"precision": ("fp16", "fp32")} if word == "float32" else plain.read(word, reader)
+
+    def cites(plan: Plan) -> tuple[str, ...]:
+        return () if _keeps_fp32(plan) else ("precision",)
+
+    return Codec(("precision",), write, read, cites=cites)
 
 
-def _steps(plan: Plan) -> bool:
-    return str(plan.values["save_every"]) != "epoch"
+def targets() -> Codec:
+    """Names of the linears that get adapters; ms-swift finds all of them itself."""
+
+    def write(at: Writing) -> list[str]:
+        lora = at.plan.strategy.lora
+        assert lora is not None
+        if lora.targets not in ("attention", "mlp"):
+            return lora.targets.split(",")
+        return adapted(at.plan)
+
+    def read(names: Any, _: Reader) -> Reading:
+        families = () if names == ["all-linear"] else ("attention", "mlp")  # whose names depend on the model
+        return {"lora_targets": (",".join(names), *families)}
+
+    return Codec(("lora_targets",), write, read)
 
 
-def _strategy(plan: Plan) -> str:
-    return "steps" if _steps(plan) else "epoch"
+def tower_checkpointing() -> Codec:
+    """Whether the vision tower computes its activations again: where it trains."""
+
+    def write(at: Writing) -> bool:
+        return at.value("gradient_checkpointing") and "vision" not in at.value("freeze_parts")
+
+    def cites(plan: Plan) -> tuple[str, ...]:
+        kept_out = plan.strategy.gradient_checkpointing and "vision" in plan.strategy.freeze_parts
+        return ("freeze_parts",) if kept_out else (field,)
+
+    field = "gradient_checkpointing"
+    return Codec((field,), write, lambda value, _: {field: (True,)} if value else {}, cites=cites)
 
 
-def _scheduler(plan: Plan) -> str:
-    name: str = plan.values["schedule"]
-    return "constant_with_warmup" if name == "constant" and plan.values["warmup"] else name
+_PACE = words("save_every", {"epoch": "epoch"}, rest="steps")
 
 
-def _length(plan: Plan) -> int:
-    # In GRPO and PPO max_length bounds the prompt; the answer has a flag of its own.
-    return int(plan.values["max_prompt_length"]) if when.generates(plan) else plan.strategy.max_length
+def evaluation() -> Codec:
+    """When the run evaluates: as often as it saves, or never."""
+
+    def write(at: Writing) -> Any:
+        return _PACE.write(at) if EVALUATES(at.plan) else "no"
+
+    def read(word: Any, reader: Reader) -> Reading:
+        return {"data.eval": (None, "none", 0.0)} if word == "no" else _PACE.read(word, reader)
+
+    def cites(plan: Plan) -> tuple[str, ...]:
+        return ("save_every",) if EVALUATES(plan) else ()
+
+    return Codec(("data.eval", "save_every"), write, read, cites=cites)
 
 
-def _overlong(plan: Plan) -> str:
-    if plan.values["overlong"] == "drop":
-        return "delete"
-    return "left" if when.generates(plan) else "right"
-
-
-def _eval_batch(plan: Plan) -> int:
-    # GPUs x this is a multiple of num_generations, as ms-swift demands.
-    return int(plan.values["num_generations"] if plan.strategy.task == "grpo" else plan.values["eval_micro_batch"])
-
-
-MODEL = (
-    Key("model", ("model.id",), when.spec(lambda spec: spec.model.id), None, "model"),
-    Key(
-        "model_revision",
-        ("model.revision",),
-        when.spec(lambda spec: spec.model.revision),
-        lambda plan: plan.problem.spec.model.revision is not None,
-        "model",
-    ),
-    Key("model_type", ("model_type",), None, when.given("model_type"), "model", "ms-swift's own name of the family"),
-    Key("use_hf", ("model.id",), when.const(True), None, "model", "ids of the spec are Hugging Face's"),
-    Key("torch_dtype", ("precision",), weights, None, "model", "full training in fp16 keeps fp32 weights"),
-    Key("attn_impl", ("attention",), lambda plan: ATTENTION[plan.strategy.attention], None, "model"),
-    Key("template", ("template",), None, when.given("template"), "model"),
-    Key(
-        "adapters",
-        ("model.adapter",),
-        lambda plan: [plan.problem.spec.model.adapter],
-        lambda plan: plan.problem.spec.model.adapter is not None,
-        "model",
-    ),
-    Key("max_pixels", ("image_max_pixels",), None, when.pictures, "model", "also as MAX_PIXELS or IMAGE_MAX_TOKEN_NUM"),
+MODEL = section(
+    "model",
+    Key("model", path("model.id")),
+    Key("model_revision", same("model.revision"), given("model.revision")),
+    Key("model_type", same("model_type"), given("model_type"), "ms-swift's own name of the family"),
+    Key("use_hf", constant(True, "model.id"), note="ids of the spec are Hugging Face's"),
+    Key("torch_dtype", weights(), note="full training in fp16 keeps fp32 weights"),
+    Key("attn_impl", words("attention", ATTENTION)),
+    Key("template", same("template"), given("template")),
+    Key("adapters", single(path("model.adapter")), given("model.adapter")),
+    Key("max_pixels", same("image_max_pixels"), PICTURES, "also as MAX_PIXELS or IMAGE_MAX_TOKEN_NUM"),
 )
 
-METHOD = (
-    Key(
-        "tuner_type",
-        ("method",),
-        lambda plan: "lora" if when.lora(plan) else "full",
-        when.new,
-        "method",
-        "qlora is lora on quantised weights",
-    ),
-    Key(
-        "train_type",
-        ("method",),
-        lambda plan: "lora" if when.lora(plan) else "full",
-        when.old,
-        "method",
-        "the name of tuner_type in 3.x",
-    ),
-    Key("lora_rank", ("lora_rank",), None, when.lora, "method"),
-    Key("lora_alpha", ("lora_alpha",), None, when.lora, "method", "ms-swift's default is 32 at any rank"),
-    Key("lora_dropout", ("lora_dropout",), None, when.lora, "method"),
-    Key(
-        "target_modules", ("lora_targets",), targets, when.lora, "method", "attention and mlp become the family's names"
-    ),
-    Key(
-        "use_rslora",
-        ("lora_variant",),
-        when.variant("rslora"),
-        when.lora,
-        "method",
-    ),
-    Key(
-        "use_dora",
-        ("lora_variant",),
-        when.variant("dora"),
-        when.lora,
-        "method",
-    ),
-    Key(
-        "modules_to_save",
-        ("modules_to_save",),
-        lambda plan: list(plan.values["modules_to_save"]),
-        lambda plan: when.lora(plan) and bool(plan.values["modules_to_save"]),
-        "method",
-    ),
-    Key(
-        "quant_method",
-        ("quantization",),
-        lambda plan: (
-            plan.strategy.quantization.kind
-            if when.quantised("hqq", "eetq")(plan) and plan.strategy.quantization
-            else "bnb"
-        ),
-        when.quantised(),
-        "method",
-        "without it quant_bits is ignored in silence",
-    ),
-    Key(
-        "quant_bits",
-        ("quantization",),
-        lambda plan: plan.strategy.quantization.bits if plan.strategy.quantization else None,
-        when.quantised(),
-        "method",
-    ),
-    Key(
-        "bnb_4bit_quant_type",
-        ("quantization",),
-        lambda plan: plan.strategy.quantization.kind if plan.strategy.quantization else None,
-        when.quantised("nf4", "fp4"),
-        "method",
-    ),
-    Key(
-        "bnb_4bit_use_double_quant",
-        ("quantization",),
-        lambda plan: plan.strategy.quantization is not None and plan.strategy.quantization.double,
-        when.quantised("nf4", "fp4"),
-        "method",
-    ),
-    Key(
-        "bnb_4bit_compute_dtype",
-        ("precision",),
-        lambda plan: when.DTYPES[plan.strategy.precision],
-        when.quantised("nf4", "fp4"),
-        "method",
-    ),
-    Key("freeze_llm", ("freeze_parts",), when.frozen("language"), when.pictures, "method"),
-    Key("freeze_vit", ("freeze_parts",), when.frozen("vision"), when.pictures, "method"),
-    Key("freeze_aligner", ("freeze_parts",), when.frozen("projector"), when.pictures, "method"),
+METHOD = section(
+    "method",
+    Key("tuner_type", _TUNERS, _NEW, "qlora is lora on quantised weights"),
+    Key("train_type", _TUNERS, _OLD, "the name of tuner_type in 3.x"),
+    Key("lora_rank", same("lora_rank"), ADAPTERS),
+    Key("lora_alpha", same("lora_alpha"), ADAPTERS, "ms-swift's default is 32 at any rank"),
+    Key("lora_dropout", same("lora_dropout"), ADAPTERS),
+    Key("target_modules", targets(), ADAPTERS, "attention and mlp become the family's names"),
+    Key("use_rslora", flag("lora_variant", "rslora"), ADAPTERS),
+    Key("use_dora", flag("lora_variant", "dora"), ADAPTERS),
+    Key("modules_to_save", items("modules_to_save"), ADAPTERS),
+    Key("quant_method", _LOADED_BY, quantised(), "without it quant_bits is ignored in silence", ("quantization",)),
+    Key("quant_bits", same("quantization.bits"), quantised(), also=("quantization",)),
+    Key("bnb_4bit_quant_type", same("quantization.kind"), _FOUR_BIT, also=("quantization",)),
+    Key("bnb_4bit_use_double_quant", same("quantization.double"), _FOUR_BIT, also=("quantization",)),
+    Key("bnb_4bit_compute_dtype", words("precision", DTYPES), _FOUR_BIT),
+    Key("freeze_llm", contains("freeze_parts", "language"), PICTURES),
+    Key("freeze_vit", contains("freeze_parts", "vision"), PICTURES),
+    Key("freeze_aligner", contains("freeze_parts", "projector"), PICTURES),
 )
 
-DATA = (
-    Key("dataset", ("data.train",), data.training, None, "data"),
-    Key("columns", ("data.train",), data.columns, lambda plan: bool(data.columns(plan)), "data"),
-    Key("interleave_prob", ("data.train",), data.shares, data.weights_differ, "data"),
+DATA = section(
+    "data",
     Key(
-        "val_dataset",
-        ("data.eval",),
-        lambda plan: [data.evaluation_file(plan)],
-        lambda plan: data.evaluation_file(plan) is not None,
-        "data",
+        "dataset", one_way(data.training, "data.train", because="a path and a hub id look alike, and no format is said")
     ),
-    Key("split_dataset_ratio", ("data.eval",), data.evaluation_share, None, "data"),
+    Key("columns", one_way(data.columns, "data.train", because="sets of several formats share them")),
+    Key(
+        "interleave_prob",
+        one_way(data.shares, "data.train", because="shares add up to one, whatever the weights were"),
+        WEIGHTED_SETS,
+    ),
+    Key("val_dataset", single(file("data.eval")), EVALUATES_A_FILE),
+    Key("split_dataset_ratio", Codec(("data.eval",), data.held_out, data.read_held_out)),
     Key(
         "max_length",
-        ("max_length", "max_prompt_length"),
-        _length,
-        None,
-        "data",
-        "the prompt's in GRPO; left out it is the model's whole context",
+        rolled(same("max_length"), same("max_prompt_length")),
+        note="the prompt's in GRPO; left out it is the model's whole context",
     ),
-    Key("truncation_strategy", ("overlong",), _overlong, None, "data", "drop: delete; ms-swift's default"),
-    Key("packing", ("packing",), None, when.task("sft", "pretrain"), "data"),
     Key(
-        "packing_length",
-        ("max_length",),
-        lambda plan: plan.strategy.max_length,
-        lambda plan: plan.strategy.packing,
-        "data",
+        "truncation_strategy",
+        rolled(
+            words("overlong", {"truncate": "right", "drop": "delete"}),
+            words("overlong", {"truncate": "left", "drop": "delete"}),
+        ),
+        note="drop: delete; ms-swift's default",
     ),
-    Key("dataset_num_proc", ("preprocessing_workers",), None, None, "data"),
-    Key("dataloader_num_workers", ("dataloader_workers",), None, None, "data"),
+    Key("packing", same("packing"), task("sft", "pretrain")),
+    Key("packing_length", same("max_length"), is_("packing", True)),
+    Key("dataset_num_proc", same("preprocessing_workers")),
+    Key("dataloader_num_workers", same("dataloader_workers")),
 )
 
-TRAIN = (
-    Key("per_device_train_batch_size", ("micro_batch",), None, None, "train"),
+TRAIN = section(
+    "train",
+    Key("per_device_train_batch_size", same("micro_batch")),
     Key(
         "gradient_accumulation_steps",
-        ("gradient_accumulation", "batch_size"),
-        lambda plan: plan.strategy.gradient_accumulation,
-        None,
-        "train",
-        "left out it depends on the number of GPUs",
+        same("gradient_accumulation"),
+        note="left out it depends on the number of GPUs",
+        also=("batch_size",),
     ),
-    Key("learning_rate", ("learning_rate",), None, None, "train"),
-    Key("lr_scheduler_type", ("schedule",), _scheduler, None, "train"),
-    Key("warmup_ratio", ("warmup",), None, None, "train"),
-    Key("num_train_epochs", ("epochs",), None, lambda plan: plan.values["epochs"] is not None, "train"),
-    Key("max_steps", ("max_steps",), None, lambda plan: plan.values["max_steps"] is not None, "train"),
-    Key("optim", ("optimizer",), lambda plan: OPTIMIZERS[plan.strategy.optimizer], None, "train"),
-    Key("adam_beta1", ("adam_beta1",), None, None, "train"),
-    Key("adam_beta2", ("adam_beta2",), None, None, "train", "ms-swift's default is 0.95"),
-    Key("adam_epsilon", ("adam_epsilon",), None, None, "train"),
-    Key("weight_decay", ("weight_decay",), None, None, "train", "ms-swift's default is 0.1"),
-    Key("max_grad_norm", ("max_grad_norm",), None, None, "train"),
-    Key("bf16", ("precision",), lambda plan: plan.strategy.precision == "bf16", None, "train"),
-    Key(
-        "fp16",
-        ("precision",),
-        lambda plan: plan.strategy.precision == "fp16",
-        None,
-        "train",
-        "float32 weights alone would turn it on",
-    ),
+    Key("learning_rate", same("learning_rate")),
+    Key("lr_scheduler_type", SCHEDULER),
+    Key("warmup_ratio", same("warmup")),
+    Key("num_train_epochs", same("epochs"), given("epochs")),
+    Key("max_steps", same("max_steps"), given("max_steps")),
+    Key("optim", words("optimizer", OPTIMIZERS)),
+    Key("adam_beta1", same("adam_beta1")),
+    Key("adam_beta2", same("adam_beta2"), note="ms-swift's default is 0.95"),
+    Key("adam_epsilon", same("adam_epsilon")),
+    Key("weight_decay", same("weight_decay"), note="ms-swift's default is 0.1"),
+    Key("max_grad_norm", same("max_grad_norm")),
+    Key("bf16", flag("precision", "bf16")),
+    Key("fp16", flag("precision", "fp16"), note="float32 weights alone would turn it on"),
     Key(
         "gradient_checkpointing",
-        ("gradient_checkpointing",),
-        lambda plan: plan.strategy.gradient_checkpointing and not when.fsdp2(plan),
-        None,
-        "train",
-        "on by default; under FSDP2 its own takes over",
+        either(same("gradient_checkpointing"), constant(False, "gradient_checkpointing"), _FSDP2, "fsdp", FSDP),
+        note="on by default; under FSDP2 its own takes over",
     ),
-    Key(
-        "vit_gradient_checkpointing",
-        ("gradient_checkpointing",),
-        lambda plan: plan.strategy.gradient_checkpointing and "vision" not in plan.strategy.freeze_parts,
-        when.pictures,
-        "train",
-    ),
-    Key("use_liger_kernel", ("loss",), lambda plan: plan.strategy.loss == "fused", None, "train"),
-    Key(
-        "sequence_parallel_size",
-        ("sequence_parallel",),
-        None,
-        lambda plan: plan.strategy.task in ("sft", "pretrain", "dpo", "grpo"),
-        "train",
-    ),
+    Key("vit_gradient_checkpointing", tower_checkpointing(), PICTURES),
+    Key("use_liger_kernel", flag("loss", "fused")),
+    Key("sequence_parallel_size", same("sequence_parallel"), task("sft", "pretrain", "dpo", "grpo")),
     Key(
         "deepspeed",
-        ("sharding", "offload_optimizer", "offload_parameters"),
-        when.const("ds_config.json"),
-        lambda plan: plan.strategy.deepspeed,
-        "train",
+        constant("ds_config.json", "sharding", "offload_optimizer", "offload_parameters").citing("sharding"),
+        DEEPSPEED,
         "the JSON of target deepspeed",
     ),
-    Key("fsdp", ("sharding", "offload_parameters"), when.const(FSDP), when.fsdp2, "train"),
-    Key("seed", ("seed",), None, None, "train"),
-    Key("data_seed", ("seed",), lambda plan: plan.values["seed"], None, "train"),
-    Key("ddp_timeout", ("timeout_seconds",), None, None, "train", "seconds; ms-swift's default is 208 days"),
+    Key("fsdp", constant(FSDP, "sharding", "offload_parameters", "offload_optimizer").citing("sharding"), _FSDP2),
+    Key("seed", same("seed")),
+    Key("data_seed", same("seed")),
+    Key("ddp_timeout", same("timeout_seconds"), note="seconds; ms-swift's default is 208 days"),
 )
 
-OUTPUT = (
-    Key("output_dir", ("output_dir",), None, None, "output"),
-    Key(
-        "add_version",
-        ("output_dir",),
-        when.const(False),
-        None,
-        "output",
-        "ms-swift would add a folder named by version and time",
-    ),
-    Key("save_strategy", ("save_every",), _strategy, None, "output"),
-    Key("save_steps", ("save_every",), None, _steps, "output"),
-    Key("save_total_limit", ("keep",), None, None, "output"),
-    Key("logging_steps", ("log_every",), None, None, "output"),
-    Key(
-        "report_to",
-        ("report_to",),
-        lambda plan: [plan.values["report_to"]],
-        None,
-        "output",
-        "ms-swift's default is tensorboard",
-    ),
-    Key(
-        "eval_strategy",
-        ("data.eval", "save_every"),
-        lambda plan: _strategy(plan) if data.evaluates(plan) else "no",
-        None,
-        "output",
-    ),
-    Key(
-        "eval_steps",
-        ("data.eval", "save_every"),
-        lambda plan: plan.values["save_every"],
-        lambda plan: data.evaluates(plan) and _steps(plan),
-        "output",
-    ),
+OUTPUT = section(
+    "output",
+    Key("output_dir", same("output_dir")),
+    Key("add_version", constant(False, "output_dir"), note="ms-swift would add a folder named by version and time"),
+    Key("save_strategy", _PACE),
+    Key("save_steps", same("save_every"), BY_STEPS),
+    Key("save_total_limit", same("keep")),
+    Key("logging_steps", same("log_every")),
+    Key("report_to", single(same("report_to")), note="ms-swift's default is tensorboard"),
+    Key("eval_strategy", evaluation()),
+    Key("eval_steps", same("save_every"), both(EVALUATES, BY_STEPS), also=("data.eval",)),
     Key(
         "per_device_eval_batch_size",
-        ("eval_micro_batch",),
-        _eval_batch,
-        data.evaluates,
-        "output",
+        either(
+            same("eval_micro_batch"), reference("num_generations", "num_generations"), task("grpo"), "rlhf_type", "grpo"
+        ),
+        EVALUATES,
         "in GRPO num_generations, which has to divide it",
     ),
 )
 
 KEYS: tuple[Key, ...] = (*MODEL, *METHOD, *DATA, *TRAIN, *PREFERENCE, *ROLLOUT, *OUTPUT)
 
-# Plan fields that no flag carries, and what does.
+# Plan fields that no key of any file carries, and where they are said.
 ELSEWHERE = {
-    "allocator": "the environment of train.sh",
-    "cpu_threads": "the environment of train.sh",
     "existing": "train.sh looks for checkpoints before it starts",
     "lora": "its parts are flags of their own",
+    "preference_loss": "rlhf_type, where it has one loss",
+    "reference_model": "it follows from rlhf_type and tuner_type",
     "rollout": "its parts are flags of their own",
-    "trainable_layers": "method freeze is not offered",
+    "rollout_gpus": "vllm_mode, and the GPUs that each script sees",
+    "rollout_share": "its parts are flags of their own",
 }

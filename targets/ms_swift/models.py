@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 # Models that the list lacks, by what their names say; the first that matches counts.
 _BY_NAME = (
@@ -40,24 +41,36 @@ def templates(version: str) -> frozenset[str]:
 _SAY = "to compile, set data.template"
 
 
+class Known(NamedTuple):
+    """What ms-swift calls a model and its chat template, each with why; empty where nothing says."""
+
+    kind: str
+    template: str
+    why_kind: str
+    why_template: str
+
+
 @lru_cache(maxsize=256)
-def find(model: str, family: str, version: str) -> tuple[str, str, str]:
-    """(model type, template, why) of a model; empty where nothing says. ms-swift goes by the last part of the name."""
+def find(model: str, family: str, version: str) -> Known:
+    """The model type and chat template of a model. ms-swift goes by the last part of the name."""
     table = known(version)
     own = _last(model)
     for kind, groups in table.items():
         for template, ids in groups.items():
             if any(_last(one) == own for one in ids):
-                return kind, template, f"what ms-swift {version} has for {own}"
+                why = f"what ms-swift {version} has for {own}"
+                return Known(kind, template, why, why)
     if family not in table:
-        return "", "", f"ms-swift {version} knows neither {own} nor its family {family}: {_SAY}"
+        why = f"ms-swift {version} knows neither {own} nor its family {family}"
+        return Known("", "", why, f"{why}: {_SAY}")
     groups = table[family]
+    why = f"ms-swift {version} does not list {own}; its family is {family}"
     named = next((template for pattern, template in _BY_NAME if re.search(pattern, own)), "")
     if named in templates(version):
-        return family, named, f"ms-swift {version} does not list {own}; its name says {named}"
+        return Known(family, named, why, f"ms-swift {version} does not list {own}; its name says {named}")
     template = next(iter(groups)) if len(groups) == 1 else ""
     said = "its only template" if template else f"which has several templates: {_SAY}"
-    return family, template, f"ms-swift {version} does not list {own}; its family is {family}, {said}"
+    return Known(family, template, why, f"{why}, {said}")
 
 
 def _last(model: str) -> str:

@@ -7,156 +7,151 @@ swift/arguments/rlhf_args.py of ms-swift 4.6.0.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
-from mfc.target.keys import Key
-
-from . import when
+from mfc.rules.rollout import is_model
+from mfc.target.codecs import (
+    LEFT_OUT,
+    Codec,
+    Reader,
+    Reading,
+    Writing,
+    constant,
+    either,
+    one_way,
+    path,
+    same,
+    single,
+    words,
+)
+from mfc.target.keys import Key, section
+from mfc.target.paths import is_local, located, spec_path
+from mfc.target.when import GENERATES, When, both, is_, is_not, task
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
+RLHF = {"dpo": "dpo", "kto": "kto", "orpo": "orpo", "simpo": "simpo", "reward": "rm", "ppo": "ppo", "grpo": "grpo"}
+PORT = 8000
 
-def _grpo(plan: Plan) -> bool:
-    return plan.strategy.task == "grpo"
-
-
-def _ppo(plan: Plan) -> bool:
-    return plan.strategy.task == "ppo"
-
-
-def _loss(plan: Plan) -> list[str]:
-    return [str(plan.values["preference_loss"])]
+_GRPO, _PPO = task("grpo"), task("ppo")
+_COLOCATED, _SERVED = is_("rollout_mode", "colocate"), is_("rollout_mode", "server")
+_BY_VLLM = is_("rollout_mode", "colocate", "server")
+_SHARE = ("rollout_share",)
 
 
-def _beta(plan: Plan) -> float:
-    return float(plan.values["kl_beta"] if _grpo(plan) else plan.values["preference_beta"])
+def rolled(usual: Codec, other: Codec) -> Codec:
+    """One codec, and another for the tasks that generate answers."""
+    return either(usual, other, GENERATES, "rlhf_type", "grpo", "ppo")
 
 
-PREFERENCE = (
-    Key(
-        "rlhf_type",
-        ("task",),
-        lambda plan: when.RLHF[plan.strategy.task],
-        lambda plan: plan.strategy.task in when.RLHF,
-        "rlhf",
-    ),
+def _shares_a_node(plan: Plan) -> bool:
+    """Whether vLLM's own GPUs are on the node that trains."""
+    return plan.problem.split is not None and bool(plan.problem.split.devices)
+
+
+def _functions(at: Writing) -> Any:
+    """Rewards that are names of functions."""
+    return [name for name in at.value("rewards") if not is_model(name)] or LEFT_OUT
+
+
+def _models(at: Writing) -> Any:
+    """Rewards that are models: all of PPO's."""
+    named = [name for name in at.value("rewards") if is_model(name) or at.value("task") == "ppo"]
+    return [located(name, at.out_to_spec) if is_local(name) else name for name in named] or LEFT_OUT
+
+
+def _read_rewards(_: Any, reader: Reader) -> Reading:
+    """Functions and models in every order that keeps that of each: which the spec names first is not said."""
+    functions = reader.data.get("reward_funcs", [])
+    models = [
+        spec_path(one, reader.out_to_spec) if is_local(one) else one for one in reader.data.get("reward_model", [])
+    ]
+    places = range(len(functions) + len(models))
+    found = []
+    for chosen in combinations(places, len(functions)):
+        ahead, rest = iter(functions), iter(models)
+        found.append(tuple(next(ahead if place in chosen else rest) for place in places))
+    return {"rewards": tuple(found)}
+
+
+def _layers(at: Writing) -> int:
+    return at.plan.problem.model.architecture.layers
+
+
+PREFERENCE = section(
+    "rlhf",
+    Key("rlhf_type", words("task", RLHF), task(*RLHF)),
     Key(
         "beta",
-        ("preference_beta", "kl_beta"),
-        _beta,
-        lambda plan: plan.values["preference_beta"] is not None or _grpo(plan),
-        "rlhf",
+        either(same("preference_beta"), same("kl_beta"), _GRPO, "rlhf_type", "grpo"),
+        task("dpo", "kto", "orpo", "simpo", "grpo"),
     ),
-    Key("loss_type", ("preference_loss",), _loss, when.task("dpo", "kto"), "rlhf"),
-    Key("simpo_gamma", ("preference_gamma",), None, when.task("simpo"), "rlhf"),
+    Key("loss_type", single(same("preference_loss")), task("dpo", "kto")),
+    Key("simpo_gamma", same("preference_gamma"), task("simpo")),
     Key(
         "cpo_alpha",
-        ("preference_loss",),
-        when.const(0.0),
-        when.task("simpo"),
-        "rlhf",
+        constant(0.0, "preference_loss").citing("preference_loss"),
+        task("simpo"),
         "ms-swift's default adds an NLL term that SimPO has not",
     ),
     Key(
         "ref_model",
-        ("reference_model",),
-        when.spec(lambda spec: spec.train.preference.reference),
-        lambda plan: plan.problem.spec.train.preference.reference != "auto",
-        "rlhf",
+        path("train.preference.reference"),
+        is_not("train.preference.reference", "auto"),
         "otherwise a frozen copy, or the model without its adapters",
+        also=("reference_model",),
     ),
 )
 
-ROLLOUT = (
-    Key(
-        "reward_funcs", ("rewards",), when.functions, lambda plan: _grpo(plan) and bool(when.functions(plan)), "rollout"
-    ),
-    Key(
-        "reward_model",
-        ("rewards",),
-        when.reward_models,
-        lambda plan: when.generates(plan) and bool(when.reward_models(plan)),
-        "rollout",
-        "rewards that are paths or hub ids",
-    ),
-    Key("num_generations", ("num_generations",), None, _grpo, "rollout"),
-    Key("max_completion_length", ("max_completion_length",), None, _grpo, "rollout", "ms-swift's default is 512"),
-    Key(
-        "response_length",
-        ("max_completion_length",),
-        lambda plan: plan.values["max_completion_length"],
-        _ppo,
-        "rollout",
-    ),
-    Key("steps_per_generation", ("steps_per_generation",), None, _grpo, "rollout"),
-    Key("num_iterations", ("steps_per_generation",), when.const(1), _grpo, "rollout", "on policy"),
+ROLLOUT = section(
+    "rollout",
+    Key("reward_funcs", Codec(("rewards",), _functions, _read_rewards), _GRPO),
+    Key("reward_model", Codec(("rewards",), _models, _read_rewards), GENERATES, "rewards that are paths or hub ids"),
+    Key("num_generations", same("num_generations"), _GRPO),
+    Key("max_completion_length", same("max_completion_length"), _GRPO, "ms-swift's default is 512"),
+    Key("response_length", same("max_completion_length"), _PPO),
+    Key("steps_per_generation", same("steps_per_generation"), _GRPO),
+    Key("num_iterations", constant(1, "steps_per_generation"), _GRPO, "on policy"),
     Key(
         "temperature",
-        ("task",),
-        when.const(1.0),
-        when.generates,
-        "rollout",
+        constant(1.0, "task"),
+        GENERATES,
         "samples are the policy's own; ms-swift's default is 0.9",
     ),
-    Key("top_p", ("task",), when.const(1.0), when.generates, "rollout", "0.9 in 3.x"),
-    Key("top_k", ("task",), when.const(-1), _grpo, "rollout", "50 in 3.x"),
-    Key("kl_coef", ("kl_beta",), lambda plan: plan.values["kl_beta"], _ppo, "rollout"),
-    Key("num_ppo_epochs", ("task",), when.const(4), _ppo, "rollout"),
-    Key("num_mini_batches", ("task",), when.const(1), _ppo, "rollout"),
-    Key(
-        "local_rollout_forward_batch_size",
-        ("micro_batch",),
-        lambda plan: plan.strategy.micro_batch,
-        _ppo,
-        "rollout",
-        "ms-swift's default scores 64 at a time",
-    ),
-    Key("use_vllm", ("rollout_mode",), lambda plan: plan.values["rollout_mode"] != "native", _grpo, "rollout"),
-    Key("vllm_mode", ("rollout_mode",), None, when.vllm("colocate", "server"), "rollout"),
+    Key("top_p", constant(1.0, "task"), GENERATES, "0.9 in 3.x"),
+    Key("top_k", constant(-1, "task"), _GRPO, "50 in 3.x"),
+    Key("kl_coef", same("kl_beta"), _PPO),
+    Key("num_ppo_epochs", constant(4, "task"), _PPO),
+    Key("num_mini_batches", constant(1, "task"), _PPO),
+    Key("local_rollout_forward_batch_size", same("micro_batch"), _PPO, "ms-swift's default scores 64 at a time"),
+    Key("use_vllm", words("rollout_mode", {"colocate": True, "server": True, "native": False}), _GRPO),
+    Key("vllm_mode", same("rollout_mode"), _BY_VLLM),
     Key(
         "vllm_gpu_memory_utilization",
-        ("rollout_share",),
-        lambda plan: when.share(plan).utilization,
-        when.vllm("colocate"),
-        "rollout",
+        same("rollout_share.utilization"),
+        _COLOCATED,
         "of the whole card; ms-swift's default is 0.9. A server's is in rollout.sh",
+        _SHARE,
     ),
-    Key(
-        "vllm_tensor_parallel_size",
-        ("rollout_share",),
-        lambda plan: when.share(plan).tensor_parallel,
-        when.vllm("colocate"),
-        "rollout",
-    ),
-    Key("vllm_max_model_len", ("max_length",), lambda plan: plan.strategy.max_length, when.vllm("colocate"), "rollout"),
-    Key(
-        "vllm_max_num_seqs",
-        ("rollout_share",),
-        lambda plan: when.share(plan).sequences,
-        when.vllm("colocate"),
-        "rollout",
-    ),
-    Key("sleep_level", ("rollout_share",), lambda plan: when.share(plan).sleep_level, when.vllm("colocate"), "rollout"),
-    Key("offload_model", ("rollout_share",), lambda plan: when.share(plan).offload, when.vllm("colocate"), "rollout"),
-    Key(
-        "offload_optimizer", ("rollout_share",), lambda plan: when.share(plan).offload, when.vllm("colocate"), "rollout"
-    ),
+    Key("vllm_tensor_parallel_size", same("rollout_share.tensor_parallel"), _COLOCATED, also=_SHARE),
+    Key("vllm_max_model_len", same("max_length"), _COLOCATED),
+    Key("vllm_max_num_seqs", same("rollout_share.sequences"), _COLOCATED, also=_SHARE),
+    Key("sleep_level", same("rollout_share.sleep_level"), _COLOCATED, also=_SHARE),
+    Key("offload_model", same("rollout_share.offload"), _COLOCATED, also=_SHARE),
+    Key("offload_optimizer", same("rollout_share.offload"), _COLOCATED, also=_SHARE),
     Key(
         "move_model_batches",
-        ("sharding",),
-        lambda plan: plan.problem.model.architecture.layers,
-        lambda plan: when.vllm("colocate", "server")(plan) and plan.strategy.sharding == "zero3",
-        "rollout",
+        one_way(_layers, "sharding", because="it is the number of the model's layers").citing(),
+        both(_BY_VLLM, is_("sharding", "zero3")),
         "weights go to vLLM a layer at a time",
     ),
     Key(
         "vllm_server_host",
-        ("rollout_gpus",),
-        when.const(["127.0.0.1"]),
-        lambda plan: when.vllm("server")(plan) and plan.problem.split is not None and bool(plan.problem.split.devices),
-        "rollout",
+        constant(["127.0.0.1"], "rollout_gpus"),
+        both(_SERVED, When(_shares_a_node)),
         "on several nodes train.sh asks for it",
     ),
-    Key("vllm_server_port", ("rollout_gpus",), when.const([when.PORT]), when.vllm("server"), "rollout"),
+    Key("vllm_server_port", constant([PORT], "rollout_gpus"), _SERVED),
 )

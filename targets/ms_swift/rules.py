@@ -36,15 +36,15 @@ _SPLIT = ("pretrain", "sft", "dpo")
 @derive("model_type", "ms-swift swift/model/model_meta.py: models are matched by the last part of their name")
 def model_type(model: Model, architecture: Architecture, profile: Profile) -> Value:
     """The model type is the one that ms-swift lists the model under, or that of its family."""
-    kind, _, why = models.find(model.name, architecture.family, nearest(profile.version, VERSIONS))
-    return Value(kind, why)
+    found = models.find(model.name, architecture.family, nearest(profile.version, VERSIONS))
+    return Value(found.kind, found.why_kind)
 
 
 @derive("template", "ms-swift swift/model/model_meta.py: the template of each group of models")
 def template(model: Model, architecture: Architecture, profile: Profile) -> Value:
     """The chat template is the one that ms-swift has for the model."""
-    _, name, why = models.find(model.name, architecture.family, nearest(profile.version, VERSIONS))
-    return Value(name, why)
+    found = models.find(model.name, architecture.family, nearest(profile.version, VERSIONS))
+    return Value(found.template, found.why_template)
 
 
 @require("ms-swift swift/template/register.py: TEMPLATE_MAPPING")

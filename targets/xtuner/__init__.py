@@ -6,17 +6,21 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.errors import CannotExpress
+from mfc.fields import ANYTHING
 from mfc.memory.stack import Moments, Preferences, Stack
 from mfc.profile import Profile
-from mfc.target.keys import native
-from mfc.target.outputs import File, Lowered
-from mfc.target.paths import is_local, located
+from mfc.target.codecs import constant
+from mfc.target.keys import Key
+from mfc.target.launch import command
+from mfc.target.outputs import File, Lowered, native
+from mfc.target.when import is_
 
 from .. import deepspeed
+from ..deepspeed import keys as deepspeed_keys
 from . import facts
-from .keys import KEYS
+from .codecs import BACKENDS, OPTIMIZERS
+from .keys import ENVIRONMENT, KEYS
 from .rules import RULES
-from .values import BACKENDS, OPTIMIZERS
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -32,38 +36,15 @@ DEEPSPEED = "0.18.4"  # the oldest contract at hand; XTuner asks for 0.16.2 and 
 # Sections of which a key of the user's may change what is held in memory.
 UNMODELLED = frozenset({"model", "optim_wrapper", "strategy", "train_dataloader", "train_dataset"})
 
-# Decisions that no key of the config carries.
+# Decisions that no key of any file carries.
 ELSEWHERE = {
-    "allocator": "the environment that launch.sh sets",
-    "cpu_threads": "the environment that launch.sh sets",
-    "deepspeed_preset": "the option --deepspeed in launch.sh",
-    "eval_micro_batch": "XTuner does not evaluate",
-    "freeze_parts": "XTuner's target trains no vision models",
     "lora": "its parts are keys of their own",
-    "trainable_layers": "for method freeze, which XTuner does not have",
-    "loss": "always plain",
-    **dict.fromkeys(("offload_optimizer", "offload_parameters"), "the option --deepspeed in launch.sh"),
+    "preference_loss": "the class of the model, where it has one loss",
     **dict.fromkeys(
-        (
-            "reduce_bucket_elements",
-            "prefetch_bucket_elements",
-            "persistence_threshold_elements",
-            "sub_group_elements",
-            "max_live_elements",
-            "overlap_comm",
-            "pin_memory",
-        ),
-        "DeepSpeed's JSON, shipped or ours",
+        (*facts.DEFAULTS, "offload_optimizer", "offload_parameters", "pin_memory"),
+        "DeepSpeed's JSON: the shipped one that launch.sh names, or one of mfc's",
     ),
 }
-
-# Settings that hold paths, which depend on where the outputs lie.
-_MODELS = (
-    "pretrained_model_name_or_path",
-    "tokenizer.pretrained_model_name_or_path",
-    "model.llm.pretrained_model_name_or_path",
-    "model.ref_llm.pretrained_model_name_or_path",
-)
 
 # model/dpo.py and orpo.py give the model the labels too, so it makes a loss of its own in fp32 beside its 16-bit logits
 # (transformers 4.48 loss_utils.py), which nobody takes. Autocast is around all of it.
@@ -101,7 +82,14 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         supports={
             "task": ("sft", "pretrain", "dpo", "orpo", "reward"),
             "method": ("full", "lora", "qlora"),
+            "lora_variant": ("lora", "rslora", "dora"),
             "schedule": ("cosine", "linear", "constant"),
+            "preference_loss": ("sigmoid", "orpo"),
+            "sequence_parallel": ANYTHING,
+            "attention": ("flash", "sdpa", "eager"),
+            "gradient_checkpointing": (True, False),
+            "packing": (True, False),
+            "existing": ("fail", "resume", "overwrite"),
             "precision": ("bf16", "fp16", "fp32", "pure_bf16"),
             "quantization": ("nf4", "fp4", "int8"),
             "sharding": ("ddp", "zero1", "zero2", "zero3"),
@@ -131,73 +119,33 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
             f"{NAME} {plan.profile.version} has no chat template for {model}; if one of its own will do, "
             f"set data.template ({names})"
         )
-    made = native(KEYS, plan, extra)
-    data = made.data
-    for name in _MODELS:
-        _move(data, name, out_to_spec)
-    data["train_dataset"]["dataset"] = facts.loader(plan.problem.spec, out_to_spec)
-    if "data_files" in data:
-        data["data_files"] = facts.files(plan.problem.spec, out_to_spec)
-    data["train_dataset"]["tokenizer"] = data["tokenizer"]
-    data["train_dataloader"]["dataset"] = data["train_dataset"]
-    sections = {**made.sections, "imports": _imports(data), "references": REFERENCES}
-    files = [
-        File(CONFIG, data, "train.py.j2", facts.CONTRACT, made.cites, sections),
-        File("launch.sh", _launch(plan), "launch.sh.j2", cites=_LAUNCH_CITES, executable=True),
-    ]
-    if data["train_dataset"]["dataset_map_fn"].startswith(f"{facts.OWN}:"):
+    made = native(KEYS, plan, out_to_spec, extra)
+    sections = {"imports": _imports(made.data), "references": REFERENCES}
+    files = [made.file(CONFIG, "train.py.j2", facts.CONTRACT)._replace(sections=sections), _launcher(plan)]
+    if made.data["train_dataset"]["dataset_map_fn"].startswith(f"{facts.OWN}:"):
         files.append(File(f"{facts.OWN}.py", {}, "mfc_rows.py.j2"))
-    if plan.strategy.deepspeed and plan.values["deepspeed_preset"] is None:
-        files.append(_deepspeed(plan))
-    nodes = plan.problem.hardware.nodes
-    return Lowered(tuple(files), "bash launch.sh" if nodes == 1 else "NODE_RANK=0 MASTER_ADDR=HOST bash launch.sh")
+    if plan.strategy.deepspeed and plan.values["deepspeed_preset"] == "":
+        contract = f"{deepspeed.NAME}-{DEEPSPEED}"
+        files.append(native(ENGINE, plan).file(deepspeed.CONFIG, contract=contract))
+    return Lowered(tuple(files), command(plan, "bash launch.sh"))
 
 
-def _deepspeed(plan: Plan) -> File:
-    """DeepSpeed's JSON, less the batch over all GPUs: XTuner counts sequence-parallel GPUs as data-parallel there."""
-    file = deepspeed.config_file(plan, DEEPSPEED)
-    data = {name: value for name, value in file.data.items() if name != "train_batch_size"}
-    if plan.strategy.offload_optimizer != "none":
-        data["zero_force_ds_cpu_optimizer"] = False  # the optimizer stays torch's, as in XTuner's own configs
-    return file._replace(data=data)
-
-
-def _launch(plan: Plan) -> dict[str, Any]:
-    hardware, values = plan.problem.hardware, plan.values
-    environment = {"XTUNER_DATASET_TIMEOUT": str(max(values["timeout_seconds"] // 60, 1))}
-    if values["allocator"]:
-        environment["PYTORCH_CUDA_ALLOC_CONF"] = values["allocator"]
-    if values["cpu_threads"]:
-        environment["OMP_NUM_THREADS"] = str(values["cpu_threads"])
-    if hardware.devices:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, hardware.devices))
+def _launcher(plan: Plan) -> File:
+    made, values, hardware = native(ENVIRONMENT, plan), plan.values, plan.problem.hardware
     asked = values["deepspeed_preset"] or deepspeed.CONFIG
-    return {
+    launch = {
         "nodes": hardware.nodes,
         "processes": hardware.gpus_per_node,
-        "environment": environment,
+        "environment": made.data,
         "deepspeed": asked if plan.strategy.deepspeed else "",
         "output": values["output_dir"],
         "existing": values["existing"],
     }
-
-
-_LAUNCH_CITES = {
-    "XTUNER_DATASET_TIMEOUT": ("timeout_seconds",),
-    "PYTORCH_CUDA_ALLOC_CONF": ("allocator",),
-    "OMP_NUM_THREADS": ("cpu_threads",),
-    "deepspeed": ("deepspeed_preset", "sharding", "offload_optimizer", "offload_parameters"),
-    "existing": ("existing",),
-}
-
-
-def _move(data: dict[str, Any], name: str, out_to_spec: str) -> None:
-    """Make the path of a local model relative to the output folder."""
-    *folders, last = name.split(".")
-    for folder in folders:
-        data = data.get(folder, {})
-    if last in data and is_local(data[last]):
-        data[last] = located(data[last], out_to_spec)
+    cites = {
+        "deepspeed": ("deepspeed_preset", "sharding"),
+        "existing": ("existing",),
+    }
+    return File("launch.sh", launch, "launch.sh.j2", said=made, cites=cites, executable=True)
 
 
 def _imports(data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -221,6 +169,17 @@ def _references(data: Any) -> Iterator[str]:
         for item in data:
             yield from _references(item)
 
+
+# DeepSpeed's JSON, less the batch over all GPUs: XTuner counts sequence-parallel GPUs as data-parallel there.
+ENGINE = (
+    *(key for key in deepspeed_keys.ENGINE if key.name != "train_batch_size"),
+    Key(
+        "zero_force_ds_cpu_optimizer",
+        constant(False, "offload_optimizer"),
+        is_("offload_optimizer", "cpu"),
+        "the optimizer stays torch's, as in XTuner's own configs",
+    ),
+)
 
 # Keys whose strings name code: "module:name".
 REFERENCES = ("type", "torch_dtype", "bnb_4bit_compute_dtype", "dataset_map_fn", "template", "prompt_template")

@@ -11,11 +11,9 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from mfc.target.paths import located
-
 if TYPE_CHECKING:
     from mfc.problem import Model
-    from mfc.spec.models import DatasetSpec, Spec
+    from mfc.spec.models import DatasetSpec
 
 CONTRACT = "xtuner-0.2.0"
 
@@ -67,8 +65,7 @@ _BY_FAMILY = {
     "qwen2_moe": "qwen_chat",
 }
 
-# The layout of the rows that `auto` means, and the map from each layout to XTuner's own.
-AUTO = {"pretrain": "text", "sft": "messages"}
+# The map from each layout of rows to XTuner's own.
 OWN = "mfc_rows"  # written beside the config, for layouts that XTuner has no function for
 MAPS = {
     "messages": "xtuner.dataset.map_fns:openai_map_fn",
@@ -77,7 +74,7 @@ MAPS = {
     "sharegpt": f"{OWN}:sharegpt_map_fn",
     "preference": f"{OWN}:preference_map_fn",
 }
-FORMATS = {"pretrain": ("text",), "sft": ("messages", "alpaca", "sharegpt")}  # other tasks: preference
+_FORMATS = {"pretrain": ("text",), "sft": ("messages", "alpaca", "sharegpt")}  # other tasks: preference
 FILE_TYPES = {"json": "json", "jsonl": "json", "parquet": "parquet", "csv": "csv", "arrow": "arrow", "txt": "text"}
 
 # The token whose output becomes the reward: what XTuner's own configs take (configs/reward_model).
@@ -114,9 +111,14 @@ def find_reward_token(model: Model) -> int | None:
     return _REWARD_TOKENS.get(architecture.family)
 
 
+def layouts(task: str) -> tuple[str, ...]:
+    """The layouts of rows that a task can train on; the first is what `auto` means."""
+    return _FORMATS.get(task, ("preference",))
+
+
 def layout(one: DatasetSpec, task: str) -> str:
-    """The format of a data set's rows, `auto` resolved."""
-    return AUTO.get(task, "preference") if one.format == "auto" else one.format
+    """The layout of a data set's rows, `auto` resolved."""
+    return layouts(task)[0] if one.format == "auto" else one.format
 
 
 def file_type(path: str) -> str | None:
@@ -125,20 +127,9 @@ def file_type(path: str) -> str | None:
     return FILE_TYPES.get(ending) if ending else None
 
 
-def files(spec: Spec, out_to_spec: str = "") -> list[str]:
-    """Files to train on, as seen from the output folder."""
-    return [located(str(one.path), out_to_spec) for one in spec.data.train if one.path and file_type(one.path)]
-
-
-def loader(spec: Spec, out_to_spec: str = "") -> dict[str, Any]:
-    """The call of `datasets.load_dataset` that reads the training data."""
-    first, call = spec.data.train[0], {"type": "datasets:load_dataset"}
-    if first.hub:
-        return {**call, "path": first.hub}
-    kind = file_type(str(first.path))
-    if kind is None:
-        return {**call, "path": located(str(first.path), out_to_spec)}
-    return {**call, "path": kind, "data_files": {"train": files(spec, out_to_spec)}}
+def steps_of_epoch(gradient_accumulation: int) -> int:
+    """Micro-steps between checkpoints that the spec wants after each epoch: XTuner's own 500, in optimizer steps."""
+    return -(-500 // gradient_accumulation) * gradient_accumulation
 
 
 def preset(layout: tuple[str, str, str], precision: str, bf16: bool, numbers: tuple[Any, ...]) -> str | None:

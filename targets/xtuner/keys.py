@@ -6,297 +6,245 @@ twice, as the variable that users of XTuner know and where it is used. The templ
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from mfc.target.codecs import (
+    Codec,
+    constant,
+    flag,
+    items,
+    minutes,
+    one_way,
+    only,
+    path,
+    reference,
+    row,
+    same,
+    whole,
+    words,
+)
+from mfc.target.keys import Key, section
+from mfc.target.launch import ALLOCATOR, DEVICES, THREADS
+from mfc.target.when import ADAPTERS, When, both, given, is_, is_not, task
 
-from mfc.target.keys import Key
+from . import codecs as x
+from . import data
 
-from . import values as v
+ROWS, PAIRS = task("sft", "pretrain"), task(*x.PAIRED)
+REFERENCE = both(task("dpo"), is_("reference_model", True))  # DPO holds a frozen copy of a model
+REVISED, ITSELF = given("model.revision"), When(x.compares_with_itself)  # a revision is of one model alone
+QUANTISED = given("quantization")
+FOUR_BITS, EIGHT_BITS = (both(QUANTISED, is_("quantization.bits", number)) for number in (4, 8))
+ADAM = is_not("optimizer", "sgd")
+AUTOCAST = is_("precision", "bf16", "fp16")
+BY_EPOCHS, BY_STEPS = is_("max_steps", None), given("max_steps")
 
-if TYPE_CHECKING:
-    from mfc.planner.plan import Plan
-
-_TOKENIZER = "transformers:AutoTokenizer.from_pretrained"
-_LLM = "transformers:AutoModelForCausalLM.from_pretrained"
-_QUANT = "model.llm.quantization_config."
-_LORA = "model.lora."
-_SETTINGS, _MODEL, _DATA, _OPTIM, _RUNTIME = (
+SETTINGS = section(
     "Settings",
-    "Model & Tokenizer",
-    "Dataset & Dataloader",
-    ("Scheduler & Optimizer"),
-    "Runtime",
+    Key("pretrained_model_name_or_path", path("model.id")),
+    Key("use_varlen_attn", same("varlen")),
+    Key("data_files", data.data_files()),
+    Key("prompt_template", x.prompt_template(), given("template")),
+    Key("max_length", same("max_length"), also=("overlong",)),
+    Key("pack_to_max_length", same("packing"), ROWS),
+    Key("sequence_parallel_size", same("sequence_parallel")),
+    Key("dpo_loss_type", same("preference_loss"), task("dpo")),
+    Key("loss_beta", same("preference_beta"), task("dpo", "orpo")),
+    Key("reward_token_id", same("reward_token"), task("reward")),
+    Key("batch_size", same("micro_batch"), note="rows (DPO, ORPO, reward: pairs) on each GPU"),
+    Key(
+        "accumulative_counts",
+        same("gradient_accumulation"),
+        note="sequence parallelism is counted in already",
+        also=("batch_size",),
+    ),
+    Key("dataloader_num_workers", same("dataloader_workers")),
+    Key("max_epochs", whole("epochs"), BY_EPOCHS),
+    Key("lr", same("learning_rate")),
+    Key("betas", row("adam_beta1", "adam_beta2"), ADAM),
+    Key("weight_decay", same("weight_decay")),
+    Key("max_norm", same("max_grad_norm"), x.CLIPS, "0 under DeepSpeed: no clipping"),
+    Key("save_steps", x.save_steps(), note="micro-steps"),
+    Key("save_total_limit", same("keep")),
 )
 
+_TOKENIZER, _LLM = "transformers:AutoTokenizer.from_pretrained", "transformers:AutoModelForCausalLM.from_pretrained"
+_MODEL = reference("pretrained_model_name_or_path", "model.id")
+_ATTENTION = words("attention", x.ATTENTION)
+_COMPUTE = words("precision", x.TORCH)
+_ADAPTED = words("task", {"reward": "FEATURE_EXTRACTION"}, rest="CAUSAL_LM")  # a reward model has no LM head
 
-def _setting(name: str, fields: tuple[str, ...], value: Any = None, when: v.Test | None = None, note: str = "") -> Key:
-    return Key(name, fields, value, when, _SETTINGS, note)
 
-
-def _pretrained(path: str, kind: str, name: Callable[[Plan], Any], when: v.Test | None = None) -> tuple[Key, ...]:
-    revised: v.Test = (lambda plan: v.revised(plan) and when(plan)) if when else v.revised
+def _pretrained(at: str, kind: str, name: Codec, when: When | None = None, revised: When = REVISED) -> tuple[Key, ...]:
     return (
-        Key(path + "type", ("task",), v.const(kind), when, _MODEL),
-        Key(path + "pretrained_model_name_or_path", ("model",), name, when, _MODEL),
-        Key(path + "revision", ("model",), v.revision, revised, _MODEL),
-        Key(
-            path + "trust_remote_code", ("model",), v.const(True), when, _MODEL, "as XTuner itself does for the config"
-        ),
+        Key(at + "type", constant(kind, "task"), when),
+        Key(at + "pretrained_model_name_or_path", name, when),
+        Key(at + "revision", same("model.revision"), both(revised, when) if when else revised),
+        Key(at + "trust_remote_code", constant(True, "model.id"), when, "as XTuner itself does for the config"),
     )
 
 
-SETTINGS = (
-    _setting("pretrained_model_name_or_path", ("model",), v.model),
-    _setting("use_varlen_attn", ("varlen", "attention"), None),
-    _setting(
-        "data_files",
-        ("data",),
-        v.files,
-        v.has_files,
-    ),
-    _setting(
-        "prompt_template",
-        ("template",),
-        v.template,
-        v.given("template"),
-    ),
-    _setting("max_length", ("max_length", "overlong")),
-    _setting("pack_to_max_length", ("packing",), None, v.rows),
-    _setting("sequence_parallel_size", ("sequence_parallel",)),
-    _setting("dpo_loss_type", ("preference_loss",), None, v.task("dpo")),
-    _setting("loss_beta", ("preference_beta",), None, v.task("dpo", "orpo")),
-    _setting("reward_token_id", ("reward_token",), None, v.task("reward")),
-    _setting("batch_size", ("micro_batch",), note="rows (DPO, ORPO, reward: pairs) on each GPU"),
-    _setting(
-        "accumulative_counts",
-        ("gradient_accumulation", "batch_size"),
-        None,
-        None,
-        "sequence parallelism is counted in already",
-    ),
-    _setting("dataloader_num_workers", ("dataloader_workers",)),
-    _setting("max_epochs", ("epochs",), v.epochs, v.by_epochs),
-    _setting("lr", ("learning_rate",)),
-    _setting("betas", ("adam_beta1", "adam_beta2"), v.betas, v.adam),
-    _setting("weight_decay", ("weight_decay",)),
-    _setting("max_norm", ("max_grad_norm",), None, v.clips, "0 under DeepSpeed: no clipping"),
-    _setting("save_steps", ("save_steps", "save_every"), None, None, "micro-steps"),
-    _setting("save_total_limit", ("keep",)),
-)
-
-MODEL = (
-    *_pretrained("tokenizer.", _TOKENIZER, v.model),
-    Key("tokenizer.padding_side", ("task",), v.const("right"), None, _MODEL),
-    Key(
-        "model.type",
-        ("task",),
-        v.model_class,
-        None,
-        _MODEL,
-    ),
+_QUANT, _LORA = "model.llm.quantization_config.", "model.lora."
+MODEL = section(
+    "Model & Tokenizer",
+    *_pretrained("tokenizer.", _TOKENIZER, _MODEL),
+    Key("tokenizer.padding_side", constant("right", "task")),
+    Key("model.type", words("task", x.MODELS, rest=x.TUNES)),
     Key(
         "model.loss_type",
-        ("preference_loss", "task"),
-        v.loss_type,
-        v.task("dpo", "reward"),
-        _MODEL,
+        words("preference_loss", {"sigmoid": "sigmoid", None: "ranking"}),
+        task("dpo", "reward"),
+        also=("task",),
     ),
-    Key("model.beta", ("preference_beta",), None, v.task("dpo", "orpo"), _MODEL),
-    Key("model.reward_token_id", ("reward_token",), None, v.task("reward"), _MODEL),
-    Key("model.use_varlen_attn", ("varlen",), None, None, _MODEL),
-    Key(
-        "model.use_activation_checkpointing", ("gradient_checkpointing",), None, None, _MODEL, "on by default in XTuner"
-    ),
-    *_pretrained("model.llm.", _LLM, v.model),
-    Key(
-        "model.llm.torch_dtype",
-        ("precision", "method", "sharding"),
-        v.weights_dtype,
-        None,
-        _MODEL,
-        "DeepSpeed casts to the format of its JSON",
-    ),
+    Key("model.beta", reference("loss_beta", "preference_beta"), task("dpo", "orpo")),
+    Key("model.reward_token_id", reference("reward_token_id", "reward_token"), task("reward")),
+    Key("model.use_varlen_attn", reference("use_varlen_attn", "varlen")),
+    Key("model.use_activation_checkpointing", same("gradient_checkpointing"), note="on by default in XTuner"),
+    *_pretrained("model.llm.", _LLM, _MODEL),
+    Key("model.llm.torch_dtype", x.weights_dtype(), note="DeepSpeed casts to the format of its JSON"),
     Key(
         "model.llm.attn_implementation",
-        ("attention",),
-        v.of("attention", v.ATTENTION),
-        None,
-        _MODEL,
-        "always written: XTuner's own choice depends on what is installed",
+        _ATTENTION,
+        note="always written: XTuner's own choice depends on what is installed",
     ),
-    Key(_QUANT + "type", ("quantization",), v.const("transformers:BitsAndBytesConfig"), v.quantised, _MODEL),
-    Key(_QUANT + "load_in_4bit", ("quantization",), v.const(True), v.bits(4), _MODEL),
-    Key(_QUANT + "load_in_8bit", ("quantization",), v.const(True), v.bits(8), _MODEL),
-    Key(_QUANT + "bnb_4bit_compute_dtype", ("precision",), v.compute_dtype, v.four_bits, _MODEL),
-    Key(
-        _QUANT + "bnb_4bit_use_double_quant",
-        ("quantization",),
-        v.double,
-        v.four_bits,
-        _MODEL,
-    ),
-    Key(
-        _QUANT + "bnb_4bit_quant_type",
-        ("quantization",),
-        v.kind,
-        v.four_bits,
-        _MODEL,
-    ),
-    *_pretrained("model.ref_llm.", _LLM, v.reference_name, v.reference),
+    Key(_QUANT + "type", constant("transformers:BitsAndBytesConfig", "quantization").citing("quantization"), QUANTISED),
+    Key(_QUANT + "load_in_4bit", constant(True, "quantization").citing("quantization"), FOUR_BITS),
+    Key(_QUANT + "load_in_8bit", constant(True, "quantization").citing("quantization"), EIGHT_BITS),
+    Key(_QUANT + "bnb_4bit_compute_dtype", _COMPUTE, FOUR_BITS),
+    Key(_QUANT + "bnb_4bit_use_double_quant", same("quantization.double"), FOUR_BITS, also=("quantization",)),
+    Key(_QUANT + "bnb_4bit_quant_type", same("quantization.kind"), FOUR_BITS, also=("quantization",)),
+    *_pretrained("model.ref_llm.", _LLM, x.reference_name(), REFERENCE, both(REVISED, ITSELF)),
     Key(
         "model.ref_llm.torch_dtype",
-        ("reference_model", "precision"),
-        v.compute_dtype,
-        v.reference,
-        _MODEL,
+        _COMPUTE._replace(fields=("reference_model", "precision")).citing("precision"),
+        REFERENCE,
         "under ZeRO-3 XTuner asks for it by name",
     ),
-    Key("model.ref_llm.attn_implementation", ("attention",), v.of("attention", v.ATTENTION), v.reference, _MODEL),
-    Key(_LORA + "type", ("method",), v.const("peft:LoraConfig"), v.lora, _MODEL),
-    Key(_LORA + "r", ("lora_rank",), None, v.lora, _MODEL),
-    Key(_LORA + "lora_alpha", ("lora_alpha",), v.alpha, v.lora, _MODEL),
-    Key(_LORA + "lora_dropout", ("lora_dropout",), None, v.lora, _MODEL),
-    Key(_LORA + "target_modules", ("lora_targets",), v.lora_targets, v.lora, _MODEL, "always by name"),
+    Key("model.ref_llm.attn_implementation", _ATTENTION, REFERENCE),
+    Key(_LORA + "type", constant("peft:LoraConfig", "method").citing("method"), ADAPTERS),
+    Key(_LORA + "r", same("lora_rank"), ADAPTERS),
+    Key(_LORA + "lora_alpha", whole("lora_alpha"), ADAPTERS),
+    Key(_LORA + "lora_dropout", same("lora_dropout"), ADAPTERS),
     Key(
-        _LORA + "modules_to_save",
-        ("modules_to_save",),
-        v.saved_modules,
-        v.saves_modules,
-        _MODEL,
+        _LORA + "target_modules",
+        one_way(x.lora_targets, "lora_targets", because="which linears there are follows from the model"),
+        ADAPTERS,
+        "always by name",
     ),
-    Key(_LORA + "use_rslora", ("lora_variant",), v.const(True), v.variant("rslora"), _MODEL),
-    Key(_LORA + "use_dora", ("lora_variant",), v.const(True), v.variant("dora"), _MODEL),
-    Key(_LORA + "bias", ("method",), v.const("none"), v.lora, _MODEL),
+    Key(_LORA + "modules_to_save", items("modules_to_save"), ADAPTERS),
+    Key(_LORA + "use_rslora", only("lora_variant", "rslora"), ADAPTERS),
+    Key(_LORA + "use_dora", only("lora_variant", "dora"), ADAPTERS),
+    Key(_LORA + "bias", constant("none", "method"), ADAPTERS),
     Key(
         _LORA + "task_type",
-        ("method",),
-        v.adapter_task,
-        v.lora,
-        _MODEL,
+        words("task", {"reward": "FEATURE_EXTRACTION"}, rest="CAUSAL_LM"),
+        ADAPTERS,
     ),
 )
 
+
+def _paired(pairs: str, rows: str) -> Codec:
+    return words("task", dict.fromkeys(x.PAIRED, pairs), rest=rows)
+
+
 _SET = "train_dataset."
-DATA = (
+DATA = section(
+    "Dataset & Dataloader",
     Key(
         _SET + "type",
-        ("task",),
-        v.dataset,
-        None,
-        _DATA,
+        _paired("xtuner.dataset.preference_dataset:build_preference_dataset", "xtuner.dataset:process_hf_dataset"),
     ),
-    Key(_SET + "dataset", ("data",), v.const({}), None, _DATA),
-    Key(_SET + "tokenizer", ("model",), v.const({}), None, _DATA, "the tokenizer above"),
-    Key(_SET + "max_length", ("max_length", "overlong"), None, None, _DATA),
-    Key(_SET + "dataset_map_fn", ("data",), v.rows_map, None, _DATA, "mfc_rows.py where XTuner has none"),
-    Key(
-        _SET + "template_map_fn",
-        ("template",),
-        v.template_map,
-        v.given("template"),
-        _DATA,
-    ),
-    Key(_SET + "remove_unused_columns", ("data",), v.const(True), v.rows, _DATA),
-    Key(_SET + "shuffle_before_pack", ("packing",), v.const(True), v.rows, _DATA),
-    Key(_SET + "pack_to_max_length", ("packing",), None, v.rows, _DATA),
-    Key(_SET + "is_dpo", ("task",), v.compares, v.pairs, _DATA),
-    Key(_SET + "is_reward", ("task",), v.rewards, v.pairs, _DATA),
-    Key(_SET + "reward_token_id", ("reward_token",), None, v.task("reward"), _DATA),
-    Key(_SET + "use_varlen_attn", ("varlen",), None, None, _DATA),
-    Key(_SET + "map_num_proc", ("preprocessing_workers",), None, v.rows, _DATA, "XTuner's default is 32 processes"),
-    Key(_SET + "num_proc", ("preprocessing_workers",), None, v.pairs, _DATA),
-    Key("train_dataloader.batch_size", ("micro_batch",), None, None, _DATA),
-    Key("train_dataloader.num_workers", ("dataloader_workers",), None, None, _DATA),
-    Key("train_dataloader.dataset", ("data",), v.const({}), None, _DATA, "the data set above"),
+    Key(_SET + "dataset", data.loader()),
+    Key(_SET + "tokenizer", reference("tokenizer", "model.id"), note="the tokenizer above"),
+    Key(_SET + "max_length", reference("max_length", "max_length", "overlong")),
+    Key(_SET + "dataset_map_fn", data.rows_map(), note="mfc_rows.py where XTuner has none"),
+    Key(_SET + "template_map_fn", x.template_map(), given("template")),
+    Key(_SET + "remove_unused_columns", constant(True, "data.train"), ROWS),
+    Key(_SET + "shuffle_before_pack", constant(True, "packing"), ROWS),
+    Key(_SET + "pack_to_max_length", reference("pack_to_max_length", "packing"), ROWS),
+    Key(_SET + "is_dpo", flag("task", "dpo", "orpo"), PAIRS),
+    Key(_SET + "is_reward", flag("task", "reward"), PAIRS),
+    Key(_SET + "reward_token_id", reference("reward_token_id", "reward_token"), task("reward")),
+    Key(_SET + "use_varlen_attn", reference("use_varlen_attn", "varlen")),
+    Key(_SET + "map_num_proc", same("preprocessing_workers"), ROWS, "XTuner's default is 32 processes"),
+    Key(_SET + "num_proc", same("preprocessing_workers"), PAIRS),
+    Key("train_dataloader.batch_size", reference("batch_size", "micro_batch")),
+    Key("train_dataloader.num_workers", reference("dataloader_num_workers", "dataloader_workers")),
+    Key("train_dataloader.dataset", reference("train_dataset", "data.train"), note="the data set above"),
     Key(
         "train_dataloader.sampler",
-        ("sequence_parallel",),
-        v.sampler,
-        None,
-        _DATA,
-        "XTuner's own where sequences are split",
+        words("sequence_parallel", {1: x.ALIKE}, rest=x.SPLIT),
+        note="XTuner's own where sequences are split",
     ),
     Key(
         "train_dataloader.collate_fn.type",
-        ("task",),
-        v.collate,
-        None,
-        _DATA,
+        _paired(
+            "xtuner.dataset.collate_fns.preference_collate_fn:preference_collate_fn",
+            "xtuner.dataset.collate_fns:default_collate_fn",
+        ),
     ),
-    Key("train_dataloader.collate_fn.use_varlen_attn", ("varlen",), None, None, _DATA),
+    Key("train_dataloader.collate_fn.use_varlen_attn", reference("use_varlen_attn", "varlen")),
 )
 
 _STEP = "optim_wrapper."
-OPTIM = (
+OPTIM = section(
+    "Scheduler & Optimizer",
     Key(
         _STEP + "type",
-        ("precision",),
-        v.wrapper,
-        None,
-        _OPTIM,
-        "under DeepSpeed only the optimizer below counts",
+        words(
+            "precision",
+            dict.fromkeys(("bf16", "fp16"), "mmengine.optim:AmpOptimWrapper"),
+            rest="mmengine.optim:OptimWrapper",
+        ),
+        note="under DeepSpeed only the optimizer below counts",
     ),
-    Key(_STEP + "optimizer.type", ("optimizer",), v.of("optimizer", v.OPTIMIZERS), None, _OPTIM),
-    Key(_STEP + "optimizer.lr", ("learning_rate",), None, None, _OPTIM),
-    Key(_STEP + "optimizer.betas", ("adam_beta1", "adam_beta2"), v.betas, v.adam, _OPTIM),
-    Key(_STEP + "optimizer.eps", ("adam_epsilon",), None, v.adam, _OPTIM),
-    Key(_STEP + "optimizer.weight_decay", ("weight_decay",), None, None, _OPTIM),
-    Key(_STEP + "clip_grad", ("max_grad_norm",), v.clip, None, _OPTIM),
-    Key(_STEP + "accumulative_counts", ("gradient_accumulation",), None, None, _OPTIM),
-    Key(
-        _STEP + "loss_scale",
-        ("precision",),
-        v.loss_scale,
-        v.amp,
-        _OPTIM,
-    ),
-    Key(_STEP + "dtype", ("precision",), v.of("precision", v.DTYPES), v.amp, _OPTIM),
-    Key(
-        "param_scheduler",
-        ("schedule", "warmup"),
-        v.schedule,
-        None,
-        _OPTIM,
-        "micro-steps where the spec has max_steps, else epochs",
-    ),
-    Key("train_cfg.type", ("epochs",), v.const("xtuner.engine.runner:TrainLoop"), None, _OPTIM),
-    Key("train_cfg.max_epochs", ("epochs",), v.epochs, v.by_epochs, _OPTIM),
-    Key("train_cfg.max_iters", ("max_steps", "gradient_accumulation"), v.steps, v.by_steps, _OPTIM, "micro-steps"),
+    Key(_STEP + "optimizer.type", words("optimizer", x.OPTIMIZERS)),
+    Key(_STEP + "optimizer.lr", reference("lr", "learning_rate")),
+    Key(_STEP + "optimizer.betas", reference("betas", "adam_beta1", "adam_beta2"), ADAM),
+    Key(_STEP + "optimizer.eps", same("adam_epsilon"), ADAM),
+    Key(_STEP + "optimizer.weight_decay", reference("weight_decay", "weight_decay")),
+    Key(_STEP + "clip_grad", x.clip()),
+    Key(_STEP + "accumulative_counts", reference("accumulative_counts", "gradient_accumulation")),
+    Key(_STEP + "loss_scale", words("precision", {"fp16": "dynamic"}, rest=1.0), AUTOCAST),
+    Key(_STEP + "dtype", words("precision", x.DTYPES), AUTOCAST),
+    Key("param_scheduler", x.schedule(), note="micro-steps where the spec has max_steps, else epochs"),
+    Key("train_cfg.type", constant("xtuner.engine.runner:TrainLoop", "epochs")),
+    Key("train_cfg.max_epochs", reference("max_epochs", "epochs"), BY_EPOCHS),
+    Key("train_cfg.max_iters", x.micro_steps("max_steps"), BY_STEPS, "micro-steps"),
 )
 
 _HOOK = "default_hooks."
-RUNTIME = (
+RUNTIME = section(
+    "Runtime",
     Key(
         "custom_hooks",
-        ("varlen",),
-        v.hooks,
-        None,
-        _RUNTIME,
-        "no chat during training: it takes memory that nothing counts",
+        words("varlen", x.HOOKS),
+        note="no chat during training: it takes memory that nothing counts",
     ),
-    Key(_HOOK + "timer.type", (), v.const("mmengine.hooks:IterTimerHook"), None, _RUNTIME),
-    Key(_HOOK + "logger.type", ("log_every",), v.const("mmengine.hooks:LoggerHook"), None, _RUNTIME),
-    Key(_HOOK + "logger.log_metric_by_epoch", ("log_every",), v.const(False), None, _RUNTIME),
-    Key(_HOOK + "logger.interval", ("log_steps", "log_every"), None, None, _RUNTIME, "micro-steps"),
-    Key(_HOOK + "param_scheduler.type", ("schedule",), v.const("mmengine.hooks:ParamSchedulerHook"), None, _RUNTIME),
-    Key(_HOOK + "checkpoint.type", ("save_steps",), v.const("mmengine.hooks:CheckpointHook"), None, _RUNTIME),
-    Key(_HOOK + "checkpoint.by_epoch", ("save_steps",), v.const(False), None, _RUNTIME),
-    Key(_HOOK + "checkpoint.interval", ("save_steps",), None, None, _RUNTIME),
-    Key(_HOOK + "checkpoint.max_keep_ckpts", ("keep",), None, None, _RUNTIME),
-    Key(_HOOK + "checkpoint.save_last", ("save_steps",), v.const(True), None, _RUNTIME),
-    Key(_HOOK + "sampler_seed.type", ("seed",), v.const("mmengine.hooks:DistSamplerSeedHook"), None, _RUNTIME),
-    Key("env_cfg.cudnn_benchmark", (), v.const(False), None, _RUNTIME),
-    Key("env_cfg.mp_cfg", (), v.const({"mp_start_method": "fork", "opencv_num_threads": 0}), None, _RUNTIME),
-    Key("env_cfg.dist_cfg.backend", (), v.const("nccl"), None, _RUNTIME),
-    Key("env_cfg.dist_cfg.timeout", ("timeout_seconds",), None, None, _RUNTIME, "seconds"),
-    Key("visualizer", ("report_to",), v.visualizer, None, _RUNTIME),
-    Key("log_level", (), v.const("INFO"), None, _RUNTIME),
-    Key("load_from", (), v.const(None), None, _RUNTIME),
-    Key("resume", ("existing",), v.const(False), None, _RUNTIME, "launch.sh resumes where the spec says so"),
-    Key("randomness.seed", ("seed",), None, None, _RUNTIME),
-    Key("randomness.deterministic", (), v.const(False), None, _RUNTIME),
-    Key("log_processor.by_epoch", ("log_every",), v.const(False), None, _RUNTIME),
-    Key("work_dir", ("output_dir",), None, None, _RUNTIME),
+    Key(_HOOK + "timer.type", constant("mmengine.hooks:IterTimerHook")),
+    Key(_HOOK + "logger.type", constant("mmengine.hooks:LoggerHook", "log_every")),
+    Key(_HOOK + "logger.log_metric_by_epoch", constant(False, "log_every")),
+    Key(_HOOK + "logger.interval", x.log_steps(), note="micro-steps"),
+    Key(_HOOK + "param_scheduler.type", constant("mmengine.hooks:ParamSchedulerHook", "schedule")),
+    Key(_HOOK + "checkpoint.type", constant("mmengine.hooks:CheckpointHook", "save_steps")),
+    Key(_HOOK + "checkpoint.by_epoch", constant(False, "save_steps")),
+    Key(_HOOK + "checkpoint.interval", reference("save_steps", "save_steps")),
+    Key(_HOOK + "checkpoint.max_keep_ckpts", reference("save_total_limit", "keep")),
+    Key(_HOOK + "checkpoint.save_last", constant(True, "save_steps").citing("save_steps")),
+    Key(_HOOK + "sampler_seed.type", constant("mmengine.hooks:DistSamplerSeedHook", "seed")),
+    Key("env_cfg.cudnn_benchmark", constant(False)),
+    Key("env_cfg.mp_cfg", constant({"mp_start_method": "fork", "opencv_num_threads": 0})),
+    Key("env_cfg.dist_cfg.backend", constant("nccl")),
+    Key("env_cfg.dist_cfg.timeout", same("timeout_seconds"), note="seconds"),
+    Key("visualizer", words("report_to", {"none": None, **x.VISUALIZERS})),
+    Key("log_level", constant("INFO")),
+    Key("load_from", constant(None)),
+    Key("resume", constant(False, "existing"), note="launch.sh resumes where the spec says so"),
+    Key("randomness.seed", same("seed")),
+    Key("randomness.deterministic", constant(False)),
+    Key("log_processor.by_epoch", constant(False, "log_every")),
+    Key("work_dir", same("output_dir")),
 )
 
 KEYS: tuple[Key, ...] = (*SETTINGS, *MODEL, *DATA, *OPTIM, *RUNTIME)
+
+# What launch.sh exports; XTuner's own is in minutes.
+ENVIRONMENT = (Key("XTUNER_DATASET_TIMEOUT", minutes("timeout_seconds")), ALLOCATOR, THREADS, DEVICES)

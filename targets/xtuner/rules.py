@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mfc.rules.engine import Rule, Value, advise, derive, require
+from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib, listed
 
 from . import facts
@@ -25,17 +23,7 @@ _DATA = "XTuner 0.2.0 dataset/huggingface.py and dataset/map_fns"
 _PAIRS = ("reward", "dpo", "orpo")
 
 
-def cannot_say(source: str) -> Callable[[Callable[..., str | None]], Rule]:
-    """A require rule about what the framework can express: when it refuses, other targets are named."""
-
-    def made(function: Callable[..., str | None]) -> Rule:
-        rule = require(source)(function)
-        return replace(rule, id=f"support/xtuner-{rule.id.rpartition('/')[2]}")
-
-    return made
-
-
-@cannot_say("transformers 4.48.0, which XTuner 0.2.0 pins: models/auto/configuration_auto.py")
+@require("transformers 4.48.0, which XTuner 0.2.0 pins: models/auto/configuration_auto.py", blames="target")
 def family(architecture: Architecture) -> str | None:
     """The family is one that transformers 4.48 knows, or that brings its own code."""
     name = architecture.family
@@ -55,7 +43,7 @@ def template(model: Model, task: str) -> Value:
     return Value(name, why)
 
 
-@cannot_say("XTuner 0.2.0 utils/templates.py, PROMPT_TEMPLATE")
+@require("XTuner 0.2.0 utils/templates.py, PROMPT_TEMPLATE", blames="target")
 def chat_template(template: str | None, task: str) -> str | None:
     """The chat template is one that XTuner has."""
     names = facts.knows("templates")
@@ -66,10 +54,10 @@ def chat_template(template: str | None, task: str) -> str | None:
     return f"has no chat template {template}; there are {', '.join(names)}"
 
 
-@cannot_say(_DATA)
+@require(_DATA, blames="target")
 def data_rows(spec: Spec, task: str) -> str | None:
     """All data sets have one layout, one kind of file and one weight, and suit the task."""
-    able = facts.FORMATS.get(task, ("preference",))
+    able = facts.layouts(task)
     found = {facts.layout(one, task) for one in spec.data.train}
     if wrong := sorted(found - {*able}):
         return f"reads {listed(able, 'and')} rows for task {task}, not {wrong[0]}"
@@ -87,7 +75,7 @@ def data_rows(spec: Spec, task: str) -> str | None:
     return "reads files of one kind at a time" if len(kinds) > 1 else None
 
 
-@cannot_say("XTuner 0.2.0 configs: validation needs an evaluator, and there is none for the loss")
+@require("XTuner 0.2.0 configs: validation needs an evaluator, and there is none for the loss", blames="target")
 def evaluation(spec: Spec) -> str | None:
     """There is no loss on a held-out set."""
     return (
@@ -95,7 +83,7 @@ def evaluation(spec: Spec) -> str | None:
     )
 
 
-@cannot_say("XTuner 0.2.0 model/sft.py: peft_model is a checkpoint of MMEngine's, not an adapter of PEFT's")
+@require("XTuner 0.2.0 model/sft.py: peft_model is a checkpoint of MMEngine's, not PEFT's adapter", blames="target")
 def adapter(spec: Spec) -> str | None:
     """Training does not go on from a PEFT adapter."""
     if spec.model.adapter is None:
@@ -103,7 +91,7 @@ def adapter(spec: Spec) -> str | None:
     return "starts from no PEFT adapter: merge it into the model first (xtuner convert merge)"
 
 
-@cannot_say("XTuner 0.2.0 engine/runner/loops.py: max_epochs times the steps of an epoch is an integer")
+@require("XTuner 0.2.0 engine/runner/loops.py: max_epochs times the steps of an epoch is an integer", blames="target")
 def whole_epochs(spec: Spec) -> str | None:
     """Epochs are whole."""
     epochs = spec.train.epochs
@@ -115,10 +103,10 @@ def reward_token(model: Model, task: str) -> Value:
     """The reward is read at a reserved token of the family."""
     if task != "reward":
         return Value(None, f"task {task} has no reward head")
-    return Value(facts.find_reward_token(model), f"the reserved token that XTuner's own configs take for {model.name}")
+    return Value(facts.find_reward_token(model), "the reserved token that XTuner's own configs take for its family")
 
 
-@cannot_say("XTuner 0.2.0 dataset/preference_dataset.py: reward_token_id must be set")
+@require("XTuner 0.2.0 dataset/preference_dataset.py: reward_token_id must be set", blames="target")
 def reward_needs_a_token(reward_token: int | None, task: str, architecture: Architecture) -> str | None:
     """Reward models are trained for families with a known reserved token."""
     if task != "reward" or reward_token is not None:
@@ -229,7 +217,8 @@ def deepspeed_preset(
     if not sharding.startswith("zero"):
         return Value(None, "DeepSpeed is not used")
     if name is None:
-        return Value(None, f"no shipped config says {sharding} with {precision} and this offload: mfc writes its own")
+        offload = "" if (offload_optimizer, offload_parameters) == ("none", "none") else " and this offload"
+        return Value("", f"no shipped config says {sharding} with {precision}{offload}: mfc writes its own")
     return Value(name, f"shipped with XTuner, and says exactly this: {sharding}, {precision}, 5e8-element buckets")
 
 
@@ -239,9 +228,10 @@ def deepspeed_preset(
 def save_steps(save_every: int | str, gradient_accumulation: int) -> Value:
     """Checkpoints are written every so many micro-steps, and at the end."""
     if save_every == "epoch":
-        every = -(-500 // gradient_accumulation) * gradient_accumulation
+        every = facts.steps_of_epoch(gradient_accumulation)
         return Value(
-            every, f"XTuner's loop has no epochs: every {every} micro-steps (its own 500, in whole steps), and last"
+            every,
+            f"XTuner's loop has no epochs: every {every} micro-steps (its own 500, in whole steps), and at the end",
         )
     every = int(save_every) * gradient_accumulation
     return Value(every, f"{save_every} optimizer steps x {gradient_accumulation} micro-steps, and at the end")

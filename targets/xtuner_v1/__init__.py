@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.errors import CannotExpress
+from mfc.fields import ANYTHING
 from mfc.memory.stack import Stack
 from mfc.profile import Profile
-from mfc.target.keys import native
-from mfc.target.outputs import File, Lowered
-from mfc.target.paths import is_local, located
+from mfc.target.launch import command
+from mfc.target.outputs import File, Lowered, native
 
-from .keys import ELSEWHERE, KEYS, TRACKERS
+from .keys import ELSEWHERE, ENVIRONMENT, KEYS, TRACKERS
 from .rules import CONTRACT, RULES, knows
 
 if TYPE_CHECKING:
@@ -58,6 +58,10 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "sharding": ("fsdp2",),
             "offload_optimizer": ("none", "cpu"),
             "offload_parameters": ("none", "cpu"),
+            "sequence_parallel": ANYTHING,
+            "gradient_checkpointing": (True, False),
+            "packing": (True, False),
+            "existing": ("fail", "resume", "overwrite"),
             "attention": ("flash",),
             "loss": ("fused", "plain"),
             "optimizer": ("adamw",),
@@ -80,31 +84,21 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
             f"{NAME} {plan.profile.version} has no chat template for {plan.problem.model.name}; there are "
             f"{', '.join(knows('templates'))}"
         )
-    made = native(KEYS, plan, extra)
-    trainer = made.data["trainer"]
-    for folder, name in ((trainer["model_cfg"], "model_path"), (trainer, "load_from"), (trainer, "tokenizer_path")):
-        if is_local(folder[name]):
-            folder[name] = located(folder[name], out_to_spec)
-    for one in trainer["dataloader_cfg"]["dataset_config_list"]:
-        one["dataset"]["anno_path"] = located(one["dataset"]["anno_path"], out_to_spec)
+    made, variables = native(KEYS, plan, out_to_spec, extra), native(ENVIRONMENT, plan)
     sections = {"imports": tuple(sorted(set(_references(made.data)))), "parts": PARTS}
-    hardware = plan.problem.hardware
-    environment = {"PYTORCH_CUDA_ALLOC_CONF": plan.values["allocator"]} if plan.values["allocator"] else {}
-    if hardware.devices:
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, hardware.devices))
     launch = {
-        "nodes": hardware.nodes,
-        "processes": hardware.gpus_per_node,
-        "environment": environment,
+        "nodes": plan.problem.hardware.nodes,
+        "processes": plan.problem.hardware.gpus_per_node,
+        "environment": variables.data,
         "output": plan.values["output_dir"],
         "existing": plan.values["existing"],
     }
-    cites = {"PYTORCH_CUDA_ALLOC_CONF": ("allocator",), "existing": ("existing",)}
+    cites = {"existing": ("existing",)}
     files = (
-        File(CONFIG, made.data, "train.py.j2", CONTRACT, made.cites, sections),
-        File("launch.sh", launch, "launch.sh.j2", cites=cites, executable=True),
+        made.file(CONFIG, "train.py.j2", CONTRACT)._replace(sections=sections),
+        File("launch.sh", launch, "launch.sh.j2", said=variables, cites=cites, executable=True),
     )
-    return Lowered(files, "bash launch.sh" if hardware.nodes == 1 else "NODE_RANK=0 MASTER_ADDR=HOST bash launch.sh")
+    return Lowered(files, command(plan, "bash launch.sh"))
 
 
 def _references(data: Any) -> Iterator[str]:

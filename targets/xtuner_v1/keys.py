@@ -7,9 +7,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mfc.target.codecs import (
+    Codec,
+    Reader,
+    Reading,
+    Unwritten,
+    Writing,
+    constant,
+    flag,
+    path,
+    row,
+    same,
+    spellings,
+    whole,
+    words,
+)
 from mfc.target.keys import Key
+from mfc.target.launch import ALLOCATOR, DEVICES
+from mfc.target.paths import located
+from mfc.target.when import given, is_
 
-from .rules import FORMATS
+from .rules import FORMATS, STEPS_OF_EPOCH
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -21,137 +39,135 @@ _T = "trainer."
 _DATA, _OPTIM, _LR, _LOSS, _FSDP = (
     _T + part for part in ("dataloader_cfg.", "optim_cfg.", "lr_cfg.", "loss_cfg.", "fsdp_cfg.")
 )
-
-# Fields that no key of the config carries.
-ELSEWHERE = {
-    "allocator": "the environment that launch.sh sets",
-    "attention": "always flash attention, which keeps packed samples apart",
-    "sharding": "always FSDP2",
-    "micro_batch": "always one row",
-    "gradient_accumulation": "follows from global_batch_size and the GPUs",
-    "precision": "param_dtype, always bf16",
-    "optimizer": "the class of optim_cfg",
-    "method": "always full",
-    "cpu_threads": "for DeepSpeed's optimizer on the host",
-    "existing": "launch.sh",
-    "log_every": "every step",
-    "timeout_seconds": "XTuner V1 has no option for it",
-    "eval_micro_batch": "XTuner V1 does not evaluate",
-    "reference_model": "for preferences, which XTuner V1 does not train",
-    "freeze_parts": "this target trains no vision models",
-    "trainable_layers": "for method freeze, which XTuner V1 does not have",
-    **dict.fromkeys(
-        ("lora_rank", "lora_alpha", "lora_dropout", "lora_targets", "lora_variant", "modules_to_save"),
-        "for adapters, which XTuner V1 does not train",
-    ),
-    **dict.fromkeys(
-        (
-            "reduce_bucket_elements",
-            "prefetch_bucket_elements",
-            "persistence_threshold_elements",
-            "sub_group_elements",
-            "max_live_elements",
-            "overlap_comm",
-            "pin_memory",
-        ),
-        "for DeepSpeed, which XTuner V1 does not use",
-    ),
+_CHATS = "xtuner.v1.datasets:OpenaiTokenizeFunctionConfig"
+_TEXTS = {
+    "type": "xtuner.v1.datasets.pt_tokenize_fn:PretrainTokenizeFunctionConfig",
+    "add_bos_token": False,
+    "add_eos_token": True,
 }
 
 
-def _const(value: Any) -> Any:
-    return lambda _: value
-
-
-def _model(plan: Plan) -> str:
-    return plan.problem.model.name
-
-
-def datasets(plan: Plan) -> list[dict[str, Any]]:
+def datasets() -> Codec:
     """Data sets with the function that reads each; weights become shares of each file."""
-    sft = FORMATS[plan.strategy.task] == "messages"
-    return [
-        {
-            "dataset": {
-                "type": "xtuner.v1.datasets.config:DatasetConfig",
-                "name": f"train_{number}",
-                "anno_path": str(one.path),
-                "sample_ratio": one.weight,
-            },
-            "tokenize_fn": {
-                "type": "xtuner.v1.datasets:OpenaiTokenizeFunctionConfig",
-                "chat_template": plan.values["template"],
-                "max_length": plan.strategy.max_length,
+
+    def write(at: Writing) -> list[dict[str, Any]]:
+        chats = {"type": _CHATS, "chat_template": at.value("template"), "max_length": at.value("max_length")}
+        return [
+            {
+                "dataset": {
+                    "type": "xtuner.v1.datasets.config:DatasetConfig",
+                    "name": f"train_{number}",
+                    "anno_path": located(str(one.path), at.out_to_spec),
+                    "sample_ratio": one.weight,
+                },
+                "tokenize_fn": dict(chats if FORMATS[at.plan.strategy.task] == "messages" else _TEXTS),
             }
-            if sft
-            else {
-                "type": "xtuner.v1.datasets.pt_tokenize_fn:PretrainTokenizeFunctionConfig",
-                "add_bos_token": False,
-                "add_eos_token": True,
-            },
-        }
-        for number, one in enumerate(plan.problem.spec.data.train, 1)
-    ]
+            for number, one in enumerate(at.value("data.train"), 1)
+        ]
+
+    def read(value: Any, reader: Reader) -> Reading:
+        told: dict[str, tuple[Any, ...]] = {}
+        for number, one in enumerate(value):
+            told[f"data.train.{number}.path"] = spellings(one["dataset"]["anno_path"], reader.out_to_spec)
+            told[f"data.train.{number}.weight"] = (one["dataset"]["sample_ratio"],)
+        calls = [one["tokenize_fn"] for one in value]
+        if any(call != calls[0] for call in calls):
+            raise Unwritten("its data sets are read in several ways")
+        if calls[0]["type"] == _CHATS:
+            said = {"template": (calls[0]["chat_template"],), "max_length": (calls[0]["max_length"],)}
+            return {**told, **said, "task": ("sft",)}
+        return {**told, "task": ("pretrain",)}
+
+    def cites(plan: Plan) -> tuple[str, ...]:
+        return ("template", "max_length", "overlong") if FORMATS[plan.strategy.task] == "messages" else ()
+
+    return Codec(("data.train", "template", "max_length", "overlong"), write, read, cites=cites)
 
 
-def _steps(plan: Plan) -> bool:
-    return plan.values["max_steps"] is not None
+def clipping() -> Codec:
+    """The norm to clip to; where do_clip says that nothing is clipped, one that nobody reads."""
+
+    def read(value: Any, _: Reader) -> Reading:
+        return {"max_grad_norm": (value, 0) if value == 1.0 else (value,)}
+
+    def cites(plan: Plan) -> tuple[str, ...]:
+        return ("max_grad_norm",) if plan.values["max_grad_norm"] else ()
+
+    return Codec(("max_grad_norm",), lambda at: at.value("max_grad_norm") or 1.0, read, cites=cites)
 
 
-def _epochs(plan: Plan) -> bool:
-    return plan.values["max_steps"] is None
+def clips() -> Codec:
+    """Whether gradients are clipped."""
+
+    def read(value: Any, _: Reader) -> Reading:
+        return {} if value else {"max_grad_norm": (0,)}
+
+    return Codec(("max_grad_norm",), lambda at: at.value("max_grad_norm") > 0, read)
+
+
+def save_steps() -> Codec:
+    """Optimizer steps between two checkpoints, which the spec may want after each epoch."""
+
+    def read(value: Any, _: Reader) -> Reading:
+        return {"save_steps": (value,), "save_every": (value, "epoch") if value == STEPS_OF_EPOCH else (value,)}
+
+    return Codec(("save_steps", "save_every"), lambda at: at.value("save_steps"), read).citing("save_steps")
 
 
 KEYS: tuple[Key, ...] = (
-    Key(_T + "type", ("task",), _const("xtuner.v1.train:TrainerConfig")),
-    Key(_T + "model_cfg.type", ("model",), _const("xtuner.v1.model:get_model_config_from_hf")),
-    Key(_T + "model_cfg.model_path", ("model",), _model),
-    Key(_T + "load_from", ("model",), _model, note="always written: without it weights are random"),
-    Key(_T + "tokenizer_path", ("model",), _model, note="always written: without it bytes are tokens"),
-    Key(_DATA + "type", ("task",), _const("xtuner.v1.datasets.config:DataloaderConfig")),
-    Key(_DATA + "dataset_config_list", ("data", "template", "max_length", "overlong"), datasets),
-    Key(_DATA + "pack_level", ("packing",), lambda plan: "soft" if plan.strategy.packing else "none"),
-    Key(_DATA + "pack_max_length", ("max_length",), note="tokens of one micro-step"),
-    Key(_DATA + "pack_to_max_length", ("packing",), note="packs are filled up, so memory is the same in each step"),
-    Key(_DATA + "group_by_length", ("packing",), lambda plan: plan.strategy.packing, note="only for packs"),
-    Key(_DATA + "pack_workers", ("preprocessing_workers",)),
-    Key(_DATA + "num_workers", ("dataloader_workers",)),
-    Key(_OPTIM + "type", ("optimizer",), _const("xtuner.v1.config:AdamWConfig")),
-    Key(_OPTIM + "lr", ("learning_rate",)),
-    Key(_OPTIM + "weight_decay", ("weight_decay",)),
-    Key(
-        _OPTIM + "betas",
-        ("adam_beta1", "adam_beta2"),
-        lambda plan: [plan.values["adam_beta1"], plan.values["adam_beta2"]],
-    ),
-    Key(_OPTIM + "eps", ("adam_epsilon",)),
-    Key(_OPTIM + "max_grad_norm", ("max_grad_norm",), lambda plan: plan.values["max_grad_norm"] or 1.0),
-    Key(_LR + "type", ("schedule",), _const("xtuner.v1.config:LRConfig")),
-    Key(_LR + "lr_type", ("schedule",)),
-    Key(_LR + "warmup_ratio", ("warmup",)),
-    Key(_LR + "lr_min", ("schedule",), _const(0.0), note="falls to zero, as everywhere"),
-    Key(_LOSS + "type", ("loss",), _const("xtuner.v1.loss:CELossConfig")),
-    Key(_LOSS + "mode", ("loss",), lambda plan: LOSSES[plan.strategy.loss], note="fused: chunk"),
-    Key(_LOSS + "chunk_size", ("loss",), _const(CHUNK), lambda plan: plan.strategy.loss == "fused", note="tokens"),
-    Key(_FSDP + "type", ("sharding",), _const("xtuner.v1.config:FSDPConfig")),
-    Key(
-        _FSDP + "recompute_ratio", ("gradient_checkpointing",), lambda plan: float(plan.strategy.gradient_checkpointing)
-    ),
-    Key(
-        _FSDP + "cpu_offload",
-        ("offload_parameters", "offload_optimizer"),
-        lambda plan: plan.strategy.offload_parameters == "cpu",
-        note="weights, gradients and optimizer together",
-    ),
-    Key(_T + "global_batch_size", ("batch_size",), note="rows: packs, or samples without packing"),
-    Key(_T + "total_epoch", ("epochs",), lambda plan: int(plan.values["epochs"]), _epochs),
-    Key(_T + "total_step", ("max_steps",), None, _steps),
-    Key(_T + "sp_size", ("sequence_parallel",)),
-    Key(_T + "do_clip", ("max_grad_norm",), lambda plan: plan.values["max_grad_norm"] > 0),
-    Key(_T + "seed", ("seed",)),
-    Key(_T + "checkpoint_interval", ("save_steps", "save_every")),
-    Key(_T + "checkpoint_maxkeep", ("keep",)),
-    Key(_T + "auto_resume", ("existing",), lambda plan: plan.values["existing"] == "resume"),
-    Key(_T + "exp_tracker", ("report_to",), lambda plan: TRACKERS[plan.values["report_to"]]),
-    Key(_T + "work_dir", ("output_dir",)),
+    Key(_T + "type", constant("xtuner.v1.train:TrainerConfig", "task")),
+    Key(_T + "model_cfg.type", constant("xtuner.v1.model:get_model_config_from_hf", "model.id")),
+    Key(_T + "model_cfg.model_path", path("model.id")),
+    Key(_T + "load_from", path("model.id"), note="always written: without it weights are random"),
+    Key(_T + "tokenizer_path", path("model.id"), note="always written: without it bytes are tokens"),
+    Key(_DATA + "type", constant("xtuner.v1.datasets.config:DataloaderConfig", "task")),
+    Key(_DATA + "dataset_config_list", datasets()),
+    Key(_DATA + "pack_level", words("packing", {True: "soft", False: "none"})),
+    Key(_DATA + "pack_max_length", same("max_length"), note="tokens of one micro-step"),
+    Key(_DATA + "pack_to_max_length", same("packing"), note="packs are filled up, so memory is the same in each step"),
+    Key(_DATA + "group_by_length", same("packing"), note="only for packs"),
+    Key(_DATA + "pack_workers", same("preprocessing_workers")),
+    Key(_DATA + "num_workers", same("dataloader_workers")),
+    Key(_OPTIM + "type", constant("xtuner.v1.config:AdamWConfig", "optimizer").citing("optimizer")),
+    Key(_OPTIM + "lr", same("learning_rate")),
+    Key(_OPTIM + "weight_decay", same("weight_decay")),
+    Key(_OPTIM + "betas", row("adam_beta1", "adam_beta2")),
+    Key(_OPTIM + "eps", same("adam_epsilon")),
+    Key(_OPTIM + "max_grad_norm", clipping()),
+    Key(_LR + "type", constant("xtuner.v1.config:LRConfig", "schedule")),
+    Key(_LR + "lr_type", same("schedule")),
+    Key(_LR + "warmup_ratio", same("warmup")),
+    Key(_LR + "lr_min", constant(0.0, "schedule"), note="falls to zero, as everywhere"),
+    Key(_LOSS + "type", constant("xtuner.v1.loss:CELossConfig", "loss")),
+    Key(_LOSS + "mode", words("loss", LOSSES), note="fused: chunk"),
+    Key(_LOSS + "chunk_size", constant(CHUNK, "loss"), is_("loss", "fused"), "tokens"),
+    Key(_FSDP + "type", constant("xtuner.v1.config:FSDPConfig", "sharding").citing("sharding")),
+    Key(_FSDP + "recompute_ratio", words("gradient_checkpointing", {False: 0.0, True: 1.0})),
+    Key(_FSDP + "cpu_offload", flag("offload_parameters", "cpu"), note="weights, gradients and optimizer together"),
+    Key(_T + "global_batch_size", same("batch_size"), note="rows: packs, or samples without packing"),
+    Key(_T + "total_epoch", whole("epochs"), is_("max_steps", None)),
+    Key(_T + "total_step", same("max_steps"), given("max_steps")),
+    Key(_T + "sp_size", same("sequence_parallel")),
+    Key(_T + "do_clip", clips()),
+    Key(_T + "seed", same("seed")),
+    Key(_T + "checkpoint_interval", save_steps()),
+    Key(_T + "checkpoint_maxkeep", same("keep")),
+    Key(_T + "auto_resume", flag("existing", "resume")),
+    Key(_T + "exp_tracker", words("report_to", TRACKERS)),
+    Key(_T + "work_dir", same("output_dir")),
 )
+
+ENVIRONMENT = (ALLOCATOR, DEVICES)  # what launch.sh exports
+
+# Decisions that no key of any file carries.
+ELSEWHERE = {
+    "attention": "always flash attention, which keeps packed samples apart",
+    "micro_batch": "always one row",
+    "gradient_accumulation": "follows from global_batch_size and the GPUs",
+    "precision": "param_dtype, always bf16",
+    "method": "always full",
+    "log_every": "every step",
+    "timeout_seconds": "XTuner V1 has no option for it",
+    "cpu_threads": "for DeepSpeed's optimizer on the host",
+    "offload_optimizer": "cpu_offload, which moves all or nothing",
+}

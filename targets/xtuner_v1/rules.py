@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from mfc.rules.engine import Rule, Value, advise, derive, require
+from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
 
 if TYPE_CHECKING:
@@ -27,6 +25,7 @@ TEMPLATES = {
     "deepseek_v3": "deepseek-v3",
 }
 FORMATS = {"sft": "messages", "pretrain": "text"}
+STEPS_OF_EPOCH = 500  # between checkpoints that the spec wants after each epoch
 
 
 def knows(what: str) -> list[str]:
@@ -37,17 +36,7 @@ def knows(what: str) -> list[str]:
     return names
 
 
-def cannot_say(source: str) -> Callable[[Callable[..., str | None]], Rule]:
-    """A require rule about what the framework can express: when it refuses, other targets are named."""
-
-    def made(function: Callable[..., str | None]) -> Rule:
-        rule = require(source)(function)
-        return replace(rule, id=f"support/xtuner-v1-{rule.id.rpartition('/')[2]}")
-
-    return made
-
-
-@cannot_say("XTuner v1.0.1 xtuner/v1/model/__init__.py, get_model_config_from_hf")
+@require("XTuner v1.0.1 xtuner/v1/model/__init__.py, get_model_config_from_hf", blames="target")
 def family(architecture: Architecture, model: Model) -> str | None:
     """The family is one that XTuner V1 has model code for."""
     if architecture.vision is not None:
@@ -62,10 +51,12 @@ def template(architecture: Architecture, task: str) -> Value:
     """Chats are written in the template of the family; plain text has none."""
     if task != "sft":
         return Value(None, "texts are taken as they are")
-    return Value(TEMPLATES.get(architecture.family, ""), f"what XTuner V1 has for {architecture.family}")
+    if architecture.family not in TEMPLATES:
+        return Value("", f"XTuner V1 has none for {architecture.family}")
+    return Value(TEMPLATES[architecture.family], f"what XTuner V1 has for {architecture.family}")
 
 
-@cannot_say("XTuner v1.0.1 xtuner/v1/data_proto/templates, CHAT_TEMPLATE_MAP")
+@require("XTuner v1.0.1 xtuner/v1/data_proto/templates, CHAT_TEMPLATE_MAP", blames="target")
 def chat_template(template: str | None, task: str) -> str | None:
     """The chat template is one that XTuner V1 has."""
     if template is not None and task != "sft":
@@ -75,7 +66,7 @@ def chat_template(template: str | None, task: str) -> str | None:
     return f"has no chat template {template}; there are {listed(knows('templates'), 'and')}"
 
 
-@cannot_say(_CONFIG + ": JsonlDataset")
+@require(_CONFIG + ": JsonlDataset", blames="target")
 def data_rows(spec: Spec, task: str) -> str | None:
     """Data are JSON lines of messages, for pretraining of one text each."""
     wanted = FORMATS.get(task, "messages")
@@ -88,7 +79,7 @@ def data_rows(spec: Spec, task: str) -> str | None:
     return None
 
 
-@cannot_say("XTuner v1.0.1 xtuner/v1/train/trainer.py")
+@require("XTuner v1.0.1 xtuner/v1/train/trainer.py", blames="target")
 def evaluation(spec: Spec) -> str | None:
     """There is no loss on a held-out set, and no adapter to start from."""
     if spec.model.adapter is not None:
@@ -98,7 +89,7 @@ def evaluation(spec: Spec) -> str | None:
     return None if spec.data.eval in (None, "none") else "does not evaluate while it trains: set data.eval: none"
 
 
-@cannot_say("XTuner v1.0.1 xtuner/v1/train/trainer.py: total_epoch is an integer")
+@require("XTuner v1.0.1 xtuner/v1/train/trainer.py: total_epoch is an integer", blames="target")
 def whole_epochs(spec: Spec) -> str | None:
     """Epochs are whole."""
     epochs = spec.train.epochs
@@ -127,7 +118,10 @@ def own_loss_is_chunked(loss: str, problem: Problem) -> str | None:
 def save_steps(save_every: int | str) -> Value:
     """Checkpoints are counted in optimizer steps."""
     if save_every == "epoch":
-        return Value(500, "XTuner V1 counts steps, not epochs: every 500, and the last in Hugging Face's format")
+        return Value(
+            STEPS_OF_EPOCH,
+            f"XTuner V1 counts steps, not epochs: every {STEPS_OF_EPOCH}, and the last in Hugging Face's format",
+        )
     return Value(int(save_every), f"every {save_every} optimizer steps")
 
 

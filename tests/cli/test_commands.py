@@ -8,7 +8,7 @@ from pathlib import Path
 import mfc
 import pytest
 from mfc.cli import main
-from mfc.planner.compare import MEANING
+from mfc.fields import MEANING
 
 SPEC = """\
 model: Qwen/Qwen2.5-7B-Instruct

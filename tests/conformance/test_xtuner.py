@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mfc.target.keys import native
+from mfc.target.outputs import native
 from mfc.targets import xtuner
 
 from tests.conformance.environments import environment

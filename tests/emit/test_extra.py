@@ -9,6 +9,7 @@ from mfc import api, emit
 from mfc.emit import extra
 from mfc.errors import SpecError
 from mfc.target import Target
+from mfc.target.codecs import same
 from mfc.target.keys import Key
 
 TARGET = cast(
@@ -16,11 +17,11 @@ TARGET = cast(
     SimpleNamespace(
         NAME="sample",
         KEYS=(
-            Key("lr", ("learning_rate",)),
-            Key("decay", ("weight_decay",)),
-            Key("zero.stage", ("sharding",)),
-            Key("zero.bucket", ("reduce_bucket_elements",)),
-            Key("optimizer", ("optimizer", "adam_beta1")),
+            Key("lr", same("learning_rate")),
+            Key("decay", same("weight_decay")),
+            Key("zero.stage", same("sharding")),
+            Key("zero.bucket", same("reduce_bucket_elements")),
+            Key("optimizer", same("optimizer"), also=("adam_beta1",)),
         ),
         UNMODELLED=frozenset({"liger", "zero.fancy"}),
     ),

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from mfc import memory, speed
 from mfc.api import load
+from mfc.fields import CANDIDATES, CHOICES
 from mfc.memory.costs import fixed_costs
 from mfc.memory.stack import Stack
 from mfc.planner.search import Candidate, rank_candidates, run_of, search, strategy_of
-from mfc.planner.space import CANDIDATES, CHOICES, COSTS, Rejections, apply, domain, facts, stages
+from mfc.planner.space import COSTS, Rejections, apply, domain, facts, stages
 from mfc.problem import Problem
 from mfc.profile import Profile
 from mfc.resolve import resolve
@@ -85,7 +86,7 @@ def judged(problem: Problem, env: dict[str, Any]) -> Candidate:
     upper = memory.predict(run).upper_bytes
     env.update(zip(COSTS, (upper, *fixed_costs(memory.prepare(run))), strict=True))
     reasons = (
-        (rule.id, rule.function(*read(env))) for rule, read in stages(RULES)[len(CHOICES) + 1] if rule.kind == "require"
+        (rule, rule.function(*read(env))) for rule, read in stages(RULES)[len(CHOICES) + 1] if rule.kind == "require"
     )
     refused = next(((rule, why) for rule, why in reasons if why), None)
     return Candidate(env, upper, speed.predict(strategy, problem, run.stack).seconds_per_step, refused)

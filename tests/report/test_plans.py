@@ -131,8 +131,8 @@ def test_checkpointing_never_costs_memory_where_some_layers_train() -> None:
 WHY = {
     "what forbids the winner with another value": (
         {"model": "Qwen/Qwen3-8B", "hardware": "2x RTX 4090"},
-        "offload_parameters",
-        "zero1 keeps whole weights on every GPU",
+        "offload_optimizer",
+        "the size of host memory is unknown",
     ),
     "what the framework lacks": (
         {"model": "Qwen/Qwen3-8B", "hardware": "2x RTX 4090"},

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from mfc.catalog.architecture import Architecture
+from mfc.fields import EVERYTHING
 from mfc.memory.rollout import Share
 from mfc.memory.stack import Stack
 from mfc.planner.layouts import layouts
@@ -86,7 +87,7 @@ def _problem(text: str) -> Any:
 
 
 def _profile(given: Mapping[str, Any]) -> Profile:
-    supports = {name: tuple(values) for name, values in given.get("supports", {}).items()}
+    supports = {**EVERYTHING, **{name: tuple(values) for name, values in given.get("supports", {}).items()}}
     return Profile(
         target="example",
         version="1.0",

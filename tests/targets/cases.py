@@ -40,15 +40,10 @@ FOLDER = Path(__file__).parent.parent / "cases" / "targets"
 MISSING = object()
 
 
-def module_folder(target: str) -> Path:
-    file = vars(get(target))["__file__"]
-    return Path(file).parent
-
-
 def table(target: str, file: str) -> Any:
     """One file of a target's cases."""
     ours = FOLDER / target
-    folder = ours if ours.is_dir() else module_folder(target) / "cases"
+    folder = ours if ours.is_dir() else get(target).folder / "cases"
     return yaml.safe_load((folder / file).read_text(encoding="utf-8"))
 
 

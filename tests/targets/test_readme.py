@@ -7,13 +7,11 @@ import pytest
 from mfc.target import get, names
 from mfc.target.keys import mapping_table
 
-from tests.targets.cases import module_folder
-
 TABLE = re.compile(r"(<!-- keys: python -m tests.targets.test_readme -->\n)(.*)(<!-- end -->)", re.DOTALL)
 
 
 def readme(target: str) -> Path:
-    return module_folder(target) / "README.md"
+    return get(target).folder / "README.md"
 
 
 def with_table(target: str) -> str:

@@ -10,8 +10,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import SpecError
-from .gpu import Gpu, Link
+from mfc.catalog.gpu import Gpu, Link
+from mfc.errors import SpecError
 
 MIB = 1 << 20
 PCIE_X16 = {"pcie3": 15.75e9, "pcie4": 31.5e9, "pcie5": 63.0e9}  # nominal, per direction (PCI-SIG)

@@ -37,11 +37,9 @@ def check_extra(target: Target, settings: TargetSpec, loaded: LoadedSpec) -> tup
 def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> dict[str, str]:
     """Check and render all files of one target.
 
-    Raises SpecError when a key under `extra` is wrong, Fault when what mfc itself gave is.
+    Raises SpecError when a key under `extra` is wrong, Fault when what mfc or the target gave is.
     """
-    from pathlib import Path
-
-    from mfc.emit import contract, render
+    from mfc.emit import carried, contract, render
 
     settings = plan.problem.spec.targets.get(target.NAME)
     extra, unchecked = (settings.extra, settings.extra_unchecked) if settings else ({}, {})
@@ -50,11 +48,11 @@ def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) ->
         name, word = f"targets.{target.NAME}.extra.{key}", key.rpartition(".")[2]
         return loaded.error(name, f"{key}: {text}", among=tuple(names), word=word)
 
+    carried.check(lowered, plan, target)
     for file in lowered.files:
         contract.check(file, extra, unchecked, blame)
-    folder = Path(vars(target)["__file__"]).parent
     source = loaded.path.name if loaded.path else "a spec"
-    return {file.path: render.render(file, plan, folder, source) for file in lowered.files}
+    return {file.path: render.render(file, plan, target.folder, source) for file in lowered.files}
 
 
 def write(compiled: Compiled, force: bool = False) -> WriteReport:

@@ -55,18 +55,7 @@ def _owner(target: Target, path: str) -> tuple[str, ...]:
 
 def _instead(fields: tuple[str, ...]) -> str:
     """Where in the spec to say it."""
-    from mfc.problem import SPEC_PATHS
-    from mfc.spec.models import Spec
+    from mfc.fields import place
 
-    paths = list(_paths(Spec))
-    known = {**{path.rpartition(".")[2]: path for path in paths}, **{path: path for path in paths}, **SPEC_PATHS}
-    named = list(dict.fromkeys(known[field] for field in fields if field in known))
+    named = list(dict.fromkeys(filter(None, map(place, fields))))
     return f"set {' or '.join(named)} in the spec" if named else "it follows from the rest of the spec"
-
-
-def _paths(model: Any, prefix: str = "") -> Iterator[str]:
-    for name, field in model.model_fields.items():
-        if hasattr(field.annotation, "model_fields"):
-            yield from _paths(field.annotation, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"

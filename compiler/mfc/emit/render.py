@@ -1,6 +1,6 @@
 """Native data to text: canonical JSON, or a Jinja2 template of the target's.
 
-A template sees `data`, `plan`, `cites`, `sections`, `header` (one line that says where the file comes from) and
+A template sees `data`, `plan`, `sections`, `header` (one line that says where the file comes from) and
 `why(key)` (the reasons of the plan fields that a native key carries, in one line), and writes each of them through a
 filter of `mfc.emit.quote`: yaml, json, document, sh, words, py, comment. A string that went through none is refused,
 so a template cannot let a value of the spec escape its place by forgetting one.
@@ -38,8 +38,10 @@ def render(file: File, plan: Plan, folder: Path, source: str) -> str:
         return quote.document(file.data)
     import jinja2
 
+    reasons = file.reasons
+
     def why(key: str) -> str:
-        return plan.because(*file.cites.get(key, ()))
+        return plan.because(*reasons.get(key, ()))
 
     try:
         text = (
@@ -48,8 +50,7 @@ def render(file: File, plan: Plan, folder: Path, source: str) -> str:
             .render(
                 data=file.data,
                 plan=plan,
-                cites=file.cites,
-                sections=file.sections,
+                sections=file.headings,
                 header=header(source),
                 why=why,
             )

@@ -7,6 +7,7 @@ from typing import Any
 
 from mfc import memory, speed
 from mfc.catalog.parameters import trainable
+from mfc.fields import decided
 from mfc.memory.rollout import with_share
 from mfc.planner import decide, layouts, relax
 from mfc.planner.plan import Plan
@@ -64,15 +65,11 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
             fused_experts=profile.stack.fused_experts,
             expert_adapters=profile.stack.expert_adapters,
         ),
-        decisions=decisions,
+        decisions={name: one for name, one in decisions.items() if decided(name, env)},
         warnings=decide.advice(env, rules),
         alternatives=(*layouts.alternatives(chosen, planned), *decide.alternatives(outcome)),
-        rejected={rule: reason for rule, (reason, _) in outcome.rejections.by_rule.items()},
+        rejected={rule: reason for rule, (_, reason, _) in outcome.rejections.by_rule.items()},
         relaxations=() if best.fits else relax.relaxations(whole, strategy.max_length, attempt),
-        limited_by="" if best.refused is None else _LIMITS.get(best.refused[0], "gpu"),
+        limited_by="" if best.refused is None else best.refused[0].limits or "",
         evaluated=sum(one.outcome.evaluated for one in planned),
     )
-
-
-_LIMITS = {"memory/fits-device": "gpu", "memory/fits-host": "host", "memory/fits-loading": "load"}
-_LIMITS |= {"rollout/rollouts-fit": "rollout"}

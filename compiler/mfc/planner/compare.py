@@ -6,14 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mfc.fields import CANDIDATES, MEANING, SPEC_PATHS, field
 from mfc.planner.plan import Decision, Plan
-from mfc.planner.space import CANDIDATES
-from mfc.problem import SPEC_PATHS
-
-# What the user means: it decides the result, so it is the same on every framework.
-MEANING = ("method", "lora_rank", "max_length", "batch_size", "learning_rate", "epochs", "max_steps")
-# Frameworks' own words for one thing, and fields that repeat others.
-_WORDS = frozenset({"template", "model_type", "lora", "rollout"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +34,7 @@ def differences(plans: Sequence[Plan]) -> tuple[Difference, ...]:
     first, *others = plans
     found = []
     for name in first.decisions:
-        if name in _WORDS or any(name not in other.decisions for other in others):
+        if not field(name).compared or any(name not in other.decisions for other in others):
             continue
         if any(other.decisions[name].value != first.decisions[name].value for other in others):
             decided = {plan.profile.target: plan.decisions[name] for plan in plans}

@@ -10,20 +10,18 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from mfc.errors import CannotExpress, Refused
+from mfc.fields import ROLLOUTS, simplicity
 from mfc.memory.rollout import Share, engine
 from mfc.planner.plan import Alternative, Decision
 from mfc.planner.refusal import NOTHING, refusal
 from mfc.planner.search import Candidate, Outcome
-from mfc.planner.space import CANDIDATES
 from mfc.problem import Problem, Split
 from mfc.profile import Profile
+from mfc.rules.rollout import share_of
 from mfc.rules.words import gpus
 from mfc.speed import Speed
 from mfc.speed.rollout import Generation, generation
 from mfc.strategy import RolloutMode
-
-TASKS = ("grpo", "ppo")
-MODES: tuple[RolloutMode, ...] = ("colocate", "server", "native")
 
 
 class Planned(NamedTuple):
@@ -58,9 +56,9 @@ def layouts(problem: Problem, profile: Profile) -> tuple[Problem, ...]:
     split so.
     """
     task = problem.spec.train.task
-    if task not in TASKS:
+    if task not in ROLLOUTS or task not in profile.can("task"):
         return (problem,)
-    known = profile.supports.get(f"{task}_rollout", MODES)
+    known = profile.can(f"{task}_rollout")
     wanted = _wanted(problem, known)
     modes = [mode for mode in wanted if mode in known]
     if not modes:
@@ -92,9 +90,9 @@ def best(planned: list[Planned]) -> Planned:
         if found is None:
             return (2,)
         env = found.env
-        faithful = (_index("method", env["method"]), -env["lora_rank"], -env["max_length"])
+        faithful = (simplicity("method", env["method"]), -env["lora_rank"], -env["max_length"])
         time = one.seconds / env["batch_size"]  # left open, the batch follows from the GPUs that train
-        return (0 if found.fits else 1, faithful, _index("optimizer", env["optimizer"]), time, found.upper_bytes)
+        return (0 if found.fits else 1, faithful, simplicity("optimizer", env["optimizer"]), time, found.upper_bytes)
 
     return min(planned, key=order)
 
@@ -115,11 +113,18 @@ def plan_all(problem: Problem, profile: Profile, search: Callable[[Problem], Out
 
 def shared(problem: Problem, candidate: Candidate) -> Share:
     """How a candidate shares the cards with its rollouts."""
-    from mfc.rules.rollout import rollout_share
-
-    found = rollout_share.function(*(({**candidate.env, "problem": problem})[name] for name in rollout_share.reads))
-    share: Share = found.value
-    return share
+    env = candidate.env
+    return share_of(
+        problem,
+        batch_size=env["batch_size"],
+        max_length=env["max_length"],
+        sharding=env["sharding"],
+        upper_bytes=env["upper_bytes"],
+        idle_bytes=env["idle_bytes"],
+        parked_bytes=env["parked_bytes"],
+        host_bytes=env["host_bytes"],
+        budget_bytes=env["budget_bytes"],
+    )
 
 
 def timed(problem: Problem, candidate: Candidate, share: Share) -> Generation:
@@ -152,22 +157,27 @@ def with_rollouts(speed: Speed, generated: Generation | None) -> Speed:
 
 
 def decisions(made: dict[str, Decision], chosen: Planned, planned: list[Planned]) -> dict[str, Decision]:
-    """Decisions with the comparison of layouts in place; without those about rollouts where there are none."""
+    """Decisions with the comparison of layouts in place."""
     split = chosen.problem.split
     if split is None:
-        return {name: decision for name, decision in made.items() if not decision.rule.startswith("rollout/")}
-    asked = chosen.problem.spec.train.rollout
-    told = comparison(chosen, planned)
-    pinned = asked.mode == split.mode
-    if pinned:
-        told = f"set in the spec: train.rollout.mode; {told}"
-    mode = made["rollout_mode"]._replace(because=told, pinned=pinned)
-    made = {**made, "rollout_mode": mode}
+        return made
+    mode, told = made["rollout_mode"], comparison(chosen, planned)
+    gist = mode.because if mode.pinned else _gist(chosen, planned)
+    told = f"{gist}; {told}" if mode.pinned else told
+    made = {**made, "rollout_mode": mode._replace(because=told, gist=gist)}
     length = made["max_length"]
     if length.rule == "default":
         told = f"{made['max_prompt_length'].value} tokens of prompt and {made['max_completion_length'].value} of answer"
         made["max_length"] = length._replace(rule="rollout/prompt-and-answer-fit", because=told)
     return made
+
+
+def _gist(chosen: Planned, planned: list[Planned]) -> str:
+    """What the choice of the layout was about, in words that last."""
+    if chosen.outcome.best is not None and not chosen.outcome.best.fits:
+        return "nothing fits: this comes nearest"
+    fitting = [one for one in planned if one.outcome.best is not None and one.outcome.best.fits]
+    return "the best of the layouts that fit" if len(fitting) > 1 else "the only layout that is possible"
 
 
 def comparison(chosen: Planned, planned: list[Planned]) -> str:
@@ -249,8 +259,3 @@ def _measured(problem: Problem) -> Problem:
     if "max_length" in problem.pins or "max_length" in problem.ranges or answer == "auto" or prompt == "auto":
         return problem
     return problem._replace(pins={**problem.pins, "max_length": prompt + answer})
-
-
-def _index(name: str, value: Any) -> int:
-    values = CANDIDATES[name]
-    return values.index(value) if value in values else len(values)

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 
 class Decision(NamedTuple):
-    """One value and why it is what it is. `rule` is a rule's id, `spec` for a pin, or `search`."""
+    """One value and why it is what it is. `rule` is a rule's id, `spec` for a pin, or `search`.
+
+    Where the search weighed numbers, `gist` says what the choice was about in words that last.
+    """
 
     field: str
     value: Any
@@ -23,6 +26,7 @@ class Decision(NamedTuple):
     because: str
     source: str
     pinned: bool = False
+    gist: str = ""
 
 
 class Advice(NamedTuple):
@@ -75,13 +79,7 @@ class Plan(NamedTuple):
     def because(self, *fields: str) -> str:
         """The reasons of these fields, in one line, as outputs carry them.
 
-        What the search weighed is in seconds and GiB, which a better model moves a little: `mfc explain` tells it, so
-        that outputs change only when the choice does.
+        Of what the search weighed they carry the gist, so that outputs change only when the choice does.
         """
-        return "; ".join(dict.fromkeys(self._reason(name) for name in fields if name in self.decisions))
-
-    def _reason(self, name: str) -> str:
-        decision = self.decisions[name]
-        if decision.rule == "search":
-            return f"chosen as the best that fits: mfc explain SPEC {name}"
-        return decision.because
+        decided = [self.decisions[name] for name in fields if name in self.decisions]
+        return "; ".join(dict.fromkeys(decision.gist or decision.because for decision in decided))

@@ -6,12 +6,12 @@ import re
 from typing import Any
 
 from mfc.errors import CannotExpress, MfcError, Refused
-from mfc.planner.space import CANDIDATES, Rejections
-from mfc.problem import SECTIONS, SPEC_PATHS, Problem
+from mfc.fields import CANDIDATES, RELAXED, SECTIONS, SPEC_PATHS
+from mfc.planner.space import Rejections
+from mfc.problem import Problem
 from mfc.profile import Profile
 
 NOTHING = "nothing is possible here: "
-UNSUPPORTED = "support/"  # rules about what a framework can say: the error is that target's, not the spec's
 
 
 def refusal(problem: Problem, profile: Profile, rejections: Rejections) -> MfcError:
@@ -19,24 +19,24 @@ def refusal(problem: Problem, profile: Profile, rejections: Rejections) -> MfcEr
     asked = {*problem.pins, *problem.origin}
     every = [
         (rule, reason, tuple(name for name in read if name in CANDIDATES or name in problem.origin))
-        for rule, (reason, read) in rejections.by_rule.items()
+        for rule, reason, read in rejections.by_rule.values()
     ]
     blamed = [entry for entry in every if asked.issuperset(entry[2])] or every
     # The rule that reads the most choices of the user's tells most.
     blamed.sort(key=lambda entry: (-sum(name in problem.origin for name in entry[2]), len(entry[2])))
     rule, reason, names = blamed[0]
-    if rule.startswith(UNSUPPORTED):
+    if rule.blames == "target":
         return CannotExpress(f"{profile.target} {profile.version} {reason}")
     pins = [name for name in names if name in problem.origin]
     said = " and ".join(f"{_PATHS[name]}: {_asked(problem, name)}" for name in pins)
     named = _FIELD.search(reason)
-    reason = f"{reason} [{rule}]"
+    reason = f"{reason} [{rule.id}]"
     if len(pins) > 1:
         places = ", ".join(f"{_PATHS[name]} at {problem.origin[name]}" for name in pins)
         text = f"{said} cannot go together: {reason} ({places})"
     else:
         text = f"{said} is impossible here: {reason}" if pins else f"{NOTHING}{reason}"
-    loose = " or ".join(f"{SPEC_PATHS[name]}: auto" for name in pins if name in _FREE)
+    loose = " or ".join(f"{SPEC_PATHS[name]}: auto" for name in pins if name in (*RELAXED, "precision", "batch_size"))
     path = _PATHS[pins[-1]] if pins else named[0] if named else "hardware"
     return Refused(path, text, f"{loose} lets mfc choose" if loose else "")
 
@@ -59,16 +59,3 @@ def written(value: object) -> str:
 
 _PATHS = {**SPEC_PATHS, **SECTIONS}
 _FIELD = re.compile(r"\b(?:model|hardware|data|train|strategy|run)(?:\.[a-z_]+)+")  # a reason may say where to look
-_FREE = {
-    "precision",
-    "sharding",
-    "offload_optimizer",
-    "offload_parameters",
-    "micro_batch",
-    "batch_size",
-    "gradient_checkpointing",
-    "attention",
-    "loss",
-    "optimizer",
-    "sequence_parallel",
-}

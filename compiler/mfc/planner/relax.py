@@ -6,20 +6,10 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import combinations
 from typing import Any
 
+from mfc.fields import RELAXED, SPEC_PATHS
 from mfc.planner.plan import Relaxation
 from mfc.planner.search import Candidate
-from mfc.problem import SPEC_PATHS, Problem
-
-# Performance knobs first: they change no result. Then what does, gentlest first; then money.
-_FREE: tuple[str, ...] = (
-    "gradient_checkpointing",
-    "micro_batch",
-    "sharding",
-    "offload_optimizer",
-    "offload_parameters",
-    "attention",
-)
-_FREE = (*_FREE, "loss", "sequence_parallel", "optimizer")
+from mfc.problem import Problem
 
 _FREE_OF_MONEY = ("data.", "train.", "strategy.")
 
@@ -29,7 +19,7 @@ Edit = Mapping[str, Any]  # dotted spec path -> value
 def edits(problem: Problem, length: int) -> Iterator[Edit]:
     """Single edits worth trying, the least intrusive first. `length` is that of the strategy nearest to fitting."""
     spec, hardware = problem.spec, problem.hardware
-    for name in _FREE:
+    for name in RELAXED:
         if name in problem.pins:
             yield {SPEC_PATHS[name]: "auto"}
     asked = spec.train.rollout
@@ -78,7 +68,7 @@ def relaxations(
         found += _smaller_model(problem, attempt)
     if found:
         return tuple(found)
-    together = {SPEC_PATHS[name]: "auto" for name in _FREE if name in problem.pins}
+    together = {SPEC_PATHS[name]: "auto" for name in RELAXED if name in problem.pins}
     if len(together) > 1 and (relaxation := _try(together, attempt)):
         found.append(relaxation)
     for first, second in combinations([together, *singles] if len(together) > 1 else singles, 2):

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from mfc import memory, speed
+from mfc.fields import CHOICES, FIELDS, simplicity
 from mfc.memory.costs import fixed_costs
 from mfc.planner.space import (
-    CANDIDATES,
-    CHOICES,
     COSTS,
     BoundRule,
     Rejections,
@@ -34,16 +34,8 @@ from mfc.strategy import Strategy
 TIE = 1.10
 # No published run tests the times of offload, which hang on the host: one that offloads must promise this much more.
 OFFLOAD_DOUBT = 1.5
-# How much machinery a value needs beyond plain training, for ties. Offload counts most: it costs host memory, CPU time
-# and a compiler on the machine; gradient checkpointing is a flag.
-MACHINERY: Mapping[str, Mapping[Any, int]] = {
-    "sharding": {"ddp": 0, "zero1": 1, "zero2": 1, "zero3": 2, "fsdp2": 2},
-    "offload_optimizer": {"none": 0, "cpu": 4, "nvme": 6},
-    "offload_parameters": {"none": 0, "cpu": 4, "nvme": 6},
-    "sequence_parallel": {1: 0, 2: 2, 4: 2, 8: 2},
-    "attention": {"sdpa": 0, "flash": 1, "eager": 1},
-    "loss": {"plain": 0, "fused": 1},
-}
+_STRATEGY = tuple(name for name in Strategy._fields if name != "trained_blocks")  # which no spec can say
+_MACHINERY = tuple((field.name, field.machinery) for field in FIELDS if field.machinery)
 
 
 class Candidate(NamedTuple):
@@ -52,7 +44,7 @@ class Candidate(NamedTuple):
     env: Mapping[str, Any]
     upper_bytes: float
     seconds_per_step: float
-    refused: tuple[str, str] | None  # (rule id, reason)
+    refused: tuple[Rule, str] | None  # and the reason that it gave
 
     @property
     def fits(self) -> bool:
@@ -76,29 +68,43 @@ class Outcome(NamedTuple):
 
 def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outcome:
     """Find the best strategy for a problem on one target."""
-    start = facts(problem, profile)
-    rejections, evaluated = Rejections(), 0
-    last: tuple[Candidate, ...] = ()
-    nearest: list[Candidate] = []
-    for method in domain("method", problem, start):
+    return _Search(problem, facts(problem, profile), rules).outcome()
 
-        def at(rank: int, method: str = method) -> tuple[Candidate, ...]:
-            def with_length(length: int) -> tuple[Candidate, ...]:
-                nonlocal evaluated
-                fixed = {"method": method, "lora_rank": rank, "max_length": length}
-                found = evaluate(problem, start, rules, fixed, rejections)
-                evaluated += len(found)
-                return rank_candidates(found, problem.spec.objective)
 
-            return longest(domain("max_length", problem, start), with_length)
+class _Search:
+    """One search: what is looked for, and what was met on the way."""
 
-        ranks = domain("lora_rank", problem, start)
-        found = longest(ranks if method != "full" else ranks[:1], at)
-        if found and found[0].fits:
-            return Outcome(found, rejections, evaluated, tuple(nearest))
-        nearest += found[:1]
-        last = found or last
-    return Outcome(last, rejections, evaluated, tuple(nearest))
+    def __init__(self, problem: Problem, start: Mapping[str, Any], rules: tuple[Rule, ...]) -> None:
+        self.problem, self.start, self.rules = problem, start, rules
+        self.rejections, self.evaluated = Rejections(), 0
+
+    def outcome(self) -> Outcome:
+        """The best at the most faithful method that fits, or at the least faithful one when none does."""
+        last: tuple[Candidate, ...] = ()
+        nearest: list[Candidate] = []
+        for method in domain("method", self.problem, self.start):
+            found = self.with_method(method)
+            if found and found[0].fits:
+                return Outcome(found, self.rejections, self.evaluated, tuple(nearest))
+            nearest += found[:1]
+            last = found or last
+        return Outcome(last, self.rejections, self.evaluated, tuple(nearest))
+
+    def with_method(self, method: str) -> tuple[Candidate, ...]:
+        """The candidates at the greatest rank that fits, and of it the greatest length."""
+        ranks = domain("lora_rank", self.problem, self.start)
+        return longest(ranks if method != "full" else ranks[:1], partial(self.with_rank, method))
+
+    def with_rank(self, method: str, rank: int) -> tuple[Candidate, ...]:
+        """The candidates at the greatest length that fits."""
+        return longest(domain("max_length", self.problem, self.start), partial(self.with_length, method, rank))
+
+    def with_length(self, method: str, rank: int, length: int) -> tuple[Candidate, ...]:
+        """The candidates at one length, best first."""
+        fixed = {"method": method, "lora_rank": rank, "max_length": length}
+        found = evaluate(self.problem, self.start, self.rules, fixed, self.rejections)
+        self.evaluated += len(found)
+        return rank_candidates(found, self.problem.spec.objective)
 
 
 def longest(lengths: Sequence[int], at: Callable[[int], tuple[Candidate, ...]]) -> tuple[Candidate, ...]:
@@ -152,11 +158,11 @@ def evaluate(
     return candidates
 
 
-def _refused(fit: Sequence[BoundRule], env: Mapping[str, Any]) -> tuple[str, str] | None:
+def _refused(fit: Sequence[BoundRule], env: Mapping[str, Any]) -> tuple[Rule, str] | None:
     """The first rule that says no, and why."""
     for rule, read in fit:
         if why := rule.function(*read(env)):
-            return rule.id, why
+            return rule, why
     return None
 
 
@@ -190,30 +196,7 @@ def _time(candidate: Candidate) -> float:
 
 def strategy_of(env: Mapping[str, Any]) -> Strategy:
     """The neutral strategy that a complete assignment stands for."""
-    return Strategy(
-        task=env["task"],
-        method=env["method"],
-        precision=env["precision"],
-        sharding=env["sharding"],
-        world_size=env["world_size"],
-        max_length=env["max_length"],
-        micro_batch=env["micro_batch"],
-        gradient_accumulation=env["gradient_accumulation"],
-        gradient_checkpointing=env["gradient_checkpointing"],
-        attention=env["attention"],
-        loss=env["loss"],
-        optimizer=env["optimizer"],
-        offload_optimizer=env["offload_optimizer"],
-        offload_parameters=env["offload_parameters"],
-        sequence_parallel=env["sequence_parallel"],
-        packing=env["packing"],
-        lora=env["lora"],
-        quantization=env["quantization"],
-        freeze_parts=env["freeze_parts"],
-        trainable_layers=env["trainable_layers"],
-        reference_model=env["reference_model"],
-        rollout=env["rollout"],
-    )
+    return Strategy(**{name: env[name] for name in _STRATEGY})
 
 
 def run_of(strategy: Strategy, problem: Problem, profile: Profile) -> memory.Run:
@@ -232,7 +215,7 @@ def run_of(strategy: Strategy, problem: Problem, profile: Profile) -> memory.Run
 def _machinery(candidate: Candidate) -> int:
     """What decides a tie: values beyond plain training, and a bound at the limit."""
     env = candidate.env
-    return at_the_limit(candidate) + sum(weights.get(env[name], 1) for name, weights in MACHINERY.items())
+    return at_the_limit(candidate) + sum(weights.get(env[name], 1) for name, weights in _MACHINERY)
 
 
 def at_the_limit(candidate: Candidate) -> bool:
@@ -240,9 +223,3 @@ def at_the_limit(candidate: Candidate) -> bool:
     costs time that no prediction counts.
     """
     return bool(candidate.upper_bytes > candidate.env["budget_bytes"] - 1)  # bytes; the bound is not rounded
-
-
-def simplicity(name: str, value: Any) -> int:
-    """How far a value is from the simplest one of its field."""
-    values = CANDIDATES[name]
-    return values.index(value) if value in values else len(values)

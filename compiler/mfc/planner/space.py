@@ -13,28 +13,12 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from mfc.problem import SECTIONS, SPEC_PATHS, Problem
+from mfc.fields import CANDIDATES, CHOICES, SECTIONS, SPEC_PATHS
+from mfc.problem import Problem
 from mfc.profile import Profile
 from mfc.rules.engine import Rule, schedule
 from mfc.strategy import Strategy
 
-# Candidates when the spec leaves a field open, simplest first. `method` is lora unless the spec says auto.
-CANDIDATES: Mapping[str, tuple[Any, ...]] = {
-    "method": ("full", "lora", "qlora"),
-    "precision": ("bf16", "fp16", "fp32"),
-    "sharding": ("ddp", "zero1", "zero2", "zero3", "fsdp2"),
-    "offload_optimizer": ("none", "cpu", "nvme"),
-    "offload_parameters": ("none", "cpu", "nvme"),
-    "sequence_parallel": (1, 2, 4, 8),
-    "attention": ("sdpa", "flash", "eager"),
-    "loss": ("plain", "fused"),
-    "optimizer": ("adamw", "adamw_8bit"),
-    "gradient_checkpointing": (False, True),
-    "lora_rank": (16,),
-    "max_length": (2048,),
-    "micro_batch": (),  # every divisor of what one rank gets of the global batch
-}
-CHOICES = tuple(CANDIDATES)
 _ASKED = {*CANDIDATES, *SPEC_PATHS, *SECTIONS}
 FACTS = ("problem", "spec", "hardware", "gpu", "model", "architecture", "profile", "task", "world_size", "budget_bytes")
 COSTS = ("upper_bytes", "host_bytes", "load_gpu_bytes", "load_host_bytes", "idle_bytes", "parked_bytes")
@@ -49,14 +33,14 @@ BoundRule = tuple[Rule, Callable[[Mapping[str, Any]], tuple[Any, ...]]]
 class Rejections:
     """What the rules said no to while a space was walked, first reason of each."""
 
-    # id -> (reason, what it read that a spec can set)
-    by_rule: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    # id -> the rule, its reason, what it read that a spec can set
+    by_rule: dict[str, tuple[Rule, str, dict[str, Any]]] = field(default_factory=dict)
     by_value: dict[tuple[str, Any], tuple[Rule, str]] = field(default_factory=dict)
 
     def add(self, rule: Rule, reason: str, choice: str, env: Mapping[str, Any]) -> None:
         """Note one refusal; the first of each kind is kept."""
         if rule.id not in self.by_rule:
-            self.by_rule[rule.id] = (reason, {name: env[name] for name in rule.reads if name in _ASKED})
+            self.by_rule[rule.id] = (rule, reason, {name: env[name] for name in rule.reads if name in _ASKED})
         if choice:
             self.by_value.setdefault((choice, env[choice]), (rule, reason))
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from mfc.planner.compare import MEANING, differences
+from mfc.fields import MEANING
+from mfc.planner.compare import differences
 from mfc.planner.plan import Plan
 
 

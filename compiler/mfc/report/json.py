@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def to_json(plan: Plan, loaded: LoadedSpec, calibrated: Calibrated | None = None) -> dict[str, Any]:
     """The plan as schemas/plan.schema.json describes it. Sizes are bytes, times seconds."""
-    strategy, memory, hardware = plan.strategy, plan.memory, plan.problem.hardware
+    hardware = plan.problem.hardware
     return {
         "spec": loaded.name,
         "spec_sha256": loaded.sha256,
@@ -25,44 +25,8 @@ def to_json(plan: Plan, loaded: LoadedSpec, calibrated: Calibrated | None = None
         "verified": plan.verified,
         "model": plan.problem.model.name,
         "hardware": {"gpu": hardware.gpu.name, "gpus_per_node": hardware.gpus_per_node, "nodes": hardware.nodes},
-        "strategy": {
-            "task": strategy.task,
-            "method": strategy.method,
-            "precision": strategy.precision,
-            "sharding": strategy.sharding,
-            "zero_stage": strategy.zero_stage,
-            "offload_optimizer": strategy.offload_optimizer,
-            "offload_parameters": strategy.offload_parameters,
-            "micro_batch": strategy.micro_batch,
-            "gradient_accumulation": strategy.gradient_accumulation,
-            "world_size": strategy.world_size,
-            "max_length": strategy.max_length,
-            "packing": strategy.packing,
-            "gradient_checkpointing": strategy.gradient_checkpointing,
-            "attention": strategy.attention,
-            "loss": strategy.loss,
-            "optimizer": strategy.optimizer,
-            "sequence_parallel": strategy.sequence_parallel,
-            "lora": plain(strategy.lora),
-            "quantization": plain(strategy.quantization),
-        },
-        "memory": {
-            "gpu": {
-                "capacity_bytes": hardware.memory_bytes,
-                "budget_bytes": plan.budget_bytes,
-                "allocated_peak_bytes": memory.allocated_bytes,
-                "peak_bytes": memory.process_bytes,
-                "upper_bytes": memory.upper_bytes,
-                "moment": memory.moment,
-                "components": dict(memory.components),
-                "moments": dict(memory.moments),
-            },
-            "host": {"per_node_bytes": memory.host_bytes_per_node},
-            "load": {"gpu_bytes": memory.load_gpu_bytes, "host_bytes": memory.load_host_bytes},
-            "confidence": memory.confidence,
-            "uncertainty": list(memory.uncertainty),
-            "calibration": plain(calibrated),
-        },
+        "strategy": {name: plain(getattr(plan.strategy, name)) for name in _STRATEGY},
+        "memory": _memory(plan, calibrated),
         "speed": {
             "seconds_per_step": plan.speed.seconds_per_step,
             "tokens_per_second": plan.speed.tokens_per_second,
@@ -70,27 +34,38 @@ def to_json(plan: Plan, loaded: LoadedSpec, calibrated: Calibrated | None = None
         },
         "parameters": {"total": plan.problem.model.total_parameters, "trainable": plan.trainable_parameters},
         "decisions": [decision_json(decision) for decision in plan.decisions.values()],
-        "alternatives": [
-            {
-                "changes": plain(other.changes),
-                "upper_bytes": other.upper_bytes,
-                "seconds_per_step": other.seconds_per_step,
-                "fits": other.fits,
-                "because": other.because,
-            }
-            for other in plan.alternatives
-        ],
+        "alternatives": [plain(other._asdict()) for other in plan.alternatives],
         "rejected": dict(plan.rejected),
-        "relaxations": [
-            {
-                "set": plain(relaxation.set),
-                "upper_bytes": relaxation.upper_bytes,
-                "seconds_per_step": relaxation.seconds_per_step,
-                "fits": relaxation.fits,
-            }
-            for relaxation in plan.relaxations
-        ],
-        "warnings": [{"id": warning.id, "message": warning.message} for warning in plan.warnings],
+        "relaxations": [plain(relaxation._asdict()) for relaxation in plan.relaxations],
+        "warnings": [warning._asdict() for warning in plan.warnings],
+    }
+
+
+_STRATEGY = (
+    *("task", "method", "precision", "sharding", "zero_stage", "offload_optimizer", "offload_parameters"),
+    *("micro_batch", "gradient_accumulation", "world_size", "max_length", "packing", "gradient_checkpointing"),
+    *("attention", "loss", "optimizer", "sequence_parallel", "lora", "quantization"),
+)
+
+
+def _memory(plan: Plan, calibrated: Calibrated | None) -> dict[str, Any]:
+    memory = plan.memory
+    return {
+        "gpu": {
+            "capacity_bytes": plan.problem.hardware.memory_bytes,
+            "budget_bytes": plan.budget_bytes,
+            "allocated_peak_bytes": memory.allocated_bytes,
+            "peak_bytes": memory.process_bytes,
+            "upper_bytes": memory.upper_bytes,
+            "moment": memory.moment,
+            "components": dict(memory.components),
+            "moments": dict(memory.moments),
+        },
+        "host": {"per_node_bytes": memory.host_bytes_per_node},
+        "load": {"gpu_bytes": memory.load_gpu_bytes, "host_bytes": memory.load_host_bytes},
+        "confidence": memory.confidence,
+        "uncertainty": list(memory.uncertainty),
+        "calibration": plain(calibrated),
     }
 
 

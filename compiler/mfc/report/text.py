@@ -52,10 +52,18 @@ def to_text(plan: Plan, name: str, calibrated: Calibrated | None = None) -> str:
 
 
 def _lines(plan: Plan, name: str, calibrated: Calibrated | None) -> Iterator[str]:
-    memory, strategy, hardware, model = plan.memory, plan.strategy, plan.problem.hardware, plan.problem.model
     target = f" for {plan.profile.target} {plan.profile.version}" if plan.profile.target else ""
     yield f"{name}{target}: {'fits' if plan.fits else 'DOES NOT FIT'}"
     yield ""
+    yield from _run(plan)
+    yield ""
+    yield from _costs(plan, calibrated)
+    yield from _told(plan)
+
+
+def _run(plan: Plan) -> Iterator[str]:
+    """What runs on what."""
+    strategy, hardware, model = plan.strategy, plan.problem.hardware, plan.problem.model
     share = plan.trainable_parameters / model.total_parameters
     yield (
         f"model     {model.name}: {count(model.total_parameters)} parameters, "
@@ -76,7 +84,11 @@ def _lines(plan: Plan, name: str, calibrated: Calibrated | None) -> Iterator[str
         f"batch     {strategy.micro_batch} x {strategy.gradient_accumulation} accumulated x "
         f"{ranks} rank{'' if ranks == 1 else 's'} = {batch}, up to {strategy.max_length} tokens each"
     )
-    yield ""
+
+
+def _costs(plan: Plan, calibrated: Calibrated | None) -> Iterator[str]:
+    """What it takes of memory and time."""
+    memory, hardware = plan.memory, plan.problem.hardware
     yield (
         f"memory    {gib(memory.process_bytes)} per GPU, at most {gib(memory.upper_bytes)}; "
         f"budget {gib(plan.budget_bytes)} of {gib(hardware.memory_bytes)}; peak in {memory.moment}"
@@ -94,6 +106,10 @@ def _lines(plan: Plan, name: str, calibrated: Calibrated | None) -> Iterator[str
         f"time      {seconds(plan.speed.seconds_per_step)} a step, {plan.speed.tokens_per_second:,.0f} tokens/s, "
         f"bound by {plan.speed.bound_by} (estimate)"
     )
+
+
+def _told(plan: Plan) -> Iterator[str]:
+    """What mfc chose, what else there was, what would fit, and what to look out for."""
     if chosen := results_that_may_change(plan.decisions):
         yield ""
         yield "what could change your results (chosen by mfc)"

@@ -20,18 +20,23 @@ def dataloader_workers(hardware: Hardware, architecture: Architecture) -> Value:
     """Each GPU gets four loader processes (eight with images), fewer where cores are few."""
     most = 2 * _WORKERS if architecture.vision else _WORKERS
     if hardware.cpu_cores is None:
-        return Value(_WORKERS, f"{_WORKERS} a GPU; hardware.cpu_cores is not given")
+        return Value(_WORKERS, f"{_WORKERS} a GPU where hardware.cpu_cores is not given")
     share = hardware.cpu_cores // hardware.gpus_per_node
-    workers = max(min(most, share - 1), 0)
-    return Value(workers, f"{share} of {hardware.cpu_cores} cores a GPU, one of them for training itself")
+    if share > most:
+        return Value(most, f"{most} a GPU, which has {share} of {hardware.cpu_cores} cores")
+    if share == 0:
+        return Value(0, f"{hardware.cpu_cores} cores for {gpus(hardware.gpus_per_node)} leave none to load data")
+    return Value(share - 1, f"{share} of {hardware.cpu_cores} cores a GPU, one of them for training itself")
 
 
 @derive("preprocessing_workers", "datasets docs: map(num_proc)")
 def preprocessing_workers(hardware: Hardware) -> Value:
     """Data is prepared by half of the cores, sixteen processes at most."""
     if hardware.cpu_cores is None:
-        return Value(_WORKERS, f"{_WORKERS}; hardware.cpu_cores is not given")
-    workers = max(min(hardware.cpu_cores // 2, _PREPARING), 1)
+        return Value(_WORKERS, f"{_WORKERS} where hardware.cpu_cores is not given")
+    if hardware.cpu_cores == 1:
+        return Value(1, "there is one core")
+    workers = min(hardware.cpu_cores // 2, _PREPARING)
     return Value(workers, f"half of {hardware.cpu_cores} cores, at most {_PREPARING}")
 
 

@@ -57,7 +57,7 @@ def persistence_threshold(profile: Profile, architecture: Architecture) -> Value
     fixed = profile.stack.persistence_threshold_elements
     if fixed is not None:
         return Value(fixed, f"{profile.target} {profile.version} fixes it: parameters up to this size stay whole")
-    return Value(10 * architecture.hidden, f"10 x {architecture.hidden}: norms and biases stay whole on every GPU")
+    return Value(10 * architecture.hidden, f"10 x {architecture.hidden}: norms and biases are not split")
 
 
 @derive("sub_group_elements", _ZERO_CONFIG + ": sub_group_size; stage3.py steps one sub-group at a time")
@@ -174,7 +174,7 @@ def cpu_threads(offload_optimizer: str, hardware: Hardware) -> Value:
     if hardware.cpu_cores is None:
         return Value(None, "hardware.cpu_cores is not given")
     share = max(hardware.cpu_cores // hardware.gpus_per_node, 1)
-    return Value(share, f"the offloaded step has {hardware.cpu_cores} cores for {hardware.gpus_per_node} GPUs")
+    return Value(share, f"the offloaded step has {hardware.cpu_cores} cores for {gpus(hardware.gpus_per_node)}")
 
 
 @advise(_THREADS)

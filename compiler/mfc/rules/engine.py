@@ -12,14 +12,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from mfc.spec.inputs import Section
+
+Blames = Literal["spec", "target"]
+Limits = Literal["gpu", "host", "load", "rollout"]
 
 
 class Value(NamedTuple):
-    """What a derive rule answers: the value and the numbers behind it."""
+    """What a derive rule answers: the value and the numbers behind it.
+
+    `pinned`: the spec itself says it, and the rule passes it on; the rule's source is not the reason then.
+    """
 
     value: Any
     because: str
+    pinned: bool = False
+
+
+def from_spec(value: Any, path: str) -> Value:
+    """What the spec says at a dotted path, passed on."""
+    return Value(value, f"set in the spec: {path}", pinned=True)
+
+
+def said(section: Section, field: str, path: str, default: str) -> Value:
+    """A field of the section of the spec at `path`: the user's, or the language's default and why it is that."""
+    value: Any = getattr(section, field)
+    return from_spec(value, f"{path}.{field}") if field in section.model_fields_set else Value(value, default)
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a rule is itself: the search hashes tuples of them
@@ -33,11 +54,19 @@ class Rule:
     reads: tuple[str, ...]
     writes: str  # the field a derive rule decides; empty for the other kinds
     function: Callable[..., Any]
+    blames: Blames = "spec"  # whose error it is when a require rule says no
+    limits: Limits | None = None  # which memory is too small then
 
 
-def require(source: str) -> Callable[[Callable[..., str | None]], Rule]:
-    """Make a rule of a function that returns why its fields cannot go together, or None."""
-    return lambda function: _rule("require", function, source, "")
+def require(
+    source: str, *, blames: Blames = "spec", limits: Limits | None = None
+) -> Callable[[Callable[..., str | None]], Rule]:
+    """Make a rule of a function that returns why its fields cannot go together, or None.
+
+    It `blames` the target where a framework cannot express what others can: the error names those, and the reason goes
+    on from the target's name. A rule of memory says what it `limits`.
+    """
+    return lambda function: _rule("require", function, source, "", blames, limits)
 
 
 def derive(writes: str, source: str) -> Callable[[Callable[..., Value]], Rule]:
@@ -50,7 +79,14 @@ def advise(source: str) -> Callable[[Callable[..., str | None]], Rule]:
     return lambda function: _rule("advise", function, source, "")
 
 
-def _rule(kind: Literal["require", "derive", "advise"], function: Callable[..., Any], source: str, writes: str) -> Rule:
+def _rule(
+    kind: Literal["require", "derive", "advise"],
+    function: Callable[..., Any],
+    source: str,
+    writes: str,
+    blames: Blames = "spec",
+    limits: Limits | None = None,
+) -> Rule:
     code = function.__code__
     module = function.__module__.removesuffix(".rules").rpartition(".")[2]
     return Rule(
@@ -61,6 +97,8 @@ def _rule(kind: Literal["require", "derive", "advise"], function: Callable[..., 
         reads=code.co_varnames[: code.co_argcount],
         writes=writes,
         function=function,
+        blames=blames,
+        limits=limits,
     )
 
 

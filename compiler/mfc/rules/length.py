@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.engine import Value, advise, derive, require, said
 from mfc.rules.words import gpus
 
 if TYPE_CHECKING:
@@ -51,10 +51,14 @@ def packing(task: str, profile: Profile, gpu: Gpu, problem: Problem) -> Value:
     """Left open, texts are packed in pretraining where the framework can; samples stay apart in all other tasks."""
     if task == "pretrain":
         flash = "flash-attn" in profile.packages or problem.pins.get("attention") == "flash"
-        if profile.supports.get("packing_attention") == ("flash",) and not (gpu.flash_attention and flash):
+        if profile.can("packing_attention") == ("flash",) and not (gpu.flash_attention and flash):
             lacks = "flash-attn is not declared under packages" if gpu.flash_attention else f"{gpu.name} has none"
             return Value(False, f"{profile.target} packs with flash attention only, and {lacks}")
         return Value(True, "pretraining fills every row with texts, one after the other")
+    if task not in _PACKABLE:
+        return Value(False, f"the samples of task {task} stay apart")
+    if True not in profile.can("packing"):
+        return Value(False, f"{profile.target} packs nothing")
     return Value(False, "packing changes what a step sees; data.packing: true asks for it")
 
 
@@ -67,15 +71,10 @@ def packing_suits_the_task(task: str, packing: bool) -> str | None:
 
 
 @derive("overlong", "the spec language")
-def overlong(spec: Spec) -> Value:
+def overlong(spec: Spec, profile: Profile) -> Value:
     """Samples longer than max_length are cut unless the spec drops them."""
-    what = spec.data.overlong
-    said = (
-        "left out, so no answer is cut short"
-        if what == "drop"
-        else "cut at the end; data.overlong: drop leaves them out"
-    )
-    return Value(what, f"samples longer than max_length are {said}")
+    way = "; data.overlong: drop leaves them out" if "drop" in profile.can("overlong") else ""
+    return said(spec.data, "overlong", "data", f"samples longer than max_length are cut{way}")
 
 
 @advise("arithmetic on data.mean_length")

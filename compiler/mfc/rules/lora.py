@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from mfc.catalog.parameters import adapters, count, linears, saved_count
-from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.engine import Value, advise, derive, from_spec, require, said
 from mfc.rules.words import gib, listed, short
 from mfc.strategy import Lora
 
@@ -26,26 +26,21 @@ _ADAPTED = ("lora", "qlora")
 def lora_targets(spec: Spec) -> Value:
     """Adapters go on every linear layer unless the spec names some."""
     targets = spec.train.lora.targets
-    if targets == "all-linear":
+    if targets == "all-linear" and "targets" not in spec.train.lora.model_fields_set:
         return Value(targets, "adapters on all linear layers match full fine-tuning, on attention alone they do not")
-    return Value(targets if isinstance(targets, str) else ",".join(targets), "set in the spec: train.lora.targets")
+    return from_spec(targets if isinstance(targets, str) else ",".join(targets), "train.lora.targets")
 
 
 @derive("lora_variant", _SPEC + "; rsLoRA arXiv:2312.03732, DoRA arXiv:2402.09353")
 def lora_variant(spec: Spec) -> Value:
     """Adapters are plain LoRA unless the spec asks for rslora or dora."""
-    variant = spec.train.lora.variant
-    said = {"lora": "plain LoRA, scaled by alpha / rank", "rslora": "scaled by alpha / sqrt(rank)"}
-    return Value(variant, said.get(variant, "magnitude and direction are trained apart"))
+    return said(spec.train.lora, "variant", "train.lora", "plain LoRA, scaled by alpha / rank")
 
 
 @derive("lora_dropout", _SPEC)
 def lora_dropout(spec: Spec) -> Value:
     """Adapters have no dropout unless the spec sets it."""
-    dropout = spec.train.lora.dropout
-    return Value(
-        dropout, f"{dropout:.0%} before each adapter, at a byte per input and token" if dropout else "no dropout"
-    )
+    return said(spec.train.lora, "dropout", "train.lora", "no dropout")
 
 
 @derive("lora_alpha", "LoRA Learns Less and Forgets Less, arXiv:2405.09673: alpha = 2 x rank; rsLoRA arXiv:2312.03732")
@@ -61,7 +56,7 @@ def lora_alpha(lora_rank: int, lora_variant: str) -> Value:
 def modules_to_save(spec: Spec) -> Value:
     """No module is trained whole beside the adapters unless the spec names it."""
     names = spec.train.lora.modules_to_save
-    return Value(names, "set in the spec: train.lora.modules_to_save" if names else "adapters alone are trained")
+    return from_spec(names, "train.lora.modules_to_save") if names else Value(names, "adapters alone are trained")
 
 
 @derive("lora", "LoRA, arXiv:2106.09685")
@@ -213,8 +208,10 @@ def trainable_layers(method: str, spec: Spec, architecture: Architecture) -> Val
     if method != "freeze":
         return Value(0, f"method {method} does not train by blocks")
     asked = spec.train.trainable_layers
-    layers = 2 if asked == "auto" else asked
-    return Value(min(layers, architecture.layers), f"the last {layers} of {architecture.layers} blocks train")
+    if asked != "auto" and asked <= architecture.layers:
+        return from_spec(asked, "train.trainable_layers")
+    layers = min(2 if asked == "auto" else asked, architecture.layers)
+    return Value(layers, f"the last {layers} of {architecture.layers} blocks train")
 
 
 @advise("LoRA Learns Less and Forgets Less, arXiv:2405.09673")

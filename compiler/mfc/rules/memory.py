@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _MODEL = "mfc's memory model: mfc.memory"
 
 
-@require(_MODEL)
+@require(_MODEL, limits="gpu")
 def fits_device(upper_bytes: float, budget_bytes: int) -> str | None:
     """The upper bound of GPU memory stays within the budget."""
     if upper_bytes <= budget_bytes:
@@ -21,7 +21,7 @@ def fits_device(upper_bytes: float, budget_bytes: int) -> str | None:
     return f"needs up to {gib(upper_bytes)} on a GPU, {gib(upper_bytes - budget_bytes)} above {gib(budget_bytes)}"
 
 
-@require(_MODEL + "; exit code -9 is the kernel ending a process for want of host RAM")
+@require(_MODEL + "; exit code -9 is the kernel ending a process for want of host RAM", limits="host")
 def fits_host(host_bytes: float, hardware: Hardware) -> str | None:
     """What training keeps in a node's memory fits there."""
     if hardware.host_memory_bytes is None or host_bytes <= hardware.host_memory_bytes:
@@ -29,7 +29,7 @@ def fits_host(host_bytes: float, hardware: Hardware) -> str | None:
     return f"keeps {gib(host_bytes)} in each node's RAM, which has {gib(hardware.host_memory_bytes)} (exit code -9)"
 
 
-@require(_MODEL + "; every process of a node may hold the checkpoint while it loads")
+@require(_MODEL + "; every process of a node may hold the checkpoint while it loads", limits="load")
 def fits_loading(load_gpu_bytes: float, load_host_bytes: float, budget_bytes: int, hardware: Hardware) -> str | None:
     """Loading the model fits too, on the GPU and in host memory."""
     if load_gpu_bytes > budget_bytes:

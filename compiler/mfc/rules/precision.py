@@ -28,10 +28,10 @@ def bf16_needs_hardware(gpu: Gpu, precision: str) -> str | None:
 
 
 @require("Kalamkar et al. 2019, arXiv:1905.12322: bf16 has the range of fp32 and needs no loss scaling")
-def best_16_bit_format(gpu: Gpu, precision: str, problem: Problem) -> str | None:
-    """Left open, precision is bf16 where the GPU works in it and fp16 elsewhere."""
+def best_16_bit_format(gpu: Gpu, precision: str, problem: Problem, profile: Profile) -> str | None:
+    """Left open, precision is bf16 where the GPU works in it and fp16 elsewhere, as far as the framework has it."""
     best = "bf16" if gpu.bf16 else "fp16"
-    if precision == best or "precision" in problem.pins:
+    if precision == best or "precision" in problem.pins or best not in profile.can("precision"):
         return None
     return f"{gpu.name} works in {best}; {precision} is used only where train.precision asks for it"
 
@@ -41,7 +41,7 @@ def fp16_needs_fp32_adapters(precision: str, sharding: str, method: str, profile
     """Outside DeepSpeed, training in fp16 needs adapters in fp32."""
     if precision != "fp16" or sharding.startswith("zero") or method not in ("lora", "qlora"):
         return None
-    if profile.stack.adapter_fp32:  # whole weights that train in fp16 are always fp32 themselves: memory/recipe.py
+    if profile.stack.adapter_fp32:  # whole weights that train in fp16 are always fp32 themselves: memory/formats.py
         return None
     return f"{profile.target} leaves adapters in 16 bits, and their fp16 gradients cannot be unscaled; ZeRO can"
 

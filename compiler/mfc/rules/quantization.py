@@ -17,19 +17,25 @@ DEQUANTISED = ("fp8", "mxfp4")
 _PEFT = "peft docs, developer guide on quantization: only adapters train on a quantised base"
 
 
-@derive("quantization", "QLoRA, arXiv:2305.14314: 4-bit NormalFloat and double quantisation of the scales")
+@derive(
+    "quantization",
+    "the model's own config.json; QLoRA, arXiv:2305.14314: 4-bit NormalFloat and double quantisation of the scales",
+)
 def quantization(method: str, spec: Spec, model: Model) -> Value:
     """The base is quantised as its checkpoint is, or by method qlora; otherwise not at all."""
     stored = model.quantized
     if stored is not None and stored.kind not in DEQUANTISED:
         return Value(stored, f"the checkpoint is stored as {stored.kind} with {stored.bits} bits")
     if method != "qlora":
-        return Value(None, f"method {method} keeps the base in 16 bits")
+        return Value(None, f"method {method} quantises nothing")
     asked = spec.train.quantization
     kind = asked.kind if asked.kind != "auto" else {4: "nf4", 8: "int8"}[asked.bits]
     double = asked.double and kind in ("nf4", "fp4")
     why = f"qlora stores the base with {asked.bits} bits as {kind}" + (", its scales in 8 bits" if double else "")
-    return Value(Quantization(bits=asked.bits, kind=kind, double=double), why)
+    made = Quantization(bits=asked.bits, kind=kind, double=double)
+    if asked.model_fields_set:
+        return Value(made, f"set in the spec: train.quantization; {why}", pinned=True)
+    return Value(made, why)
 
 
 @require(_PEFT)

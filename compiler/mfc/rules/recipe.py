@@ -2,52 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mfc.catalog.parameters import count, trainable
-from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.engine import Value, advise, derive, from_spec, require, said
 from mfc.rules.words import gib
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.problem import Model
-    from mfc.spec.models import Section, Spec
+    from mfc.spec.models import Spec
     from mfc.strategy import Strategy
 
 _SPEC = "the spec language"
 _LARGE = 100 * 2**30  # bytes on disk that are worth a word
 
 
-def _said(section: Section, field: str, path: str, default: str) -> Value:
-    """The value of a field of the spec: the user's, or the language's default and why it is that."""
-    value: Any = getattr(section, field)
-    return Value(value, f"set in the spec: {path}.{field}" if field in section.model_fields_set else default)
-
-
 @derive("schedule", _SPEC + "; cosine decay: arXiv:1608.03983")
 def schedule(spec: Spec) -> Value:
     """The learning rate falls along a cosine unless the spec says how."""
-    return _said(spec.train.optim, "schedule", "train.optim", "a cosine to zero, as most recipes have it")
+    return said(spec.train.optim, "schedule", "train.optim", "a cosine to zero, as most recipes have it")
 
 
 @derive("warmup", _SPEC + "; 3 %: Alpaca and Vicuna recipes")
 def warmup(spec: Spec) -> Value:
     """The learning rate rises during the first 3 % of steps unless the spec says how long."""
-    return _said(
-        spec.train.optim, "warmup", "train.optim", "3 % of the steps, as the Alpaca and Vicuna recipes have it"
-    )
+    return said(spec.train.optim, "warmup", "train.optim", "3 % of the steps, as the Alpaca and Vicuna recipes have it")
 
 
 @derive("weight_decay", _SPEC)
 def weight_decay(spec: Spec) -> Value:
     """Weights do not decay unless the spec says so."""
-    return _said(spec.train.optim, "weight_decay", "train.optim", "none: fine-tuning is short")
+    return said(spec.train.optim, "weight_decay", "train.optim", "none unless the spec asks for it")
 
 
 @derive("max_grad_norm", _SPEC)
 def max_grad_norm(spec: Spec) -> Value:
     """Gradients are clipped to norm 1 unless the spec says otherwise."""
-    return _said(
+    return said(
         spec.train.optim, "max_grad_norm", "train.optim", "clipped to 1, the default of the Hugging Face Trainer"
     )
 
@@ -55,27 +47,27 @@ def max_grad_norm(spec: Spec) -> Value:
 @derive("adam_beta1", _SPEC + "; Adam: arXiv:1412.6980")
 def adam_beta1(spec: Spec) -> Value:
     """Adam's first decay rate is 0.9 unless the spec says otherwise."""
-    said = _said(spec.train.optim, "betas", "train.optim", "Adam's own default")
-    return Value(said.value[0], said.because)
+    betas = said(spec.train.optim, "betas", "train.optim", "Adam's own default")
+    return betas._replace(value=betas.value[0])
 
 
 @derive("adam_beta2", _SPEC + "; Adam: arXiv:1412.6980")
 def adam_beta2(spec: Spec) -> Value:
     """Adam's second decay rate is 0.999 unless the spec says otherwise."""
-    said = _said(spec.train.optim, "betas", "train.optim", "Adam's own default")
-    return Value(said.value[1], said.because)
+    betas = said(spec.train.optim, "betas", "train.optim", "Adam's own default")
+    return betas._replace(value=betas.value[1])
 
 
 @derive("adam_epsilon", _SPEC + "; Adam: arXiv:1412.6980")
 def adam_epsilon(spec: Spec) -> Value:
     """Adam's epsilon is 1e-8 unless the spec says otherwise."""
-    return _said(spec.train.optim, "epsilon", "train.optim", "Adam's own default")
+    return said(spec.train.optim, "epsilon", "train.optim", "Adam's own default")
 
 
 @derive("seed", _SPEC)
 def seed(spec: Spec) -> Value:
     """The seed is 42 unless the spec says otherwise."""
-    return _said(spec.train.optim, "seed", "train.optim", "fixed, so that a run can be repeated")
+    return said(spec.train.optim, "seed", "train.optim", "fixed, so that a run can be repeated")
 
 
 @derive("epochs", _SPEC)
@@ -83,13 +75,13 @@ def epochs(spec: Spec) -> Value:
     """Training passes three times over the data unless the spec says otherwise."""
     if spec.train.epochs is None:
         return Value(None, "train.max_steps ends the run")
-    return _said(spec.train, "epochs", "train", "three passes over the data")
+    return said(spec.train, "epochs", "train", "three passes over the data")
 
 
 @derive("max_steps", _SPEC)
 def max_steps(spec: Spec) -> Value:
     """The number of steps is limited only where the spec says so."""
-    return _said(spec.train, "max_steps", "train", "epochs end the run")
+    return said(spec.train, "max_steps", "train", "epochs end the run")
 
 
 @derive("preference_loss", "DPO arXiv:2305.18290, KTO 2402.01306, ORPO 2403.07691, SimPO 2405.14734")
@@ -109,7 +101,7 @@ def preference_beta(spec: Spec) -> Value:
     if task not in papers:
         return Value(None, f"task {task} compares no preferences")
     if asked != "auto":
-        return Value(asked, "set in the spec: train.preference.beta")
+        return from_spec(asked, "train.preference.beta")
     return Value(papers[task], f"{papers[task]:g}, as in the {task.upper()} paper")
 
 
@@ -120,7 +112,7 @@ def preference_gamma(spec: Spec, preference_beta: float | None) -> Value:
         return Value(None, f"task {spec.train.task} has no margin")
     asked = spec.train.preference.gamma
     if asked != "auto":
-        return Value(asked, "set in the spec: train.preference.gamma")
+        return from_spec(asked, "train.preference.gamma")
     return Value(preference_beta / 2, f"half of beta {preference_beta:g}")
 
 
@@ -133,7 +125,7 @@ def reference_model(spec: Spec, method: str, kl_beta: float | None) -> Value:
     if task == "grpo" and kl_beta == 0:
         return Value(False, "train.rollout.beta is 0, so nothing is compared with a reference")
     if spec.train.preference.reference != "auto":
-        return Value(True, "set in the spec: train.preference.reference")
+        return from_spec(True, "train.preference.reference")
     if method in ("lora", "qlora"):
         return Value(False, "the model with its adapters switched off is the reference")
     return Value(True, f"{task} with method {method} compares with a frozen copy of the model")
@@ -162,37 +154,37 @@ def preferences_want_a_tuned_model(spec: Spec, model: Model) -> str | None:
 @derive("save_every", _SPEC)
 def save_every(spec: Spec) -> Value:
     """A checkpoint is written each epoch unless the spec says otherwise."""
-    return _said(spec.run, "save_every", "run", "at the end of each epoch")
+    return said(spec.run, "save_every", "run", "at the end of each epoch")
 
 
 @derive("keep", _SPEC)
 def keep(spec: Spec) -> Value:
     """Two checkpoints are kept unless the spec says otherwise."""
-    return _said(spec.run, "keep", "run", "the last two, so that a broken one does not end the run")
+    return said(spec.run, "keep", "run", "the last two, so that a broken one does not end the run")
 
 
 @derive("log_every", _SPEC)
 def log_every(spec: Spec) -> Value:
     """The log has a line every ten steps unless the spec says otherwise."""
-    return _said(spec.run, "log_every", "run", "every ten steps")
+    return said(spec.run, "log_every", "run", "every ten steps")
 
 
 @derive("report_to", _SPEC)
 def report_to(spec: Spec) -> Value:
     """Metrics are sent nowhere unless the spec says where."""
-    return _said(spec.run, "report_to", "run", "nothing leaves the machine unasked")
+    return said(spec.run, "report_to", "run", "nothing leaves the machine unasked")
 
 
 @derive("output_dir", _SPEC)
 def output_dir(spec: Spec) -> Value:
     """Checkpoints go to `output` unless the spec says where."""
-    return _said(spec.run, "output_dir", "run", "a folder beside the run's files")
+    return said(spec.run, "output_dir", "run", "a folder beside the run's files")
 
 
 @derive("existing", _SPEC)
 def existing(spec: Spec) -> Value:
     """A run does not start over older checkpoints unless the spec allows it."""
-    return _said(spec.run, "existing", "run", "older checkpoints are never overwritten unasked")
+    return said(spec.run, "existing", "run", "older checkpoints are never overwritten unasked")
 
 
 @advise("torch.optim.AdamW state_dict: two moments; DeepSpeed adds an fp32 master")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from mfc.memory import rollout as memory
 from mfc.rules.batch import generations
-from mfc.rules.engine import Value, advise, derive, require
-from mfc.rules.words import gib, gpus
+from mfc.rules.engine import Value, advise, derive, from_spec, require, said
+from mfc.rules.words import gib, gpus, listed
 from mfc.strategy import Rollout
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ _VLLM = "vLLM gpu_worker.py: gpu_memory_utilization is a share of the whole card
 _KL = {"grpo": (0.04, "GRPO, arXiv:2402.03300"), "ppo": (0.05, "TRL trainer/ppo_config.py: kl_coef")}
 _TASKS = ("grpo", "ppo")
 NONE = Value(None, "the task generates nothing")
+_SHARED = ("gpu_memory_utilization", "tensor_parallel", "sleep")  # parts of a share that the spec may set
 
 
 @derive("rollout_mode", _SPEC)
@@ -33,9 +34,12 @@ def rollout_mode(problem: Problem) -> Value:
     """Answers are generated where the layout of the GPUs says; the layouts are compared as a whole."""
     if problem.split is None:
         return NONE
-    asked = problem.spec.train.rollout
-    said = "set in the spec: train.rollout.mode" if asked.mode == problem.split.mode else "the layout at hand"
-    return Value(problem.split.mode, said)
+    mode, asked = problem.split.mode, problem.spec.train.rollout
+    pins = {"mode": asked.mode == mode, "engine": asked.engine == mode, "gpus": asked.gpus != "auto"}
+    for name, pinned in pins.items():
+        if pinned:
+            return from_spec(mode, f"train.rollout.{name}")
+    return Value(mode, "the layout at hand")
 
 
 @derive("rollout_gpus", _SPEC)
@@ -43,8 +47,12 @@ def rollout_gpus(problem: Problem) -> Value:
     """How many GPUs generate."""
     if problem.split is None:
         return NONE
-    said = "that do not train" if problem.split.mode == "server" else "the same that train"
-    return Value(problem.split.gpus, f"{gpus(problem.split.gpus)} generate, {said}")
+    number = problem.split.gpus
+    if problem.spec.train.rollout.gpus == number:
+        return from_spec(number, "train.rollout.gpus")
+    if problem.split.mode == "server":
+        return Value(number, f"{gpus(number)} that {'does' if number == 1 else 'do'} not train")
+    return Value(number, f"{gpus(number)}, the same that train")
 
 
 @derive("num_generations", "GRPO, arXiv:2402.03300: answers to one prompt are compared with each other")
@@ -53,8 +61,9 @@ def num_generations(spec: Spec) -> Value:
     if spec.train.task != "grpo":
         return Value(None, f"task {spec.train.task} compares no answers of one prompt")
     asked = spec.train.rollout.num_generations
-    said = "8 answers to each prompt, as TRL has it" if asked == "auto" else _pin("num_generations")
-    return Value(generations(spec), said)
+    if asked != "auto":
+        return from_spec(asked, "train.rollout.num_generations")
+    return Value(generations(spec), "8 answers to each prompt, as TRL has it")
 
 
 @derive("max_completion_length", "arithmetic: a prompt and its answer make one sequence of max_length")
@@ -64,7 +73,7 @@ def max_completion_length(spec: Spec, max_length: int) -> Value:
         return NONE
     asked, prompt = spec.train.rollout.max_completion_length, spec.train.rollout.max_prompt_length
     if asked != "auto":
-        return Value(asked, _pin("max_completion_length"))
+        return from_spec(asked, "train.rollout.max_completion_length")
     if prompt != "auto":
         return Value(max(max_length - prompt, 0), f"{max_length} tokens less {prompt} of the prompt")
     return Value(max_length // 2, f"half of {max_length} tokens")
@@ -77,7 +86,7 @@ def max_prompt_length(spec: Spec, max_length: int, max_completion_length: int | 
         return NONE
     asked = spec.train.rollout.max_prompt_length
     if asked != "auto":
-        return Value(asked, _pin("max_prompt_length"))
+        return from_spec(asked, "train.rollout.max_prompt_length")
     left = max_length - max_completion_length
     return Value(left, f"{max_length} tokens less {max_completion_length} of the answer")
 
@@ -117,9 +126,10 @@ def kl_beta(spec: Spec) -> Value:
         return Value(None, f"task {spec.train.task} has no KL penalty of this kind")
     asked = spec.train.rollout.beta
     if asked != "auto":
-        return Value(asked, _pin("beta"))
+        return from_spec(asked, "train.rollout.beta")
     rate, source = _KL[spec.train.task]
-    return Value(rate, f"{rate:g}, as in {source.partition(',')[0].partition(':')[0]}; 0 needs no reference model")
+    way = "; 0 needs no reference model" if spec.train.task == "grpo" else ""
+    return Value(rate, f"{rate:g}, as in {source.partition(',')[0].partition(':')[0]}{way}")
 
 
 @derive("rewards", _SPEC)
@@ -127,7 +137,7 @@ def rewards(spec: Spec) -> Value:
     """Answers are scored as the spec says."""
     if spec.train.task not in _TASKS:
         return Value((), "the task generates nothing")
-    return Value(spec.train.rollout.rewards, _pin("rewards"))
+    return said(spec.train.rollout, "rewards", "train.rollout", "the spec names none")
 
 
 @require("vLLM: tensor parallelism splits attention heads, over the GPUs of one node")
@@ -158,12 +168,14 @@ def rollout(
         return NONE
     models = sum(is_model(name) for name in rewards)
     if spec.train.task == "grpo":
-        said = f"{models} reward models beside the policy" if models else "functions score the answers, no model does"
+        said = f"{models} reward model{'s' * (models > 1)} beside the policy"
+        if not models:
+            said = "functions score the answers, no model does" if rewards else "the spec names no rewards"
         return Value(
             Rollout(mode=rollout_mode, max_completion_length=max_completion_length, frozen_models=models), said
         )
     # A framework may put the critic's head on the policy itself.
-    critic = profile.supports.get("critic", ("model",))[0] == "model"
+    critic = profile.can("critic")[0] == "model"
     said = "policy, reference, reward model" + (" and a critic that trains" if critic else "; the critic is a head")
     return Value(Rollout(rollout_mode, max_completion_length, max(models, 1), critic), said)
 
@@ -197,7 +209,10 @@ def rollout_share(
         problem, batch_size, max_length, sharding, upper_bytes, idle_bytes, parked_bytes, host_bytes, budget_bytes
     )
     card = problem.hardware.gpu.usable_bytes
+    pins = [name for name in _SHARED if getattr(problem.spec.train.rollout, name) != "auto"]
     at_once = f"{share.concurrency} of an engine's {share.sequences} answers at once, each at its longest"
+    if pins:
+        at_once += f"; the spec says {listed(pins, 'and')}"
     if problem.split.mode == "native":
         said = f"each GPU generates its {share.sequences} answers at once without vLLM"
         return Value(share, f"{said}: up to {gib(share.generating_bytes)} of {gib(budget_bytes)}")
@@ -215,7 +230,7 @@ def rollout_share(
     return Value(share, f"{said}; {way}; {moments}, of {gib(budget_bytes)}")
 
 
-@require(_VLLM)
+@require(_VLLM, limits="rollout")
 def rollouts_fit(
     problem: Problem,
     batch_size: int,
@@ -332,10 +347,6 @@ def widths(problem: Problem) -> tuple[int, ...]:
 def _dividing(architecture: Architecture, within: int) -> tuple[int, ...]:
     heads = [block.attention.heads for _, block in architecture.blocks]
     return tuple(n for n in (1, 2, 4, 8) if within % n == 0 and all(number % n == 0 for number in heads))
-
-
-def _pin(field: str) -> str:
-    return f"set in the spec: train.rollout.{field}"
 
 
 RULES = (

@@ -4,46 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mfc.fields import FIELDS
 from mfc.rules.engine import Rule
 from mfc.rules.words import listed
 
 if TYPE_CHECKING:
     from mfc.profile import Profile
 
-FIELDS = (
-    "task",
-    "schedule",
-    "preference_loss",
-    "method",
-    "lora_variant",
-    "precision",
-    "quantization",
-    "sharding",
-    "offload_optimizer",
-    "offload_parameters",
-    "sequence_parallel",
-    "attention",
-    "loss",
-    "optimizer",
-    "gradient_checkpointing",
-    "packing",
-    "overlong",
-    "report_to",
-    "existing",
-)
-
 
 def supported(field: str) -> Rule:
     """The rule that the value of `field` is one that the framework can express."""
 
     def check(profile: Profile, value: Any) -> str | None:
-        known = profile.supports.get(field)
+        known = profile.can(field)
         said = getattr(value, "kind", value)  # a quantization is known by its number format
-        if known is None or said is None or said in known:
+        if said is None or said in known:
             return None
         note = profile.notes.get(field, "")
-        value = str(said).lower() if isinstance(said, bool) else said  # as the spec would have it
-        return f"has no {field} {value}; it knows {listed(known, 'and')}" + (f" ({note})" if note else "")
+        text = f"has no {field} {_spelt(said)}; it knows {listed(map(_spelt, known), 'and')}"
+        return text + (f" ({note})" if note else "")
 
     return Rule(
         id=f"support/{field.replace('_', '-')}",
@@ -53,7 +32,13 @@ def supported(field: str) -> Rule:
         reads=("profile", field),
         writes="",
         function=check,
+        blames="target",
     )
 
 
-RULES = tuple(supported(field) for field in FIELDS)
+def _spelt(value: object) -> str:
+    """A value as the spec would have it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+RULES = tuple(supported(field.name) for field in FIELDS if field.neutral is not None and field.decided)

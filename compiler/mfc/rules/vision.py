@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.catalog.parameters import count
-from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.engine import Value, advise, derive, from_spec, require
 from mfc.rules.words import short
 
 if TYPE_CHECKING:
@@ -21,11 +21,14 @@ def freeze_parts(spec: Spec, architecture: Architecture) -> Value:
     """A vision tower and its projector stay frozen unless the spec says what does."""
     parts = spec.train.freeze_parts
     if parts != "auto":
-        return Value(tuple(parts), f"set in the spec: train.freeze_parts: {', '.join(parts) or 'none'}")
+        return from_spec(tuple(parts), "train.freeze_parts")
     if architecture.vision is None:
         return Value((), "the model has no vision tower")
     size = short(count(architecture).vision)
-    return Value(("vision", "projector"), f"the language model learns the task; the tower's {size} parameters stay")
+    return Value(
+        ("vision", "projector"),
+        f"the language model learns the task; the tower's {size} parameters stay, and its projector",
+    )
 
 
 @require("a part must exist to be frozen")
@@ -52,8 +55,10 @@ def image_max_pixels(spec: Spec, architecture: Architecture) -> Value:
     vision, asked = architecture.vision, spec.data.image.max_pixels
     if vision is None:
         return Value(None, "the model takes no images")
-    pixels = _PIXELS if asked == "auto" else asked
-    return Value(pixels, f"an image has at most {pixels} pixels, {_image_tokens(architecture, pixels)} tokens")
+    if asked != "auto":
+        size = f"an image has at most {_image_tokens(architecture, asked)} tokens"
+        return Value(asked, f"set in the spec: data.image.max_pixels; {size}", pinned=True)
+    return Value(_PIXELS, f"768 x 768: an image has at most {_image_tokens(architecture, _PIXELS)} tokens")
 
 
 @advise("the model's own image processor: one token per merged patch")

@@ -21,8 +21,8 @@ def short(number: float) -> str:
 
 
 def listed(values: Iterable[object], last: str = "or") -> str:
-    """Values as a list in a sentence: a, b or c."""
-    *most, final = [str(value) for value in values]
+    """Values as a list in a sentence: a, b or c; none when there are none."""
+    *most, final = [str(value) for value in values] or ["none"]
     return f"{', '.join(most)} {last} {final}" if most else final
 
 

@@ -7,7 +7,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from mfc.spec.marks import Problem, nearest, show
+from mfc.spec.marks import Mistake, nearest, show
 from mfc.spec.models import Section, Spec
 from mfc.spec.short import ELSEWHERE, NAMES
 from mfc.spec.yaml12 import Node
@@ -24,7 +24,7 @@ _SECTIONS = {
 }
 
 
-def problems(error: ValidationError, root: Node) -> list[Problem]:
+def problems(error: ValidationError, root: Node) -> list[Mistake]:
     """Everything that is wrong, in the order of the file; what is missing comes last."""
     found = error.errors(include_url=False)
     missing = [item for item in found if item["type"] == "missing"]
@@ -40,27 +40,27 @@ def dotted(path: Sequence[int | str]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _problem(item: Any, root: Node) -> Problem:
+def _problem(item: Any, root: Node) -> Mistake:
     kind, path, context = item["type"], list(item["loc"]), item.get("ctx", {})
     at = [part for part in context.get("at", "").split(".") if part] if kind == "mfc" else []
     node = find(root, [*path, *at])
     field, value = dotted(path), item["input"]
     if kind == "mfc":
         parent = dotted(path) + ": " if path else ""
-        return Problem(node.key or node.mark, parent + context["text"])
+        return Mistake(node.key or node.mark, parent + context["text"])
     if kind == "extra_forbidden":
         return _unknown(path, node)
     if kind == "missing":
-        return Problem(node.place, f"{field} is missing", _SECTIONS.get(field, ""))
+        return Mistake(node.place, f"{field} is missing", _SECTIONS.get(field, ""))
     if kind in ("literal_error", "int_parsing_size"):  # pydantic compares no number beyond 64 bits with the choices
         allowed = _choices(path)
         near = nearest(value, allowed) if isinstance(value, str) else ""
-        return Problem(node.place, f"{field} {_not(value)}", ", ".join(allowed), near)
+        return Mistake(node.place, f"{field} {_not(value)}", ", ".join(allowed), near)
     wanted: str = context.get("allowed") or _SECTIONS.get(field, "a list" if kind == "tuple_type" else "a mapping")
     if value is None:
-        return Problem(node.place, f"{field} has no value", wanted)
+        return Mistake(node.place, f"{field} has no value", wanted)
     near = nearest(value, context.get("words", ())) if isinstance(value, str) else ""
-    return Problem(node.place, f"{field} must be {wanted}, not {show(value)}", near=near)
+    return Mistake(node.place, f"{field} must be {wanted}, not {show(value)}", near=near)
 
 
 def _not(value: object) -> str:
@@ -80,7 +80,7 @@ def find(root: Node, path: Sequence[int | str]) -> Node:
     return node
 
 
-def _unknown(path: Sequence[int | str], node: Node) -> Problem:
+def _unknown(path: Sequence[int | str], node: Node) -> Mistake:
     key, parent = str(path[-1]), path[:-1]
     section = _section(parent)
     fields = sorted(section.model_fields) if section else []
@@ -88,7 +88,7 @@ def _unknown(path: Sequence[int | str], node: Node) -> Problem:
     if not near:  # a field of another section, perhaps
         near = next((name for name in all_fields(Spec) if name.rpartition(".")[2] == key), "")
     where = f" in {dotted(parent)}" if parent else ""
-    return Problem(node.key or node.mark, f"unknown key {show(key)}{where}", ", ".join(fields), near)
+    return Mistake(node.key or node.mark, f"unknown key {show(key)}{where}", ", ".join(fields), near)
 
 
 def _section(path: Sequence[int | str]) -> type[Section] | None:

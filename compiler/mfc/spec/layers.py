@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mfc.errors import SpecError
 from mfc.spec import yaml12
-from mfc.spec.marks import Mark, Problem, Source, nearest, printable, refusal
+from mfc.spec.marks import Mark, Mistake, Source, nearest, printable, refusal
 from mfc.spec.short import RIVALS, expand
 from mfc.spec.yaml12 import Node
 
@@ -35,16 +35,16 @@ def read_override(text: str) -> Node:
     key, equals, value = text.partition("=")
     names = key.strip().split(".")
     if not equals or not all(names):
-        raise refusal([Problem(mark, "an override is KEY=VALUE, such as hardware.count=8")])
+        raise refusal([Mistake(mark, "an override is KEY=VALUE, such as hardware.count=8")])
     if number := next((name for name in names if name.isdigit()), None):
-        raise refusal([Problem(mark, f"lists are replaced whole; an override cannot set item {number}")])
+        raise refusal([Mistake(mark, f"lists are replaced whole; an override cannot set item {number}")])
     node = yaml12.parse(value, source)
     if node is None:
-        raise refusal([Problem(mark, f"{key.strip()} has no value")])
+        raise refusal([Mistake(mark, f"{key.strip()} has no value")])
     for name in reversed(names):
         node = Node({name: node._replace(key=mark)}, mark, size=node.size + 1)
     if names[0] == "extends":
-        raise refusal([Problem(mark, "extends cannot be overridden; it belongs in a file")])
+        raise refusal([Mistake(mark, "extends cannot be overridden; it belongs in a file")])
     return expand(node)
 
 
@@ -74,14 +74,14 @@ def _on_bases(root: Node, folder: Path, chain: list[str], files: dict[str, Node]
         path = os.path.normpath(folder / str(base.value))
         if path in chain:
             circle = " -> ".join([*chain[chain.index(path) :], path])
-            raise refusal([Problem(base.mark, f"extends goes in a circle: {circle}")])
+            raise refusal([Mistake(base.mark, f"extends goes in a circle: {circle}")])
         if path not in files and len(files) >= _MAX_FILES:
-            raise refusal([Problem(base.mark, f"more than {_MAX_FILES} files extend one another")])
+            raise refusal([Mistake(base.mark, f"more than {_MAX_FILES} files extend one another")])
         try:
             layer = _layer(Path(path), chain, files)
         except _Unreadable as error:
             way = f" (extended by {' <- '.join(reversed(chain))})" if len(chain) > 1 else ""
-            raise refusal([Problem(base.mark, f"extends: {error.reason}{way}", near=error.near)]) from None
+            raise refusal([Mistake(base.mark, f"extends: {error.reason}{way}", near=error.near)]) from None
         merged = layer if merged is None else merge(merged, layer)
     own = expand(root)
     if merged is None:
@@ -96,7 +96,7 @@ def _bases(node: Node | None) -> Iterator[Node]:
         return
     for item in node.value if isinstance(node.value, list) else [node]:
         if not isinstance(item.value, str) or not item.value:
-            raise refusal([Problem(item.mark, "extends must be a path or a list of paths")])
+            raise refusal([Mistake(item.mark, "extends must be a path or a list of paths")])
         yield item
 
 
@@ -132,14 +132,14 @@ def _read(path: Path) -> Node:
         column = error.start - data.rfind(b"\n", 0, error.start)
         mark = Mark(Source(str(path), path), line, column)
         text = f"byte 0x{data[error.start]:02x} is not UTF-8; a spec is UTF-8 text"
-        raise refusal([Problem(mark, text, hint="if it was saved as GBK: iconv -f gbk -t utf-8")]) from None
+        raise refusal([Mistake(mark, text, hint="if it was saved as GBK: iconv -f gbk -t utf-8")]) from None
     source = Source(str(path), path, text.splitlines())
     root = yaml12.parse(text, source)
     if root is None or root.value is None:
         raise _Unreadable(path, "is empty; a spec needs at least model and hardware")
     if not isinstance(root.value, dict):
         hint = yaml12.wide(text, root.mark) or ("a space goes after the colon" if re.search(r":\S", root.text) else "")
-        raise refusal([Problem(root.mark, "a spec is a mapping: lines of `key: value`", hint=hint)])
+        raise refusal([Mistake(root.mark, "a spec is a mapping: lines of `key: value`", hint=hint)])
     return root
 
 

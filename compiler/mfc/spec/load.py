@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from mfc.errors import SpecError
 from mfc.spec import explain, layers, yaml12
-from mfc.spec.marks import Mark, Problem, Source, nearest, refusal
+from mfc.spec.marks import Mark, Mistake, Source, nearest, refusal
 from mfc.spec.models import Range, Spec
 from mfc.spec.yaml12 import Node
 
@@ -67,7 +67,7 @@ class LoadedSpec:
         self, name: str, text: str, *, allowed: str = "", among: Sequence[str] = (), word: str = "", hint: str = ""
     ) -> SpecError:
         """An error at a field, to raise. `among` are the names that exist, `word` the one that was not found there."""
-        return refusal([Problem(self.where(name), text, allowed, nearest(word, among) if word else "", hint)])
+        return refusal([Mistake(self.where(name), text, allowed, nearest(word, among) if word else "", hint)])
 
 
 def load(source: str | os.PathLike[str] | Mapping[str, object], overrides: Sequence[str] = ()) -> LoadedSpec:

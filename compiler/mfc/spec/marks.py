@@ -33,7 +33,7 @@ class Mark(NamedTuple):
         return f"{label}:{self.line}:{self.column}" if self.source.path else label
 
 
-class Problem(NamedTuple):
+class Mistake(NamedTuple):
     """One thing that is wrong: where, what, what is allowed instead, what was probably meant, and how to mend it."""
 
     mark: Mark
@@ -57,7 +57,7 @@ class Problem(NamedTuple):
         return "\n".join(lines)
 
 
-def refusal(problems: Iterable[Problem]) -> SpecError:
+def refusal(problems: Iterable[Mistake]) -> SpecError:
     """The error to raise: the first problem in full, a line for each of the next few, a count for the rest."""
     first, *rest = problems
     lines = [str(first), *(problem.headline() for problem in rest[: _SHOWN - 1])]

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mfc.spec import quantities
-from mfc.spec.marks import Problem, refusal, show
+from mfc.spec.marks import Mistake, refusal, show
 from mfc.spec.yaml12 import Node
 
 _TEXT = {"type": "string", "minLength": 1}
@@ -118,7 +118,7 @@ def _renamed(node: Node, names: dict[str, str], section: str) -> Node:
         name = names.get(key, key)
         if name in items:
             text = f"{section}.{name} is given twice: as {given[name]} and as {key}"
-            raise refusal([Problem(item.key or item.mark, text)])
+            raise refusal([Mistake(item.key or item.mark, text)])
         items[name] = item
         given[name] = key
     return node._replace(value=items)
@@ -158,7 +158,7 @@ def _hardware(node: Node) -> Node:
     if gpus.nodes > 1:
         text = "hardware with several nodes needs a mapping"
         wanted = f"{{gpu: {gpus.name}, count: {gpus.count}, nodes: {gpus.nodes}, interconnect: {{inter: 25Gbps}}}}"
-        raise refusal([Problem(node.mark, text, hint=wanted)])
+        raise refusal([Mistake(node.mark, text, hint=wanted)])
     gpu = Node({"name": Node(gpus.name, node.mark)}, node.mark, replaces=True)
     return _wrap(node, {"gpu": gpu, "count": Node(gpus.count, node.mark)})
 
@@ -166,7 +166,7 @@ def _hardware(node: Node) -> Node:
 def _gpu(node: Node) -> Node:
     if _is_word(node) and node.text.strip() and (gpus := _count(node, "hardware.gpu")).name != node.text.strip():
         text = f"hardware.gpu is the kind of GPU alone, not {show(node.text)}"
-        raise refusal([Problem(node.mark, text, hint=f"gpu: {gpus.name} with count: {gpus.count}")])
+        raise refusal([Mistake(node.mark, text, hint=f"gpu: {gpus.name} with count: {gpus.count}")])
     return _alone(node, "name")
 
 
@@ -174,7 +174,7 @@ def _count(node: Node, field: str) -> quantities.Gpus:
     try:
         return quantities.gpus(node.text)
     except ValueError as error:
-        raise refusal([Problem(node.mark, f"{field} must be {error}, not {show(node.text)}")]) from None
+        raise refusal([Mistake(node.mark, f"{field} must be {error}, not {show(node.text)}")]) from None
 
 
 def _data(node: Node) -> Node:
@@ -211,7 +211,7 @@ def _stage(node: Node) -> Node:
     if node.value == "auto":
         return node
     if type(node.value) is not int or not 0 <= node.value <= 3:
-        raise refusal([Problem(node.mark, f"strategy.zero cannot be {show(node.value)}", "auto, 0, 1, 2, 3")])
+        raise refusal([Mistake(node.mark, f"strategy.zero cannot be {show(node.value)}", "auto, 0, 1, 2, 3")])
     return node._replace(value=f"zero{node.value}" if node.value else "ddp")
 
 
@@ -221,7 +221,7 @@ def _offload(node: Node) -> Node:
         return _wrap(node, {"optimizer": part, "parameters": part})
     if isinstance(node.value, str):
         text = f"strategy.offload cannot be {show(node.value)}: say what goes there"
-        raise refusal([Problem(node.mark, text, "auto, none, or a mapping such as {optimizer: cpu, parameters: none}")])
+        raise refusal([Mistake(node.mark, text, "auto, none, or a mapping such as {optimizer: cpu, parameters: none}")])
     return node
 
 
@@ -232,9 +232,9 @@ def _targets(node: Node) -> Node:
         items: dict[str, Node] = {}
         for item in node.value:
             if not isinstance(item.value, str):
-                raise refusal([Problem(item.mark, "targets lists names; settings need a mapping of names to settings")])
+                raise refusal([Mistake(item.mark, "targets lists names; settings need a mapping of names to settings")])
             if item.value in items:
-                raise refusal([Problem(item.mark, f"target {item.value} is listed twice")])
+                raise refusal([Mistake(item.mark, f"target {item.value} is listed twice")])
             items[item.value] = Node({}, item.mark)
         return _wrap(node, items)
     if isinstance(node.value, dict):  # `deepspeed:` with nothing after it

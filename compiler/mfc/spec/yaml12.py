@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import yaml
 
-from mfc.spec.marks import Mark, Problem, Source, refusal
+from mfc.spec.marks import Mark, Mistake, Source, refusal
 
 MAX_BYTES = 2**20
 MAX_DEPTH = 24
@@ -78,7 +78,7 @@ def parse(text: str, source: Source) -> Node | None:
             parse(text[: place.index], source)
             _refuse(mark, f"nested more than {MAX_DEPTH} levels deep")
         wrong = malformed.complaint(error)
-        raise refusal([Problem(mark, f"not valid YAML: {wrong.text}", hint=wide(text, mark) or wrong.hint)]) from None
+        raise refusal([Mistake(mark, f"not valid YAML: {wrong.text}", hint=wide(text, mark) or wrong.hint)]) from None
 
 
 def wide(text: str, mark: Mark) -> str:
@@ -210,4 +210,4 @@ def _scalar(event: Any, mark: Mark) -> Scalar:
 
 
 def _refuse(mark: Mark, text: str) -> NoReturn:
-    raise refusal([Problem(mark, text)])
+    raise refusal([Mistake(mark, text)])

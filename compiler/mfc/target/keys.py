@@ -1,69 +1,40 @@
-"""A target's table of native keys, and from it to native data: what every `lower` is made of."""
+"""A target's table of native keys: what carries which plan fields, and when it is in the file."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, NamedTuple
+
+from mfc.target.codecs import Codec
+from mfc.target.when import When
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
 
 class Key(NamedTuple):
-    """One native key: which plan fields it carries, and how it is written.
-
-    `value` computes the native value (default: the first field as it is); `when` says if the key is emitted at all.
-    """
+    """One native key: how it says what the plan says, and when it is in the file (None: always)."""
 
     name: str  # dotted where the native file nests
-    fields: tuple[str, ...]
-    value: Callable[[Plan], Any] | None = None
-    when: Callable[[Plan], bool] | None = None
-    section: str = ""
+    codec: Codec
+    when: When | None = None
     note: str = ""  # for the mapping table in the target's README
+    also: tuple[str, ...] = ()  # fields whose reasons belong to it, beside those that its codec carries
+    section: str = ""
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The plan fields that it carries."""
+        return (*self.codec.fields, *self.also)
+
+    def cites(self, plan: Plan) -> tuple[str, ...]:
+        """The plan fields whose reasons stand beside it in a file of this plan."""
+        return (*self.codec.reasons(plan), *self.also)
 
 
-class Native(NamedTuple):
-    """Native data with, for each dotted key, the plan fields it carries, and the keys of each section in order."""
-
-    data: dict[str, Any]
-    cites: dict[str, tuple[str, ...]]
-    sections: dict[str, tuple[str, ...]]
-
-
-def native(keys: Iterable[Key], plan: Plan, extra: Mapping[str, Any] | None = None) -> Native:
-    """Apply a table of keys to a plan; dotted names nest. `extra`, the user's own keys, come in a section of theirs."""
-    data: dict[str, Any] = {}
-    cites: dict[str, tuple[str, ...]] = {}
-    sections: dict[str, tuple[str, ...]] = {}
-    for key in keys:
-        if key.when is not None and not key.when(plan):
-            continue
-        place(data, key.name, plan.values[key.fields[0]] if key.value is None else key.value(plan))
-        cites[key.name] = key.fields
-        sections[key.section] = (*sections.get(key.section, ()), key.name)
-    if extra:
-        overlay(data, extra)
-        sections["extra"] = tuple(extra)
-    return Native(data, cites, sections)
-
-
-def place(data: dict[str, Any], name: str, value: Any) -> None:
-    """Put a value at a dotted name."""
-    *folders, last = name.split(".")
-    for folder in folders:
-        data = data.setdefault(folder, {})
-    data[last] = value
-
-
-def overlay(data: dict[str, Any], extra: Mapping[str, Any]) -> None:
-    """Lay nested (or dotted) keys over data, keeping what they do not name."""
-    for name, value in extra.items():
-        below = data.get(name)
-        if isinstance(value, Mapping) and isinstance(below, dict):
-            overlay(below, value)
-        else:
-            place(data, name, value)
+def section(name: str, *keys: Key) -> tuple[Key, ...]:
+    """Keys under one heading."""
+    return tuple(key._replace(section=name) for key in keys)
 
 
 def mapping_table(keys: Iterable[Key]) -> str:

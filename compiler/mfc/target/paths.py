@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import posixpath
 
+_DEEP = "/" + "/".join("d" * 64)  # a folder deep enough that no path climbs out of it
+
 
 def located(path: str, out_to_spec: str) -> str:
-    """A path of the spec as seen from the output folder; absolute ones stay."""
-    return posixpath.normpath(posixpath.join(out_to_spec, path))
+    """A path of the spec as seen from the output folder; absolute ones and those of a home folder stay."""
+    return path if path.startswith("~") else posixpath.normpath(posixpath.join(out_to_spec, path))
+
+
+def spec_path(path: str, out_to_spec: str) -> str:
+    """A path as seen from the output folder, told from the spec's: what `located` made of it, with ./ before a name."""
+    if path.startswith(("~", "/")):
+        return path
+    here, spec = (posixpath.normpath(posixpath.join(_DEEP, part)) for part in (path, out_to_spec))
+    found = posixpath.relpath(here, spec)
+    return found if found.startswith(".") else f"./{found}"
 
 
 def is_local(model: str) -> bool:

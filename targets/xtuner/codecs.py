@@ -1,0 +1,222 @@
+"""What only XTuner's config says, as codecs for `keys`, and its words for values. References to code are "module:name".
+
+Source: xtuner/configs, tools/train.py and model/*.py of XTuner 0.2.0; mmengine 0.10.6.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mfc.target.codecs import Codec, Reader, Reading, Unwritten, Writing, path
+from mfc.target.values import adapted
+from mfc.target.when import When
+
+from . import facts
+
+if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
+
+PAIRED = ("dpo", "orpo", "reward")  # tasks whose rows are pairs of a chosen and a rejected answer
+MODELS = {
+    "dpo": "xtuner.model.dpo:DPO",
+    "orpo": "xtuner.model.orpo:ORPO",
+    "reward": "xtuner.model.reward:RewardModel",
+}
+TUNES = "xtuner.model:SupervisedFinetune"  # all other tasks
+ATTENTION = {"flash": "flash_attention_2", "sdpa": "sdpa", "eager": "eager"}
+OPTIMIZERS = {
+    "adamw": "torch.optim:AdamW",
+    "adamw_8bit": "bitsandbytes.optim:AdamW8bit",
+    "paged_adamw": "bitsandbytes.optim:PagedAdamW32bit",
+    "paged_adamw_8bit": "bitsandbytes.optim:PagedAdamW8bit",
+    "sgd": "torch.optim:SGD",
+}
+DTYPES = {"bf16": "bfloat16", "pure_bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
+TORCH = {precision: f"torch:{dtype}" for precision, dtype in DTYPES.items()}
+BACKENDS = {
+    "tensorboard": "mmengine.visualization:TensorboardVisBackend",
+    "wandb": "mmengine.visualization:WandbVisBackend",
+    "mlflow": "mmengine.visualization:MLflowVisBackend",
+}
+VISUALIZERS = {
+    name: {"type": "mmengine.visualization:Visualizer", "vis_backends": [{"type": backend}]}
+    for name, backend in BACKENDS.items()
+}
+_THROUGHPUT = {"type": "xtuner.engine.hooks:ThroughputHook"}
+HOOKS = {False: [_THROUGHPUT], True: [_THROUGHPUT, {"type": "xtuner.engine.hooks:VarlenAttnArgsToMessageHubHook"}]}
+ALIKE = {"type": "mmengine.dataset:DefaultSampler", "shuffle": True}
+SPLIT = {"type": "xtuner.parallel.sequence:SequenceParallelSampler", "shuffle": True}
+WARMUP_START = 1e-5  # of the peak rate, as XTuner's own configs have it
+
+_TEMPLATES = "xtuner.utils:PROMPT_TEMPLATE."
+_COSINE, _LINE = "mmengine.optim:CosineAnnealingLR", "mmengine.optim:LinearLR"
+_AUTOCAST = ("bf16", "fp16")
+
+
+def _clips(plan: Plan) -> bool:
+    return bool(plan.values["max_grad_norm"]) or plan.strategy.deepspeed
+
+
+# Under DeepSpeed a norm of 0 turns clipping off, and its absence means 1.0; mmengine wants None for none.
+CLIPS = When(_clips)
+
+
+def lora_targets(at: Writing) -> list[str]:
+    """Names of the linears that get adapters: XTuner takes no word for all of them."""
+    return adapted(at.plan)
+
+
+def compares_with_itself(plan: Plan) -> bool:
+    """Whether the reference is the model that trains, as it was before."""
+    spec = plan.problem.spec
+    return spec.train.preference.reference in ("auto", spec.model.id)
+
+
+def reference_name() -> Codec:
+    """The model that DPO compares with: one of the spec's, or the one that trains."""
+    own, other = path("model.id"), path("train.preference.reference")
+
+    def write(at: Writing) -> Any:
+        return (own if at.value("train.preference.reference") == "auto" else other).write(at)
+
+    def read(value: Any, reader: Reader) -> Reading:
+        found = other.read(value, reader)["train.preference.reference"]
+        trains = value == reader.data.get("pretrained_model_name_or_path")
+        return {"train.preference.reference": ("auto", *found) if trains else found}
+
+    return Codec(("train.preference.reference", "model.id"), write, read).citing("reference_model")
+
+
+def _masters(plan: Plan) -> bool:
+    strategy = plan.strategy
+    return strategy.method == "full" and strategy.sharding == "ddp" and strategy.precision in _AUTOCAST
+
+
+def weights_dtype() -> Codec:
+    """The format in which weights load: fp32 where the optimizer has no masters of its own, 16 bits elsewhere."""
+
+    def write(at: Writing) -> str:
+        return TORCH["fp32" if _masters(at.plan) else at.plan.strategy.precision]
+
+    def read(value: Any, _: Reader) -> Reading:
+        found = tuple(precision for precision, dtype in TORCH.items() if dtype == value)
+        if not found:
+            raise Unwritten(f"{value!r} is none of {', '.join(TORCH.values())}")
+        return {"precision": (*found, *_AUTOCAST) if value == TORCH["fp32"] else found}
+
+    def cites(plan: Plan) -> tuple[str, ...]:
+        return () if _masters(plan) else ("precision",)
+
+    return Codec(("precision", "method", "sharding"), write, read, cites=cites)
+
+
+def prompt_template() -> Codec:
+    """The chat template."""
+
+    def read(value: Any, _: Reader) -> Reading:
+        if not str(value).startswith(_TEMPLATES):
+            raise Unwritten(f"{value!r} is none of {_TEMPLATES}…")
+        return {"template": (value.removeprefix(_TEMPLATES),)}
+
+    return Codec(("template",), lambda at: f"{_TEMPLATES}{at.value('template')}", read)
+
+
+def template_map() -> Codec:
+    """The call that puts chats into the template."""
+
+    def write(at: Writing) -> dict[str, Any]:
+        return {"type": "xtuner.dataset.map_fns:template_map_fn_factory", "template": at.data["prompt_template"]}
+
+    def read(value: Any, reader: Reader) -> Reading:
+        if value["template"] != reader.data.get("prompt_template"):
+            raise Unwritten("its template is not what prompt_template says")
+        return {}
+
+    return Codec(("template",), write, read)
+
+
+def clip() -> Codec:
+    """How gradients are clipped."""
+
+    def write(at: Writing) -> Any:
+        return {"max_norm": at.data["max_norm"], "error_if_nonfinite": False} if CLIPS(at.plan) else None
+
+    def read(value: Any, reader: Reader) -> Reading:
+        if value is None:
+            return {"max_grad_norm": (0,)}
+        if value["max_norm"] != reader.data.get("max_norm"):
+            raise Unwritten("max_norm is not what the setting of this name says")
+        return {}
+
+    return Codec(("max_grad_norm",), write, read)
+
+
+def schedule() -> Codec:
+    """Warm-up and decay: in epochs, or in micro-steps where the spec counts steps. What is read is how it decays."""
+    ends = {_COSINE: "cosine", _LINE: "linear"}
+
+    def read(value: Any, _: Reader) -> Reading:
+        falls = [one for one in value if one.get("start_factor") != WARMUP_START]
+        if len(falls) > 1 or any(one["type"] not in ends for one in falls):
+            raise Unwritten("it is no warm-up with one cosine or line after it")
+        return {"schedule": tuple(ends[one["type"]] for one in falls) or ("constant",)}
+
+    return Codec(("schedule", "warmup"), _schedule, read)
+
+
+def _schedule(at: Writing) -> list[dict[str, Any]]:
+    values = at.plan.values
+    by_epoch = values["max_steps"] is None
+    end: int = values["epochs"] if by_epoch else values["max_steps"] * values["gradient_accumulation"]
+    turn = round(values["warmup"] * end, 6) if by_epoch else int(values["warmup"] * end)
+    span = {"by_epoch": by_epoch, **({"convert_to_iter_based": True} if by_epoch else {})}
+    made: list[dict[str, Any]] = []
+    if turn:
+        made.append({"type": _LINE, "start_factor": WARMUP_START, "begin": 0, "end": turn, **span})
+    if values["schedule"] == "cosine":
+        made.append({"type": _COSINE, "eta_min": 0.0, "begin": turn, "end": end, **span})
+    if values["schedule"] == "linear":
+        made.append({"type": _LINE, "start_factor": 1.0, "end_factor": 0.0, "begin": turn, "end": end, **span})
+    return made
+
+
+def micro_steps(field: str) -> Codec:
+    """Optimizer steps, counted in micro-steps."""
+
+    def write(at: Writing) -> int:
+        return int(at.value(field) * at.value("gradient_accumulation"))
+
+    def read(value: Any, reader: Reader) -> Reading:
+        return {field: (_optimizer_steps(value, reader),)}
+
+    return Codec((field, "gradient_accumulation"), write, read)
+
+
+def log_steps() -> Codec:
+    """Micro-steps between two lines."""
+
+    def read(value: Any, reader: Reader) -> Reading:
+        return {"log_steps": (value,), "log_every": (_optimizer_steps(value, reader),)}
+
+    return Codec(("log_steps", "log_every"), lambda at: at.value("log_steps"), read).citing("log_steps")
+
+
+def save_steps() -> Codec:
+    """Micro-steps between two checkpoints, which the spec may want after each epoch."""
+
+    def read(value: Any, reader: Reader) -> Reading:
+        epoch = ("epoch",) if value == facts.steps_of_epoch(_accumulation(reader)) else ()
+        return {"save_steps": (value,), "save_every": (*epoch, _optimizer_steps(value, reader))}
+
+    return Codec(("save_steps", "save_every"), lambda at: at.value("save_steps"), read).citing("save_steps")
+
+
+def _accumulation(reader: Reader) -> int:
+    return int(reader.data.get("accumulative_counts", 1))
+
+
+def _optimizer_steps(value: int, reader: Reader) -> int:
+    steps, rest = divmod(value, _accumulation(reader))
+    if rest:
+        raise Unwritten(f"{value} micro-steps are no whole number of optimizer steps")
+    return steps
