@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -94,25 +95,62 @@ BROKEN = {
         "key lr carries lerning_rate",
     ),
     "a place for nothing known": ('"timeout_seconds": "', '"timeout": "', "ELSEWHERE names timeout"),
+    "no tuple of values": ('("full", "lora")', '"full"', "which is no tuple of values"),
+    "a profile of another": ("target=NAME", 'target="outlin"', "its profile is that of outlin"),
+    "a key that this plan does not write": (
+        'Key("seed", same("seed"))',
+        'Key("seed", same("seed"), given("max_steps"))',
+        "what the plan decides: seed (42)",
+    ),
+    "a key that is taken out again": (
+        "    script = {",
+        '    del made.data["seed"]\n    script = {',
+        "seed was written and taken out again",
+    ),
+    "a key that cannot be written": (
+        'path("model.id")',
+        'path("model.idd")',
+        "target outline: key model cannot be written",
+    ),
     "a decision that is said nowhere": ('Key("seed", same("seed")),', "", "what the plan decides: seed (42)"),
 }
+
+
+def changed(site: Path, folder: Path, old: str, new: str) -> Path:
+    """The package with one thing written differently."""
+    shutil.copytree(site, folder / "site")
+    module = folder / "site" / "mfc_outline" / "__init__.py"
+    text = module.read_text(encoding="utf-8")
+    assert old in text
+    module.write_text(text.replace(old, new), encoding="utf-8")
+    (folder / "run.yaml").write_text(SPEC, encoding="utf-8")
+    return folder / "site"
 
 
 @pytest.mark.parametrize("case", BROKEN)
 def test_a_target_that_is_wrong_is_told_so(case: str, site: Path, tmp_path: Path) -> None:
     """A fault of the target's is an error that names it, never a file that says less than the plan."""
     old, new, said = BROKEN[case]
-    for path in site.rglob("*"):
-        if path.is_file():
-            copy = tmp_path / "site" / path.relative_to(site)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy.write_bytes(path.read_bytes())
-    module = tmp_path / "site" / "mfc_outline" / "__init__.py"
-    text = module.read_text(encoding="utf-8")
-    assert old in text
-    module.write_text(text.replace(old, new), encoding="utf-8")
-    (tmp_path / "run.yaml").write_text(SPEC, encoding="utf-8")
-    done = run(tmp_path / "site", "mfc", "compile", "run.yaml", "--target", "outline", cwd=tmp_path)
+    broken = changed(site, tmp_path, old, new)
+    done = run(broken, "mfc", "compile", "run.yaml", "--target", "outline", cwd=tmp_path)
     assert done.returncode == 70, done.stdout + done.stderr
     assert said in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+def test_what_only_the_spec_says_is_not_dropped(site: Path, tmp_path: Path) -> None:
+    silent = changed(site, tmp_path, "if spec.model.adapter or spec.model.revision:", "if spec.model.adapter:")
+    words = ("mfc", "compile", "run.yaml", "--target", "outline", "--set", "model.revision=abc")
+    done = run(silent, *words, cwd=tmp_path)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "outline 1.0 has no way to say model.revision: abc\n  targets that can: " in done.stderr
+
+
+def test_a_broken_target_stops_no_other(site: Path, tmp_path: Path) -> None:
+    broken = changed(site, tmp_path, 'NAME = "outline"', "import nothing_of_that_name")
+    done = run(broken, "mfc", "compile", "run.yaml", "--target", "deepspeed", "--set", "train.task=grpo", cwd=tmp_path)
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "targets that can: ms-swift" in done.stderr
+    listed = run(broken, "mfc", "targets", cwd=tmp_path)
+    assert "llamafactory" in listed.stdout
+    assert "target outline cannot be loaded" in listed.stderr
