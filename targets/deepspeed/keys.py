@@ -7,9 +7,9 @@ Hugging Face's and is never written: plain DeepSpeed drops such a key in silence
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from mfc.target.codecs import LEFT_OUT, Writing, constant, one_way, row, same, words
+from mfc.target.codecs import LEFT_OUT, Codec, Reader, Reading, Writing, constant, one_way, row, same, words
 from mfc.target.keys import Key
 from mfc.target.when import DEEPSPEED, When, both, is_, stage
 
@@ -49,6 +49,17 @@ def _leaf(at: Writing) -> list[str]:
     return [_LEAVES[architecture.family]] if known else LEFT_OUT
 
 
+def _rows(at: Writing) -> int:
+    """What the engine and the Hugging Face Trainer count: GPUs that share a sequence each count for themselves."""
+    strategy = at.plan.strategy
+    return strategy.micro_batch * strategy.gradient_accumulation * strategy.world_size
+
+
+def _read_rows(value: Any, _: Reader) -> Reading:
+    """The batch, or a multiple of it where sequences are split."""
+    return {"batch_size": tuple(value // share for share in range(1, value + 1) if value % share == 0)}
+
+
 def _buffer(at: Writing) -> int:
     """Elements of one NVMe buffer: the largest parameter has to go into it (DeepSpeed's own default is 1e8)."""
     architecture = at.plan.problem.model.architecture
@@ -76,7 +87,7 @@ _SCHEDULED = _scheduled(*_SCHEDULES)
 # What every framework that runs on DeepSpeed passes on. The Hugging Face Trainer holds these numbers against its own
 # arguments, and they are the same ones.
 ENGINE: tuple[Key, ...] = (
-    Key("train_batch_size", same("batch_size"), note="micro-batch x accumulation x GPUs"),
+    Key("train_batch_size", Codec(("batch_size",), _rows, _read_rows), note="micro-batch x accumulation x GPUs"),
     Key("train_micro_batch_size_per_gpu", same("micro_batch")),
     Key("gradient_accumulation_steps", same("gradient_accumulation")),
     Key("gradient_clipping", same("max_grad_norm"), note="always written: DeepSpeed's default is 1.0"),

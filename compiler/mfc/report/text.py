@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from mfc.calibration.correction import Calibrated
 
 GIB = 2**30
-_LIMITS = {"gpu": "GPU memory", "host": "host memory", "load": "memory while the model loads"}
-_LIMITS |= {"rollout": "GPU memory for training and generation together"}
+_LIMITS = {
+    "gpu": "GPU memory",
+    "host": "host memory",
+    "load": "memory while the model loads",
+    "rollout": "GPU memory for training and generation together",
+}
 
 
 def gib(size: float) -> str:

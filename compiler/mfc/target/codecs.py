@@ -211,7 +211,7 @@ def path(field: str) -> Codec:
         return found if is_local(found) else f"./{found}"  # without it, a path would look like a name
 
     def read(value: Any, reader: Reader) -> Reading:
-        return {field: (spec_path(value, reader.out_to_spec) if is_local(value) else value,)}
+        return {field: spellings(value, reader.out_to_spec) if is_local(value) else (value,)}
 
     return Codec((field,), write, read)
 

@@ -22,5 +22,5 @@ def spec_path(path: str, out_to_spec: str) -> str:
 
 
 def is_local(model: str) -> bool:
-    """Whether a model's name is a path: ./x, ../x, /x, ~/x. Hub ids are names such as org/name."""
-    return model.startswith((".", "/", "~"))
+    """Whether a model's name is a path: ./x, ../x, /x, ~/x, a/b/c. Hub ids are names such as org/name."""
+    return model.startswith((".", "/", "~")) or model.count("/") > 1
