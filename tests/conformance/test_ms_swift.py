@@ -43,6 +43,23 @@ def generated(version: str) -> Iterator[tuple[str, Any]]:
         yield f"{name}-grpo", {**spec, "train": train, "strategy": {}, **target}
 
 
+def split(version: str) -> Iterator[tuple[str, Any]]:
+    """Sequences over several GPUs, where the batch of DeepSpeed's JSON and the Trainer's arguments have to agree."""
+    settings = {"version": version, "packages": {"flash-attn": "2.8.3"}}
+    for sharding, share, task in (("zero2", 2, "sft"), ("zero3", 4, "pretrain"), ("zero1", 2, "dpo")):
+        yield (
+            f"split-{sharding}-{task}",
+            {
+                "model": "Qwen/Qwen2.5-7B-Instruct",
+                "hardware": {"gpu": "A100 SXM 80GB", "count": 8, "host_memory": "1TiB"},
+                "data": {"train": "train.jsonl", "max_length": 4096, "packing": task != "dpo"},
+                "train": {"task": task, "batch_size": 64},
+                "strategy": {"sharding": sharding, "sequence_parallel": share, "attention": "flash"},
+                "targets": {"ms-swift": settings},
+            },
+        )
+
+
 def spoken(folder: Path, script: str) -> dict[str, Any]:
     """What a script says to `swift`: its words and environment, as the shell makes them."""
     programs = folder / "programs"
@@ -127,7 +144,7 @@ def failures(cases: list[Case], version: str) -> dict[str, str]:
 @pytest.mark.framework
 @pytest.mark.parametrize("version", ["4.6.0", "3.12.6"])
 def test_generated_specs_are_accepted(version: str, tmp_path: Path) -> None:
-    cases, too_big = compile_all(generated(version), "ms-swift", tmp_path)
+    cases, too_big = compile_all(itertools.chain(generated(version), split(version)), "ms-swift", tmp_path)
     assert len(cases) >= ENOUGH, too_big
     assert failures(cases, version) == {}
 
