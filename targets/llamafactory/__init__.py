@@ -9,6 +9,7 @@ from mfc.errors import Refused
 from mfc.fields import field
 from mfc.memory.stack import LowRank, Moments, Preferences, Stack
 from mfc.profile import Profile
+from mfc.target.clashes import refuse
 from mfc.target.launch import command
 from mfc.target.outputs import File, Lowered, native
 from mfc.target.templates import need_template
@@ -16,6 +17,7 @@ from mfc.target.versions import nearest
 
 from .. import deepspeed
 from . import templates
+from .clashes import CLASHES
 from .data import dataset_info
 from .keys import ELSEWHERE, ENVIRONMENT, KEYS, TORCHRUN
 from .rules import RULES, VERSIONS
@@ -113,6 +115,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     need_template(plan, templates.known(version))
     made = native(KEYS, plan, out_to_spec, extra)
     _refuse_interpolation(made.data)
+    refuse(CLASHES, plan, made.data, extra)
     files = [
         made.file("train.yaml", "train.yaml.j2", f"{NAME}-{version}"),
         File("dataset_info.json", dataset_info(plan, out_to_spec)),

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from mfc.planner.plan import Plan
 from mfc.targets import llamafactory
 
 from tests.conformance.judging import Case, compile_all, differences, examples, judge
 from tests.conformance.specs import TASKS, specs
+from tests.targets.test_llamafactory import CLASHING, clashing
 
 ENOUGH = 60
 STAGES = {"pretrain": "pt", "reward": "rm", "orpo": "dpo", "simpo": "dpo"}  # the others have stages of their name
@@ -99,8 +101,8 @@ def test_examples_are_accepted(tmp_path: Path) -> None:
 def test_the_judge_can_say_no(tmp_path: Path) -> None:
     name, spec = next(specs())
     [case], _ = compile_all([(name, spec)], "llamafactory", tmp_path)
-    yaml = case.folder / "train.yaml"
-    good = yaml.read_text(encoding="utf-8")
+    run = case.folder / "train.yaml"
+    good = run.read_text(encoding="utf-8")
     changes = {
         "cutoff_len:": "cutoff_lenn:",
         "lora_target: all": "lora_target: all\npref_loss: orp0",
@@ -116,3 +118,18 @@ def test_the_judge_can_say_no(tmp_path: Path) -> None:
         questions.append({**question(case), "file": f"{number}.yaml"})
     verdicts = judge("llamafactory_driver", "llamafactory-0.9.5", questions)
     assert [change for change, verdict in zip(changes, verdicts, strict=True) if verdict["accepted"]] == []
+
+
+@pytest.mark.framework
+def test_what_clashes_is_refused_by_the_parser(tmp_path: Path) -> None:
+    """Each key of the user's that mfc refuses beside a plan, written in spite of that."""
+    asked = [(f"{key}-{number}", *clashing(key, number)) for key, number in CLASHING]
+    cases, too_big = compile_all(((name, spec) for name, spec, _ in asked), "llamafactory", tmp_path)
+    assert too_big == {}
+    for case, (_, _, with_key) in zip(cases, asked, strict=True):
+        file = case.folder / "train.yaml"
+        said = yaml.safe_load(file.read_text(encoding="utf-8"))
+        file.write_text(yaml.safe_dump({**said, **with_key["targets"]["llamafactory"]["extra"]}), encoding="utf-8")
+    verdicts = judge("llamafactory_driver", "llamafactory-0.9.5", [question(case) for case in cases])
+    accepted = [case.name for case, verdict in zip(cases, verdicts, strict=True) if verdict["accepted"]]
+    assert accepted == []

@@ -1,0 +1,37 @@
+"""Clashes: what a framework refuses of the user's own native keys (`extra`) beside this plan.
+
+A contract knows each key alone. What a framework's own reader checks between keys is a table of clashes, applied to the
+whole of what is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mfc.errors import Refused
+
+if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
+
+Data = Mapping[str, Any]
+
+
+class Clash(NamedTuple):
+    """A key of the user's, when the framework refuses it, why, and where its code says so."""
+
+    key: str
+    when: Callable[[Plan, Data], bool]
+    text: str
+    source: str
+
+
+def refuse(clashes: Iterable[Clash], plan: Plan, data: Data, extra: Data) -> None:
+    """Refuse the first clash between the user's keys and all that `data` holds. Raises Refused."""
+    for clash in clashes:
+        asked = extra.get(clash.key)
+        if asked not in (None, False) and clash.when(plan, data):
+            raise Refused(
+                f"targets.{plan.profile.target}.extra.{clash.key}",
+                f"{clash.key}: {clash.text} ({clash.source})",
+            )
