@@ -9,7 +9,6 @@ from mfc.errors import Refused
 from mfc.fields import field
 from mfc.memory.stack import LowRank, Moments, Preferences, Stack
 from mfc.profile import Profile
-from mfc.target.clashes import refuse
 from mfc.target.launch import command
 from mfc.target.outputs import File, Lowered, native
 from mfc.target.templates import need_template
@@ -26,7 +25,7 @@ from .unmodelled import UNMODELLED
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
+__all__ = ["CLASHES", "ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
 
 NAME = "llamafactory"
 TITLE = "LLaMA-Factory"
@@ -115,7 +114,6 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     need_template(plan, templates.known(version))
     made = native(KEYS, plan, out_to_spec, extra)
     _refuse_interpolation(made.data)
-    refuse(CLASHES, plan, made.data, extra)
     files = [
         made.file("train.yaml", "train.yaml.j2", f"{NAME}-{version}"),
         File("dataset_info.json", dataset_info(plan, out_to_spec)),

@@ -15,6 +15,7 @@ from mfc.target.versions import nearest
 
 from .. import deepspeed
 from . import models
+from .clashes import CLASHES
 from .keys import ATTENTION, DTYPES, ELSEWHERE, FSDP, KEYS, OPTIMIZERS
 from .launch import ENVIRONMENT, FSDP_KEYS, SERVER, SERVER_ENVIRONMENT
 from .rlhf import RLHF
@@ -23,7 +24,7 @@ from .rules import RULES, VERSIONS
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
+__all__ = ["CLASHES", "ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
 
 NAME = "ms-swift"
 TITLE = "ms-swift"

@@ -12,7 +12,7 @@ from mfc.targets import llamafactory
 
 from tests.conformance.judging import Case, compile_all, differences, examples, judge
 from tests.conformance.specs import TASKS, specs
-from tests.targets.test_llamafactory import CLASHING, clashing
+from tests.targets.test_clashes import CLASHING, clashing
 
 ENOUGH = 60
 STAGES = {"pretrain": "pt", "reward": "rm", "orpo": "dpo", "simpo": "dpo"}  # the others have stages of their name
@@ -123,7 +123,8 @@ def test_the_judge_can_say_no(tmp_path: Path) -> None:
 @pytest.mark.framework
 def test_what_clashes_is_refused_by_the_parser(tmp_path: Path) -> None:
     """Each key of the user's that mfc refuses beside a plan, written in spite of that."""
-    asked = [(f"{key}-{number}", *clashing(key, number)) for key, number in CLASHING]
+    mine = [one for one in CLASHING if one[0] == "llamafactory"]
+    asked = [(f"{key}-{number}", *clashing(target, key, number)) for target, key, number in mine]
     cases, too_big = compile_all(((name, spec) for name, spec, _ in asked), "llamafactory", tmp_path)
     assert too_big == {}
     for case, (_, _, with_key) in zip(cases, asked, strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import subprocess
 from pathlib import Path
@@ -12,11 +11,10 @@ import pytest
 import yaml
 from mfc import api
 from mfc.emit.compiled import Compiled
-from mfc.errors import MfcError, SpecError
+from mfc.errors import MfcError
 from mfc.target import get
-from mfc.targets.llamafactory.clashes import CLASHES
 
-from tests.targets.cases import compiled, good, over_base, read, table
+from tests.targets.cases import compiled, good, over_base, read
 from tests.targets.launching import NASTY, TOLD, launch
 
 SPEC: dict[str, Any] = {
@@ -132,38 +130,3 @@ def test_a_reward_model_with_a_value_head_makes_whole_logits() -> None:
     assert logits_bytes("reward", None) == 0
     assert logits_bytes("reward", "llamafactory") == 6 * LOGITS
     assert logits_bytes("dpo", "llamafactory") >= 10 * LOGITS
-
-
-CLASHES_OF = table("llamafactory", "clashes.yaml")
-CLASHING = [(key, number) for key, specs in CLASHES_OF.items() for number in range(len(specs))]
-
-
-def clashing(key: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The spec of a clash, without the key and with it."""
-    spec = over_base("llamafactory", {"model": "Qwen/Qwen2.5-0.5B-Instruct", **CLASHES_OF[key][number]})
-    spec.setdefault("targets", {}).setdefault("llamafactory", {}).setdefault("extra", {})
-    with_key = copy.deepcopy(spec)
-    values: dict[str, Any] = {"loraplus_lr_ratio": 16.0, "dpo_label_smoothing": 0.1}
-    with_key["targets"]["llamafactory"]["extra"][key] = values.get(key, True)
-    return spec, with_key
-
-
-@pytest.mark.parametrize(("key", "number"), CLASHING)
-def test_what_the_parser_would_refuse_is_refused(key: str, number: int, tmp_path: Path) -> None:
-    spec, with_key = clashing(key, number)
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
-    assert api.compile(tmp_path / "run.yaml", ["llamafactory"])
-    (tmp_path / "run.yaml").write_text(yaml.safe_dump(with_key), encoding="utf-8")
-    with pytest.raises(SpecError, match=rf"error: {key}: ") as refused:
-        api.compile(tmp_path / "run.yaml", ["llamafactory"])
-    assert str(refused.value).startswith(f"{tmp_path}/run.yaml:")
-
-
-def test_every_clash_has_a_case() -> None:
-    met = set()
-    for key, number in CLASHING:
-        spec, with_key = clashing(key, number)
-        (one,) = api.compile(spec, ["llamafactory"], out="out")
-        data = {**yaml.safe_load(one.files["train.yaml"]), **with_key["targets"]["llamafactory"]["extra"]}
-        met |= {clash for clash in CLASHES if clash.key == key and clash.when(one.plan, data)}
-    assert met == set(CLASHES)

@@ -37,9 +37,11 @@ def check_extra(target: Target, settings: TargetSpec, loaded: LoadedSpec) -> tup
 def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> dict[str, str]:
     """Check and render all files of one target.
 
-    Raises SpecError when a key under `extra` is wrong, Fault when what mfc or the target gave is.
+    Raises SpecError when a key under `extra` is wrong, Refused when it clashes with the plan, and Fault when mfc or the
+    target is wrong.
     """
     from mfc.emit import carried, contract, render
+    from mfc.target import clashes
 
     settings = plan.problem.spec.targets.get(target.NAME)
     extra, unchecked = (settings.extra, settings.extra_unchecked) if settings else ({}, {})
@@ -49,6 +51,8 @@ def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) ->
         return loaded.error(name, f"{key}: {text}", among=tuple(names), word=word)
 
     carried.check(lowered, plan, target)
+    for file in lowered.files:
+        clashes.refuse(target.CLASHES, plan, file.said.data if file.said else {})
     for file in lowered.files:
         contract.check(file, extra, unchecked, blame)
     source = loaded.path.name if loaded.path else "a spec"

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, cast
 from mfc.errors import Fault, SpecError
 from mfc.fields import ANYTHING, BY_NAME, NEUTRAL
 from mfc.profile import Profile
+from mfc.target.clashes import Clash
 from mfc.target.keys import Key
 from mfc.target.outputs import File, Lowered
 
@@ -59,6 +60,7 @@ class Target(NamedTuple):
     lower: Callable[[Plan, Mapping[str, Any], str], Lowered]
     folder: Path  # where its templates lie
     ELSEWHERE: Mapping[str, str] = {}  # plan fields that no key carries -> where they are said instead
+    CLASHES: tuple[Clash, ...] = ()  # what the framework refuses of the user's native keys beside a plan
     UNMODELLED: frozenset[str] = frozenset()  # native keys of the user's whose effect on memory mfc does not count
 
 
@@ -103,6 +105,7 @@ def _loaded(module: Any) -> Target:
         lower=found.lower,
         folder=Path(module.__file__).parent,
         ELSEWHERE=getattr(module, "ELSEWHERE", {}),
+        CLASHES=getattr(module, "CLASHES", ()),
         UNMODELLED=getattr(module, "UNMODELLED", frozenset()),
     )
     if wrong := [*_unknown_support(target), *_unknown_fields(target)]:

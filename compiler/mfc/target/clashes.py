@@ -26,11 +26,10 @@ class Clash(NamedTuple):
     source: str
 
 
-def refuse(clashes: Iterable[Clash], plan: Plan, data: Data, extra: Data) -> None:
-    """Refuse the first clash between the user's keys and all that `data` holds. Raises Refused."""
+def refuse(clashes: Iterable[Clash], plan: Plan, data: Data) -> None:
+    """Refuse the first key in `data`, the user's own, that clashes with the rest of it. Raises Refused."""
     for clash in clashes:
-        asked = extra.get(clash.key)
-        if asked not in (None, False) and clash.when(plan, data):
+        if data.get(clash.key) not in (None, False) and clash.when(plan, data):
             raise Refused(
                 f"targets.{plan.profile.target}.extra.{clash.key}",
                 f"{clash.key}: {clash.text} ({clash.source})",
