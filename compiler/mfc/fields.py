@@ -1,7 +1,7 @@
 """What mfc knows of each field of a plan: one row per field, from which every list of fields is read.
 
-A field is what a rule derives, what the search chooses, or what a spec says of the run (`task`). A target may have
-fields of its own (`Target.FIELDS`); a field without a row is a plain one.
+A field is what a rule derives, what the search chooses, or what a spec says of the run (`task`). The rules of a target
+may derive fields of its own; a field without a row is a plain one.
 """
 
 from __future__ import annotations

@@ -257,6 +257,29 @@ def test_the_largest_micro_batch_that_fits_is_that() -> None:
         assert not api.plan({**spec, "train": {"batch_size": 64}, "strategy": {"micro_batch": size}}).fits
 
 
+@pytest.mark.parametrize("gpu", ["RTX 3090", "A100 SXM 80GB", "L40S"])
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_larger_micro_batches_are_what_the_gist_says(gpu: str, method: str) -> None:
+    spec = {
+        "model": "mistralai/Mistral-7B-Instruct-v0.3",
+        "hardware": {"gpu": gpu, "count": 2},
+        "data": {"max_length": 2048},
+        "train": {"method": method, "batch_size": 32},
+    }
+    plan = api.plan(spec)
+    gist, size = plan.decisions["micro_batch"].gist, plan.strategy.micro_batch
+    larger = [api.plan({**spec, "strategy": {"micro_batch": other}}) for other in (2, 4, 8, 16) if other > size]
+    gains = [plan.speed.seconds_per_step / one.speed.seconds_per_step - 1 for one in larger if one.fits]
+    if gist == "all that one GPU has of the batch":
+        assert larger == []
+    elif gist == "the largest that fits":
+        assert gains == []
+    else:
+        assert gist in ("larger ones are no faster", "larger ones are not clearly faster")
+        assert all(gain <= 0.1 for gain in gains)  # a tie of the search
+        assert gist != "larger ones are no faster" or all(gain < 0.011 for gain in gains)
+
+
 def test_the_gist_holds_no_number_that_a_better_model_moves() -> None:
     plan = api.plan({"model": "Qwen/Qwen2.5-7B-Instruct", "hardware": {"gpu": "RTX 4090", "count": 4}})
     for decision in plan.decisions.values():

@@ -91,7 +91,10 @@ class Weighing:
             larger = [other for other in rivals if other > value]
             if not larger:
                 return "all that one GPU has of the batch"
-            return "larger ones are no faster" if any(o in fitting for o in larger) else "the largest that fits"
+            faster = [_gain(best, fitting[other]) < -_SAME for other in larger if other in fitting]
+            if not faster:
+                return "the largest that fits"
+            return "larger ones are not clearly faster" if any(faster) else "larger ones are no faster"
         if not fitting:
             return "the others do not fit" if simplicity(name, value) == 0 else "without it nothing fits"
         if name == "optimizer":
