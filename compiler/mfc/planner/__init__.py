@@ -13,9 +13,11 @@ from mfc.planner import decide, layouts, relax
 from mfc.planner.plan import Plan
 from mfc.planner.refusal import refusal
 from mfc.planner.search import Candidate, run_of, search, strategy_of
+from mfc.planner.space import Rejections, wanted
 from mfc.problem import Problem
 from mfc.profile import Profile
 from mfc.rules.engine import Rule
+from mfc.rules.packages import with_package
 
 Edited = Callable[[Mapping[str, Any]], Problem | None]
 
@@ -32,7 +34,7 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
     whole, problem, outcome = problem, chosen.problem, chosen.outcome
     best = outcome.best
     if best is None:
-        raise refusal(problem, profile, outcome.rejections)
+        raise refusal(problem, profile, outcome.rejections, _cure(problem, profile, rules, outcome.rejections))
     strategy = strategy_of(best.env)
     run = run_of(strategy, problem, profile)
     predicted = memory.predict(run)
@@ -73,3 +75,11 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
         limited_by="" if best.refused is None else best.refused[0].limits or "",
         evaluated=sum(one.outcome.evaluated for one in planned),
     )
+
+
+def _cure(problem: Problem, profile: Profile, rules: tuple[Rule, ...], rejections: Rejections) -> str:
+    """The package that the spec says nothing of, and with which the rules would allow something; or empty."""
+    for package in wanted(profile, rejections):
+        if search(problem, with_package(profile, package), rules).best is not None:
+            return package
+    return ""

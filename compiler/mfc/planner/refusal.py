@@ -10,12 +10,16 @@ from mfc.fields import CANDIDATES, RELAXED, SECTIONS, SPEC_PATHS
 from mfc.planner.space import Rejections
 from mfc.problem import Problem
 from mfc.profile import Profile
+from mfc.rules import packages
 
 NOTHING = "nothing is possible here: "
 
 
-def refusal(problem: Problem, profile: Profile, rejections: Rejections) -> MfcError:
-    """The error for a problem of which the rules allow no strategy."""
+def refusal(problem: Problem, profile: Profile, rejections: Rejections, cure: str = "") -> MfcError:
+    """The error for a problem of which the rules allow no strategy. `cure` is a package that, once declared, mends it.
+
+    The place in the spec is that of a choice of the user's, the hint what would change the answer.
+    """
     asked = {*problem.pins, *problem.origin}
     every = [
         (rule, reason, tuple(name for name in read if name in CANDIDATES or name in problem.origin))
@@ -26,7 +30,8 @@ def refusal(problem: Problem, profile: Profile, rejections: Rejections) -> MfcEr
     blamed.sort(key=lambda entry: (-sum(name in problem.origin for name in entry[2]), len(entry[2])))
     rule, reason, names = blamed[0]
     if rule.blames == "target":
-        return CannotExpress(f"{profile.target} {profile.version} {reason}")
+        hint = f"\n  hint: {_declare(profile, cure)}" if cure else ""
+        return CannotExpress(f"{profile.target} {profile.version} {reason}{hint}")
     pins = [name for name in names if name in problem.origin]
     said = " and ".join(f"{_PATHS[name]}: {_asked(problem, name)}" for name in pins)
     named = _FIELD.search(reason)
@@ -38,7 +43,13 @@ def refusal(problem: Problem, profile: Profile, rejections: Rejections) -> MfcEr
         text = f"{said} is impossible here: {reason}" if pins else f"{NOTHING}{reason}"
     loose = " or ".join(f"{SPEC_PATHS[name]}: auto" for name in pins if name in (*RELAXED, "precision", "batch_size"))
     path = _PATHS[pins[-1]] if pins else named[0] if named else "hardware"
-    return Refused(path, text, f"{loose} lets mfc choose" if loose else "")
+    hints = [_declare(profile, cure)] if cure else []
+    hints += [f"{loose} lets mfc choose"] if loose else []
+    return Refused(path, text, "; or ".join(hints))
+
+
+def _declare(profile: Profile, package: str) -> str:
+    return f"if {package} is installed, say so: {packages.declaration(profile, package)}"
 
 
 def _asked(problem: Problem, name: str) -> str:

@@ -17,6 +17,7 @@ from mfc.fields import CANDIDATES, CHOICES, SECTIONS, SPEC_PATHS
 from mfc.problem import Problem
 from mfc.profile import Profile
 from mfc.rules.engine import Rule, schedule
+from mfc.rules.packages import undeclared
 from mfc.strategy import Strategy
 
 _ASKED = {*CANDIDATES, *SPEC_PATHS, *SECTIONS}
@@ -43,6 +44,12 @@ class Rejections:
             self.by_rule[rule.id] = (rule, reason, {name: env[name] for name in rule.reads if name in _ASKED})
         if choice:
             self.by_value.setdefault((choice, env[choice]), (rule, reason))
+
+
+def wanted(profile: Profile, rejections: Rejections) -> tuple[str, ...]:
+    """Packages for want of which a rule said no, and of which the target's settings say nothing."""
+    asked = dict.fromkeys(rule.package for rule, _, _ in rejections.by_rule.values() if rule.package)
+    return tuple(package for package in asked if profile.target and undeclared(profile, package))
 
 
 @lru_cache(maxsize=8)

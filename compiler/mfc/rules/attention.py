@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mfc.rules import packages
 from mfc.rules.engine import advise, require
 from mfc.rules.words import capability, gib
 
@@ -46,14 +47,14 @@ def flash_needs_narrow_heads(architecture: Architecture, attention: str) -> str 
     return f"heads of {architecture.family} are {widest} wide, FlashAttention-2 ends at 256"
 
 
-@require("the target's settings: packages says what is installed; some frameworks fall back from flash-attn in silence")
+@require(packages.SOURCE + "; some frameworks fall back from flash-attn in silence", package=packages.FLASH)
 def flash_needs_its_package(profile: Profile, attention: str, problem: Problem) -> str | None:
     """Flash attention is chosen where flash-attn is declared, or where the spec asks for it."""
     if attention != "flash":
         return None
-    if profile.packages.get("flash-attn", "") is None:
-        return "the spec says that flash-attn is not installed"
-    if "flash-attn" in profile.packages or "attention" in problem.pins:
+    if absent := packages.absent(profile, packages.FLASH):
+        return absent
+    if packages.declared(profile, packages.FLASH) or "attention" in problem.pins:
         return None
     return "flash-attn is not declared under packages; strategy.attention: flash asks for it all the same"
 

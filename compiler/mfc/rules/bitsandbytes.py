@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.catalog.parameters import count, linears
+from mfc.rules import packages
 from mfc.rules.engine import advise, require
 from mfc.rules.words import capability, gib
 
@@ -31,14 +32,12 @@ def hardware_has_kernels(quantization: Quantization | None, gpu: Gpu) -> str | N
     )
 
 
-@require("the target's settings: packages says what is installed")
+@require(packages.SOURCE, package=packages.BITSANDBYTES)
 def package_is_installed(quantization: Quantization | None, optimizer: str, profile: Profile) -> str | None:
     """Nothing of bitsandbytes is chosen where it is declared absent."""
-    if profile.packages.get("bitsandbytes", "") is not None:
-        return None
     if (quantization is None or quantization.kind not in _KINDS) and not optimizer.endswith("8bit"):
         return None
-    return "the spec says that bitsandbytes is not installed"
+    return packages.absent(profile, packages.BITSANDBYTES)
 
 
 @advise("bitsandbytes issue 1249, transformers modeling_utils: zero.Init is skipped for quantised models")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mfc.catalog.architecture import Moe
 from mfc.catalog.parameters import count, trainable
+from mfc.rules import packages
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib, gpus, short
 
@@ -23,11 +24,10 @@ _LEAVES = ("mixtral", "qwen2_moe", "qwen3_moe")  # sparse blocks that DeepSpeed 
 _REENTRANT_MENDED = (0, 19, 3)
 
 
-@require("the target's settings: packages says what is installed")
+@require(packages.SOURCE, package=packages.DEEPSPEED)
 def package_is_installed(sharding: str, profile: Profile) -> str | None:
     """ZeRO is not chosen where DeepSpeed is declared absent."""
-    absent = profile.packages.get("deepspeed", "") is None
-    return "the spec says that deepspeed is not installed" if absent and sharding.startswith("zero") else None
+    return packages.absent(profile, packages.DEEPSPEED) if sharding.startswith("zero") else None
 
 
 @derive("reduce_bucket_elements", _AUTO)

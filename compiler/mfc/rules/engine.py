@@ -56,17 +56,18 @@ class Rule:
     function: Callable[..., Any]
     blames: Blames = "spec"  # whose error it is when a require rule says no
     limits: Limits | None = None  # which memory is too small then
+    package: str = ""  # what has to be installed, and declared in the spec, for it to say yes
 
 
 def require(
-    source: str, *, blames: Blames = "spec", limits: Limits | None = None
+    source: str, *, blames: Blames = "spec", limits: Limits | None = None, package: str = ""
 ) -> Callable[[Callable[..., str | None]], Rule]:
     """Make a rule of a function that returns why its fields cannot go together, or None.
 
     It `blames` the target where a framework cannot express what others can: the error names those, and the reason goes
-    on from the target's name. A rule of memory says what it `limits`.
+    on from the target's name. A rule of memory says what it `limits`, one that wants a package which.
     """
-    return lambda function: _rule("require", function, source, "", blames, limits)
+    return lambda function: _rule("require", function, source, "", blames, limits, package)
 
 
 def derive(writes: str, source: str) -> Callable[[Callable[..., Value]], Rule]:
@@ -86,6 +87,7 @@ def _rule(
     writes: str,
     blames: Blames = "spec",
     limits: Limits | None = None,
+    package: str = "",
 ) -> Rule:
     code = function.__code__
     module = function.__module__.removesuffix(".rules").rpartition(".")[2]
@@ -99,6 +101,7 @@ def _rule(
         function=function,
         blames=blames,
         limits=limits,
+        package=package,
     )
 
 

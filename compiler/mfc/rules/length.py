@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mfc.rules import packages
 from mfc.rules.engine import Value, advise, derive, require, said
 from mfc.rules.words import gpus
 
@@ -50,9 +51,10 @@ def length_in_eights(max_length: int) -> str | None:
 def packing(task: str, profile: Profile, gpu: Gpu, problem: Problem) -> Value:
     """Left open, texts are packed in pretraining where the framework can; samples stay apart in all other tasks."""
     if task == "pretrain":
-        flash = "flash-attn" in profile.packages or problem.pins.get("attention") == "flash"
+        flash = packages.declared(profile, packages.FLASH) or problem.pins.get("attention") == "flash"
         if profile.can("packing_attention") == ("flash",) and not (gpu.flash_attention and flash):
-            lacks = "flash-attn is not declared under packages" if gpu.flash_attention else f"{gpu.name} has none"
+            declare = f"flash-attn is not declared; {packages.declaration(profile, packages.FLASH)} would do"
+            lacks = declare if gpu.flash_attention else f"{gpu.name} has none"
             return Value(False, f"{profile.target} packs with flash attention only, and {lacks}")
         return Value(True, "pretraining fills every row with texts, one after the other")
     if task not in _PACKABLE:

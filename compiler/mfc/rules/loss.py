@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mfc.rules import packages
 from mfc.rules.engine import advise, require
 from mfc.rules.words import capability, gib
 
@@ -27,11 +28,10 @@ def fused_needs_triton(gpu: Gpu, loss: str) -> str | None:
     return f"Triton needs compute capability 7.0, {gpu.name} has {capability(gpu.capability)}"
 
 
-@require("the target's settings: packages says what is installed")
+@require(packages.SOURCE, package=packages.LIGER)
 def fused_needs_its_package(profile: Profile, loss: str) -> str | None:
     """A fused loss is not chosen where liger-kernel is declared absent."""
-    absent = profile.packages.get("liger-kernel", "") is None
-    return "the spec says that liger-kernel is not installed" if absent and loss == "fused" else None
+    return packages.absent(profile, packages.LIGER) if loss == "fused" else None
 
 
 @require(_LIGER + ": fused linear cross entropy replaces the language-model head")

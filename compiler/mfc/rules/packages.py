@@ -1,0 +1,44 @@
+"""Packages that a plan needs beside its framework, of which only the user knows whether they are installed.
+
+A rule that says no for want of one names it (`package` of `mfc.rules.engine.require`); the planner then looks whether
+declaring it would help, and says how.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mfc.profile import Profile
+
+SOURCE = "the target's settings: packages says what is installed"
+
+FLASH, LIGER, BITSANDBYTES, DEEPSPEED = "flash-attn", "liger-kernel", "bitsandbytes", "deepspeed"
+# A version of each, to show how it is declared: the newest as this is written.
+EXAMPLES: Mapping[str, str] = {FLASH: "2.8.3", LIGER: "0.8.5", BITSANDBYTES: "0.50.2", DEEPSPEED: "0.19.8"}
+
+
+def absent(profile: Profile, package: str) -> str | None:
+    """The reason where the spec says that a package is not installed; None where it says that it is, or nothing."""
+    return f"the spec says that {package} is not installed" if profile.packages.get(package, "") is None else None
+
+
+def declared(profile: Profile, package: str) -> bool:
+    """Whether the spec says that a package is installed."""
+    return profile.packages.get(package) is not None
+
+
+def undeclared(profile: Profile, package: str) -> bool:
+    """Whether the spec says nothing of a package."""
+    return package not in profile.packages
+
+
+def declaration(profile: Profile, package: str) -> str:
+    """How the spec says that a package is installed."""
+    return f"targets.{profile.target}.packages: {{{package}: {EXAMPLES[package]}}}"
+
+
+def with_package(profile: Profile, package: str) -> Profile:
+    """The profile with one more package declared."""
+    return profile._replace(packages={**profile.packages, package: EXAMPLES[package]})
