@@ -12,6 +12,9 @@ from mfc.strategy import Quantization, RolloutMode
 if TYPE_CHECKING:
     from mfc.spec.models import Spec
 
+# Of a node's RAM, for the kernel and its caches, and for whatever else runs there. An assumption.
+SYSTEM = 0.10
+
 
 class Hardware(NamedTuple):
     """The machines of one run. All nodes are alike."""
@@ -31,6 +34,11 @@ class Hardware(NamedTuple):
     def world_size(self) -> int:
         """All GPUs of the run."""
         return self.gpus_per_node * self.nodes
+
+    @property
+    def usable_host_bytes(self) -> int:
+        """Of each node's RAM what a run may take; 0 where its size is unknown."""
+        return int((self.host_memory_bytes or 0) * (1 - SYSTEM))
 
 
 class Model(NamedTuple):

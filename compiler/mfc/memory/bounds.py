@@ -23,7 +23,7 @@ HELD = {
     "quantised": 1.241,
     "varies": 1.215,
 }
-UNKNOWN = 1.112
+UNKNOWN = 1.108
 # end of generated part
 
 

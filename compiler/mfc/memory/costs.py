@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from mfc.memory import host
-from mfc.memory.loading import loading
+from mfc.memory.loading import loading, saving
 from mfc.memory.prepared import Prepared
 
 
-def fixed_costs(prepared: Prepared) -> tuple[int, int, int, int, int]:
-    """Bytes: host per node in training, GPU while loading, host per node while loading, and what stays between steps.
+def fixed_costs(prepared: Prepared) -> tuple[int, int, int, int, int, int]:
+    """Bytes: host per node in training and while saving, GPU and host per node while loading, what stays between steps.
 
     The last two are bounds on a GPU's process between steps: as it is, and with weights and optimizer on the host.
     """
@@ -17,6 +17,7 @@ def fixed_costs(prepared: Prepared) -> tuple[int, int, int, int, int]:
     held = left + placement.weights + placement.optimizer
     return (
         host.host_bytes(placement.host, prepared.run.gpus_per_node),
+        saving(prepared.run, prepared),
         *loading(prepared.run, prepared),
         int(held * prepared.factor),
         int(left * prepared.factor),

@@ -1,10 +1,12 @@
-"""The peaks before the first step, while the model loads: of a GPU, and of host memory per node."""
+"""The peaks outside of steps: of a GPU and of host memory while the model loads, of host memory while it is saved."""
 
 from __future__ import annotations
 
+from mfc.catalog.parameters import count
 from mfc.memory import host
 from mfc.memory.model import Run
 from mfc.memory.prepared import Prepared
+from mfc.runtimes.deepspeed import POWER_OF_TWO_MEAN
 
 SHARD = 5 * host.GIB  # a checkpoint file as the Hub usually cuts them
 
@@ -12,6 +14,17 @@ SHARD = 5 * host.GIB  # a checkpoint file as the Hub usually cuts them
 def loading(run: Run, prepared: Prepared) -> tuple[int, int]:
     """(GPU bytes, host bytes per node) at the peak before the first step."""
     return int(_device(run, prepared) + prepared.outside), _host(run, prepared)
+
+
+def saving(run: Run, prepared: Prepared) -> int:
+    """Host bytes per node while a checkpoint is written.
+
+    ZeRO-3 gathers the 16-bit weights in the RAM of one process (transformers trainer.py; DeepSpeed engine.py,
+    `_zero3_consolidated_16bit_state_dict`), of adapters those alone.
+    """
+    training = host.host_bytes(prepared.placement.host, run.gpus_per_node)
+    gathers = run.strategy.sharding == "zero3" and run.strategy.method in ("full", "freeze")
+    return training + (int(2 * prepared.static.states.total) if gathers else 0)
 
 
 def _device(run: Run, prepared: Prepared) -> float:
@@ -29,9 +42,30 @@ def _host(run: Run, prepared: Prepared) -> int:
     numbers, ranks = prepared.static.states.total, run.gpus_per_node
     processes = ranks * host.PROCESS
     if run.strategy.zero_stage == 3:  # one rank of the node reads: zero.Init, FSDP with cpu_ram_efficient_loading
-        return int(processes + numbers * 2)
+        return int(processes + numbers * 2 + _converted(run) * ranks + _pieces(run, prepared) * ranks)
     if run.stack.loads_on_host and not prepared.static.quantised:  # each process loads the whole model
         width = 4 if run.stack.frozen_fp32 and run.strategy.method in ("lora", "qlora") else 2
         return int(processes + ranks * numbers * width)
     # safetensors are mapped, tensor by tensor, to the GPU: one file's pages at a time
     return processes + int(min(numbers * 2, SHARD))
+
+
+def _converted(run: Run) -> float:
+    """Bytes per rank of experts that each one stacks into fused parameters before they are split.
+
+    transformers 5.6 and later, integrations/deepspeed.py: every rank reads all files and converts them, on the CPU.
+    """
+    strategy = run.strategy
+    if not (strategy.deepspeed and run.stack.fused_experts) or strategy.quantization is not None:
+        return 0.0
+    blocks = zip(run.architecture.blocks, count(run.architecture).blocks, strict=True)
+    return 2.0 * sum(repeat * counted.experts for (repeat, _), counted in blocks)
+
+
+def _pieces(run: Run, prepared: Prepared) -> float:
+    """Bytes per rank of weights that lie in host memory as soon as they are read."""
+    if run.strategy.sharding != "zero3" or run.strategy.offload_parameters != "cpu":
+        return 0.0
+    states = prepared.static.states
+    split = (states.base + 2 * states.trained) / run.strategy.world_size
+    return split * (POWER_OF_TWO_MEAN if run.stack.pin_memory else 1.0)

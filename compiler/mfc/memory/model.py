@@ -33,7 +33,8 @@ class Memory(NamedTuple):
 
     `allocated_bytes` is what torch.cuda.max_memory_allocated would return, `process_bytes` what nvidia-smi shows,
     `upper_bytes` the bound on the latter. `components` are those of the peak and sum to `process_bytes`; `moments` are
-    process bytes at each moment of the step. `load_gpu_bytes` and `load_host_bytes` are peaks before the first step.
+    process bytes at each moment of the step. `load_gpu_bytes` and `load_host_bytes` are peaks before the first step,
+    `save_host_bytes` is the one while a checkpoint is written, what training keeps included.
     """
 
     allocated_bytes: int
@@ -43,6 +44,7 @@ class Memory(NamedTuple):
     components: Mapping[str, int]
     moments: Mapping[str, int]
     host_bytes_per_node: int
+    save_host_bytes: int
     load_gpu_bytes: int
     load_host_bytes: int
     uncertainty: tuple[str, ...]

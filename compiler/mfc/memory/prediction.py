@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mfc.memory import bounds, host, overhead
-from mfc.memory.loading import loading
+from mfc.memory.loading import loading, saving
 from mfc.memory.model import Confidence, Memory, Run
 from mfc.memory.prepared import Prepared, prepare
 from mfc.memory.rollout import trained_models
@@ -35,6 +35,7 @@ def predict(run: Run) -> Memory:
         components=components,
         moments={p.name: int(min(r + prepared.outside, process)) for p, r in zip(phases, reserved, strict=True)},
         host_bytes_per_node=host.host_bytes(prepared.placement.host, run.gpus_per_node),
+        save_host_bytes=saving(run, prepared),
         load_gpu_bytes=load_gpu,
         load_host_bytes=load_host,
         uncertainty=_uncertainty(run, prepared.static),
@@ -60,6 +61,8 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
     else:
         sequences = run.strategy.sequences
         parts["gradients"] = placement.gradients + placement.done * phase.done + placement.live * phase.live
+        if phase.where != "loss":
+            parts["gradients"] += placement.reducing
         parts["gathered"] = placement.gathered + (placement.layer_gradient if phase.where == "layers" else 0.0)
         parts["scratch"] = phase.scratch
         parts["activations"] = sequences * trained_models(run.strategy) * phase.activations

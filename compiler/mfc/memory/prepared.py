@@ -96,8 +96,8 @@ def prepare(run: Run, *, every: bool = False) -> Prepared:
     resident = placement.weights + placement.optimizer + placement.buffers + placement.gradients + workspace
     beside = {
         "loss": placement.gathered,
-        "layers": placement.gathered + placement.layer_gradient,
-        "embedding": placement.gathered,
+        "layers": placement.gathered + placement.layer_gradient + placement.reducing,
+        "embedding": placement.gathered + placement.reducing,
         "optimizer": max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step,
     }
     chosen = shared.step.every if every else shared.step.peaks
@@ -106,7 +106,11 @@ def prepare(run: Run, *, every: bool = False) -> Prepared:
         resident + done * phase.done + live * phase.live + phase.scratch + beside[phase.where]
         for phase in chosen.phases
     ]
-    reserved = [at + free + overhead.ROUNDING for at, free in zip(fixed, chosen.free, strict=True)]
+    idle = max(placement.pool - placement.gathered, 0.0)  # of the pool that the moment counts as gathered
+    reserved = [
+        at + free + overhead.ROUNDING + (placement.pool if phase.where == "optimizer" else idle)
+        for phase, at, free in zip(chosen.phases, fixed, chosen.free, strict=True)
+    ]
     tensors = list(zip(fixed, chosen.slopes, strict=True))
     blocks = list(zip(reserved, chosen.reserved_slopes, strict=True))
     card = run.gpu.memory_bytes if run.gpu is not None else math.inf

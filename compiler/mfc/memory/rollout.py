@@ -211,6 +211,7 @@ def with_share(training: Memory, share: Share) -> Memory:
         components=components,
         moments={**moments, "generation": share.generating_bytes},
         host_bytes_per_node=training.host_bytes_per_node + share.host_bytes,
+        save_host_bytes=training.save_host_bytes + share.host_bytes,
     )
 
 

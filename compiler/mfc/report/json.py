@@ -61,7 +61,11 @@ def _memory(plan: Plan, calibrated: Calibrated | None) -> dict[str, Any]:
             "components": dict(memory.components),
             "moments": dict(memory.moments),
         },
-        "host": {"per_node_bytes": memory.host_bytes_per_node},
+        "host": {
+            "per_node_bytes": memory.host_bytes_per_node,
+            "saving_bytes": memory.save_host_bytes,
+            "budget_bytes": plan.problem.hardware.usable_host_bytes or None,
+        },
         "load": {"gpu_bytes": memory.load_gpu_bytes, "host_bytes": memory.load_host_bytes},
         "confidence": memory.confidence,
         "uncertainty": list(memory.uncertainty),

@@ -72,6 +72,8 @@ class HostReport(_Part):
     """Memory of one node's host, in bytes."""
 
     per_node_bytes: int
+    saving_bytes: int = Field(description="while a checkpoint is written, per_node_bytes included")
+    budget_bytes: int | None = Field(description="of the node's RAM, less what is left to the system; null: unknown")
 
 
 class LoadReport(_Part):

@@ -11,6 +11,7 @@ from mfc.planner.plan import Plan, Relaxation
 
 if TYPE_CHECKING:
     from mfc.calibration.correction import Calibrated
+    from mfc.problem import Hardware
 
 GIB = 2**30
 _LIMITS = {
@@ -100,9 +101,7 @@ def _costs(plan: Plan, calibrated: Calibrated | None) -> Iterator[str]:
     for part, size in sorted(memory.components.items(), key=lambda item: -item[1]):
         if size >= GIB / 200:
             yield f"  {part:<22}{size / GIB:>8.2f} GiB"
-    yield (
-        f"host      {gib(memory.host_bytes_per_node)} per node in training, {gib(memory.load_host_bytes)} while loading"
-    )
+    yield f"host      {_host(plan)}"
     yield f"bound     {memory.confidence}: {'; '.join(memory.uncertainty)}"
     if calibrated:
         yield _calibrated(calibrated)
@@ -110,6 +109,18 @@ def _costs(plan: Plan, calibrated: Calibrated | None) -> Iterator[str]:
         f"time      {seconds(plan.speed.seconds_per_step)} a step, {plan.speed.tokens_per_second:,.0f} tokens/s, "
         f"bound by {plan.speed.bound_by} (estimate)"
     )
+
+
+def _host(plan: Plan) -> str:
+    """What it takes of a node's memory, and when."""
+    memory, hardware = plan.memory, plan.problem.hardware
+    said = [f"{gib(memory.host_bytes_per_node)} per node in training"]
+    if memory.save_host_bytes > memory.host_bytes_per_node:
+        said.append(f"{gib(memory.save_host_bytes)} while saving")
+    said.append(f"{gib(memory.load_host_bytes)} while loading")
+    known = hardware.host_memory_bytes
+    budget = f"; budget {gib(hardware.usable_host_bytes)} of {gib(known)}" if known is not None else ""
+    return ", ".join(said) + budget
 
 
 def _told(plan: Plan) -> Iterator[str]:
@@ -164,13 +175,14 @@ def shortfall(plan: Plan) -> str:
     memory, hardware = plan.memory, plan.problem.hardware
     what = _LIMITS[plan.limited_by]
     if plan.limited_by == "host":
-        known = hardware.host_memory_bytes
-        room = "an unknown amount" if known is None else gib(known)
-        numbers = f"it needs {gib(memory.host_bytes_per_node)} of host memory per node, and there is {room}"
+        numbers = f"it needs {gib(memory.save_host_bytes)} of host memory per node, and {_usable(hardware)}"
     elif plan.limited_by == "rollout":
         numbers = plan.decisions["rollout_share"].because
     elif plan.limited_by == "load":
-        numbers = f"loading takes {gib(memory.load_gpu_bytes)} per GPU and {gib(memory.load_host_bytes)} of host memory"
+        numbers = (
+            f"loading takes {gib(memory.load_gpu_bytes)} per GPU and {gib(memory.load_host_bytes)} of host memory, "
+            f"and {_usable(hardware)}"
+        )
     else:
         parts = sorted(memory.components.items(), key=lambda item: -item[1])[:4]
         most = ", ".join(f"{part} {gib(size)}" for part, size in parts)
@@ -180,6 +192,13 @@ def shortfall(plan: Plan) -> str:
         )
     nearest = f"{_strategy(plan)}, micro_batch {plan.strategy.micro_batch}"
     return f"nothing fits: {what} is too small. The nearest strategy is {nearest}: {numbers}"
+
+
+def _usable(hardware: Hardware) -> str:
+    """What there is of host memory, in words."""
+    if hardware.host_memory_bytes is None:
+        return "there is an unknown amount"
+    return f"a run may take {gib(hardware.usable_host_bytes)} of {gib(hardware.host_memory_bytes)}"
 
 
 def relaxation_lines(plan: Plan) -> Iterator[str]:

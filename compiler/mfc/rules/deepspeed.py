@@ -122,21 +122,6 @@ def checkpointing_with_adapters(
     return f"DeepSpeed {version} may end in a CheckpointError (0 recomputed tensors); 0.19.3 and later do not"
 
 
-@advise("transformers trainer.py and DeepSpeed engine.py: stage3_gather_16bit_weights_on_model_save")
-def saving_gathers_weights(strategy: Strategy, hardware: Hardware, model: Model, host_bytes: float) -> str | None:
-    """Saving under ZeRO-3 gathers the 16-bit weights in the RAM of the first node."""
-    room = hardware.host_memory_bytes
-    if strategy.sharding != "zero3" or strategy.method not in ("full", "freeze") or room is None:
-        return None
-    gathered = 2 * model.total_parameters
-    if host_bytes + gathered <= room:
-        return None
-    return (
-        f"each checkpoint gathers {gib(gathered)} of weights in RAM beside the {gib(host_bytes)} in use; "
-        f"the node has {gib(room)}, so saving may end with exit code -9"
-    )
-
-
 @advise("DeepSpeed docs, universal checkpointing: checkpoints belong to a stage and a number of GPUs")
 def resuming_needs_the_same_layout(spec: Spec, strategy: Strategy) -> str | None:
     """A ZeRO checkpoint resumes only on as many GPUs and at the same stage."""
@@ -157,13 +142,15 @@ def cpu_adam_is_compiled(sharding: str, offload_optimizer: str) -> str | None:
     return f"the first start compiles DeepSpeed's CPU Adam, one to three minutes: it needs g++ and ninja{also}"
 
 
-@advise("DeepSpeed runtime/swap_tensor: master, moments and gradients of large sub-groups lie on disk")
-def nvme_takes_space(strategy: Strategy, architecture: Architecture, hardware: Hardware) -> str | None:
-    """Optimizer offload to NVMe writes 16 bytes for each trained parameter, every step."""
-    if strategy.offload_optimizer != "nvme":
+@advise("DeepSpeed runtime/swap_tensor: master, moments and gradients of large sub-groups lie on disk, or weights do")
+def nvme_takes_space(strategy: Strategy, architecture: Architecture, hardware: Hardware, model: Model) -> str | None:
+    """Offload to NVMe writes 16 bytes for each trained parameter of the optimizer, 2 for each weight, every step."""
+    size = 16 * trainable(architecture, strategy) if strategy.offload_optimizer == "nvme" else 0
+    size += 2 * model.total_parameters if strategy.offload_parameters == "nvme" else 0
+    if not size:
         return None
-    size = 16 * trainable(architecture, strategy) / hardware.nodes
-    return f"{hardware.nvme} on each node needs {gib(size)} free, all of it read and written at every optimizer step"
+    need = gib(size / hardware.nodes)
+    return f"{hardware.nvme} on each node needs {need} free, all of it read and written at every optimizer step"
 
 
 @derive("cpu_threads", _THREADS)
@@ -200,7 +187,6 @@ RULES = (
     pin_memory,
     experts_are_gathered_together,
     checkpointing_with_adapters,
-    saving_gathers_weights,
     resuming_needs_the_same_layout,
     nvme_takes_space,
     cpu_adam_is_compiled,

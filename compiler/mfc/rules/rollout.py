@@ -306,7 +306,7 @@ def share_of(
     """How generation and training share the cards, in a problem that is laid out for both."""
     split, hardware, asked = problem.split, problem.hardware, problem.spec.train.rollout
     assert split is not None
-    room = hardware.host_memory_bytes
+    room = hardware.usable_host_bytes or None
     training = memory.Training(
         upper=upper_bytes,
         idle=idle_bytes,

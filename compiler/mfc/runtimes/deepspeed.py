@@ -1,6 +1,7 @@
 """What DeepSpeed's ZeRO keeps on the device and on the host.
 
-Bytes were counted in running engines (DeepSpeed 0.19.8, one and two ranks); docs/memory-model.md, section "DeepSpeed".
+Bytes were counted in running engines (DeepSpeed 0.19.8, one and two ranks) and read in deepspeed/runtime/zero, 0.16.9
+to 0.19.8; docs/memory-model.md, section "DeepSpeed".
 """
 
 from __future__ import annotations
@@ -8,6 +9,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mfc.runtimes.placement import Placement, States
+from mfc.strategy import Offload
+
+# Weights are gathered on a stream of their own, whose blocks no other stream can use. Beside the weights that are live,
+# its pool comes to hold about two matrices of the size of the embedding: a fetch is a flat tensor, of which the weight
+# is a copy. From 1.2 to 3.0 in replays of seven models (benchmarks.count.gathered).
+GATHER_EDGES = 2.0
+NORM_NUMBERS = 250_000_000  # the norm of an offloaded gradient is taken in fp64, so many numbers at a time (stage3.py)
+PARAMETERS_IN_CPU = 1_000_000_000  # numbers that stay in host memory when weights go to NVMe: max_in_cpu
+SWAP_BUFFERS = 4  # of one sub-group each, to read and write states on NVMe: offload_optimizer.buffer_count
+PARAMETER_BUFFERS = 5  # to read and write weights: offload_param.buffer_count
+PARAMETER_BUFFER = 100_000_000  # numbers in each of these: offload_param.buffer_size
 
 
 class Zero(NamedTuple):
@@ -21,23 +33,20 @@ class Zero(NamedTuple):
     max_live: int
     sub_group: int
     pin_memory: bool
-    offload_optimizer: bool = False
-    offload_parameters: bool = False
-    nvme: bool = False
+    offload_optimizer: Offload = "none"
+    offload_parameters: Offload = "none"
 
 
 def partitioned(states: States, zero: Zero) -> Placement:
     """Placement under ZeRO stage 1, 2 or 3."""
     if zero.stage == 3:
         return _stage3(states, zero)
-    ranks = zero.world_size
-    share = states.trained / ranks
-    bucket = 2.0 * min(zero.reduce_bucket, max(states.trained, states.largest)) * (2 if zero.overlap_comm else 1)
+    share = states.trained / zero.world_size
+    # Whole buckets are allocated, however little there is to reduce (stage_1_and_2.py, setup_buckets).
+    bucket = 2.0 * zero.reduce_bucket * (2 if zero.overlap_comm else 1)
     weights = states.base + states.scales + states.trained * 2
-    whole = states.trained * 2.0
-    if zero.offload_optimizer:
+    if zero.offload_optimizer != "none":
         pinned = [4 * share, 4 * share, 2 * share] + ([2 * share] if states.accumulates else [])
-        host = sum(pinned_bytes(size) if zero.pin_memory else size for size in pinned) + 8 * share
         return Placement(
             weights=weights,
             optimizer=0.0,
@@ -49,7 +58,7 @@ def partitioned(states: States, zero: Zero) -> Placement:
             layer_gradient=0.0,
             step=0.0,
             step_gradients=0.0,
-            host=host,
+            host=_pinned(zero, *pinned) + 8 * share,
         )
     stage1 = zero.stage == 1
     return Placement(
@@ -57,12 +66,14 @@ def partitioned(states: States, zero: Zero) -> Placement:
         optimizer=share * states.optimizer,
         buffers=bucket,
         gathered=0.0,
-        gradients=(whole if stage1 else 2 * share) if states.accumulates else 0.0,
-        done=2.0 if stage1 else 2.0 / ranks,
+        gradients=(states.trained * 2.0 if stage1 else 2 * share) if states.accumulates else 0.0,
+        done=2.0 if stage1 else 0.0,
         live=2.0,
         layer_gradient=0.0,
-        step=4 * share,  # the fp32 copy of the own gradient slice
-        step_gradients=2 * share,
+        # Stage 2 allocates its whole slice of the gradients with the first of them, beside an accumulated one.
+        reducing=0.0 if stage1 else 2 * share,
+        step=4 * share,  # the fp32 copy of the own slice
+        step_gradients=4 * share,  # the slice, and the flat copy of it that becomes fp32
     )
 
 
@@ -71,34 +82,53 @@ def _stage3(states: States, zero: Zero) -> Placement:
     share = states.trained / ranks
     base = states.base / ranks
     per_number = (states.base + 2 * states.trained) / max(states.total, 1)
-    live = min(states.total, zero.max_live + zero.prefetch_bucket) if ranks > 1 or zero.offload_parameters else 0.0
-    host = 0.0
-    gradients = 2 * share  # the stage-3 engine keeps its gradient shard for the whole run
-    if zero.offload_optimizer and not zero.nvme:
-        host += (
-            4 * share
-            + 8 * share
-            + sum(pinned_bytes(size) if zero.pin_memory else size for size in (4 * share, 2 * share))
-        )
-    elif zero.offload_optimizer:
-        host += 4 * 4 * min(share, zero.sub_group)  # four pinned buffers of one sub-group
-    parameters = base + 2 * share
-    if zero.offload_parameters and not zero.nvme:
-        host += parameters * (POWER_OF_TWO_MEAN if zero.pin_memory else 1.0)
-    on_device = 0.0 if zero.offload_optimizer else 1.0
+    splits = ranks > 1 or zero.offload_parameters != "none"
+    live = min(states.total, zero.max_live + zero.prefetch_bucket) * per_number if splits else 0.0
+    on_device = 0.0 if zero.offload_optimizer != "none" else 1.0
+    sub_group = min(share, zero.sub_group)
+    parameters = 0.0 if zero.offload_parameters != "none" else base + 2 * share + share * (states.weight - 2)
+    # What is reduced together is copied into one tensor; a gradient beyond the bucket is reduced alone, as it is.
+    copied = 2.0 * min(zero.reduce_bucket, states.trained)
+    if not on_device:  # the own slice of a gradient on its way to the host, and its norm
+        piece = states.largest / ranks
+        copied += 2 * piece + 8 * min(piece, NORM_NUMBERS)
     return Placement(
-        weights=states.scales + (0.0 if zero.offload_parameters else parameters + share * (states.weight - 2)),
+        weights=states.scales + parameters,
         optimizer=share * states.optimizer * on_device,
-        buffers=2.0 * max(zero.reduce_bucket, states.largest if states.trained > states.largest else 0),
-        gathered=max(live * per_number, states.layer, states.edge),
-        gradients=gradients * on_device,
+        buffers=2.0 * zero.reduce_bucket,
+        gathered=max(live, states.layer, states.edge),
+        gradients=2 * share * on_device,  # the engine keeps its gradient shard for the whole run
         done=0.0,
         live=2.0,
         layer_gradient=0.0,
-        step=4 * min(share, zero.sub_group) * on_device,
+        reducing=max(copied, 2 * states.largest if states.trained > states.largest else 0.0),
+        step=6 * sub_group * on_device,  # a flat copy of the sub-group's gradients, and that in fp32
         step_gradients=0.0,
-        host=host,
+        host=_host(states, zero),
+        pool=live + GATHER_EDGES * states.edge + copied if splits and zero.overlap_comm else 0.0,
     )
+
+
+def _host(states: States, zero: Zero) -> float:
+    """Bytes of host memory per GPU at stage 3 (stage3.py, partition_parameters.py, swap_tensor/*.py)."""
+    share = states.trained / zero.world_size
+    base = states.base / zero.world_size
+    sub_group = min(share, zero.sub_group)
+    held = 0.0
+    if zero.offload_optimizer == "cpu":
+        whole, rest = divmod(share, sub_group or 1)  # fp32 gradients are pinned sub-group by sub-group
+        held += 12 * share + _pinned(zero, 2 * share, *[4 * sub_group] * int(whole), 4 * rest)
+    elif zero.offload_optimizer == "nvme":  # gradients stay: only master weights and moments are on disk
+        held += _pinned(zero, 2 * share) + 4 * (SWAP_BUFFERS + 1) * sub_group
+    if zero.offload_parameters == "cpu":
+        # Weights that train move to one flat tensor, pinned whatever the setting. The pieces of the model as it was
+        # loaded are pinned one by one, and torch keeps pinned blocks that are free.
+        held += pinned_bytes(2 * share) + base
+        held += (POWER_OF_TWO_MEAN * (base + 2 * share) - base) if zero.pin_memory else 0.0
+    elif zero.offload_parameters == "nvme":
+        held += pinned_bytes(2 * min(share, PARAMETERS_IN_CPU)) + 2 * PARAMETER_BUFFERS * PARAMETER_BUFFER
+        held += 2 * sub_group
+    return held
 
 
 # Each frozen partition is pinned on its own and rounded up to a power of two; sizes spread over an octave, so the mean
@@ -109,3 +139,8 @@ POWER_OF_TWO_MEAN = 1.44
 def pinned_bytes(size: float) -> float:
     """What torch's pinned allocator takes for one tensor of `size` bytes: the next power of two."""
     return float(1 << max(0, int(size) - 1).bit_length()) if size > 0 else 0.0
+
+
+def _pinned(zero: Zero, *sizes: float) -> float:
+    """Bytes of these tensors in host memory, pinned where the configuration says so."""
+    return sum(pinned_bytes(size) if zero.pin_memory else size for size in sizes)

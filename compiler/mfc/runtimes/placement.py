@@ -43,6 +43,8 @@ class Placement(NamedTuple):
     step_gradients: float
     host: float = 0.0  # bytes of host memory per GPU
     managed: float = 0.0  # optimizer bytes in managed memory
+    reducing: float = 0.0  # what gradients are gathered in and reduced through, from the first one on
+    pool: float = 0.0  # what the allocator holds for streams that gather and reduce: no use to any other
 
 
 def replicated(states: States, world_size: int) -> Placement:
