@@ -39,7 +39,8 @@ def test_plans_satisfy_the_schema(name: str) -> None:
     jsonschema.validate(json.loads(json.dumps(said)), json_schema())
     memory = said["plans"][0]["memory"]["gpu"]
     assert sum(memory["components"].values()) == memory["peak_bytes"]
-    assert memory["allocated_peak_bytes"] <= memory["peak_bytes"] <= memory["upper_bytes"]
+    assert memory["allocated_peak_bytes"] <= memory["peak_bytes"] <= memory["held_bytes"]
+    assert memory["allocated_peak_bytes"] <= memory["upper_bytes"] <= memory["held_bytes"]
     assert plan.fits == (name in ("fits", "qlora"))
 
 

@@ -3,7 +3,7 @@
 With r = measured / predicted of n runs of one key:
 - bias: exp(n / (n + SHRINKAGE) * median(ln r)). One run moves the prediction a third of the way, eight move it four
   fifths.
-- bound, below ENOUGH runs: never lower than the plan's own; it rises with the bias at once.
+- bound, below ENOUGH runs: never lower than the plan's own; it rises with the bias at once, and to the largest r seen.
 - bound, from ENOUGH runs on: bias * exp(t * s * sqrt(1 + 1/n)), the one-sided 95 % prediction limit of a normal
   distribution, with s the deviation of ln r from the bias, at least FLOOR; and never below the largest r seen.
 """
@@ -35,6 +35,7 @@ class Series:
     runs: int
     bias: float
     limit: float | None  # bound over prediction; None = too few runs for one of their own
+    worst: float  # the largest ratio seen
 
     @classmethod
     def of(cls, ratios: Sequence[float]) -> Series:
@@ -42,11 +43,11 @@ class Series:
         logs, count = [math.log(ratio) for ratio in ratios], len(ratios)
         center = count / (count + SHRINKAGE) * _median(logs)
         if count < ENOUGH:
-            return cls(count, math.exp(center), None)
+            return cls(count, math.exp(center), None, max(ratios))
         spread = max(FLOOR, math.sqrt(sum((log - center) ** 2 for log in logs) / (count - 1)))
         t = _T[max(row for row in _T if row <= count - 1)]
         own = math.exp(center + t * spread * math.sqrt(1 + 1 / count))
-        return cls(count, math.exp(center), max(own, *ratios))
+        return cls(count, math.exp(center), max(own, *ratios), max(ratios))
 
 
 def _median(values: Sequence[float]) -> float:
@@ -80,16 +81,20 @@ def calibrated(plan: Plan, runs: Sequence[MeasuredRun]) -> Calibrated | None:
     memory = plan.memory
     process = [run.ratio for run in current if run.kind == "process"]
     allocated = [run.ratio for run in current if run.kind == "allocated"]
-    peak, upper, bias, own = memory.process_bytes, memory.upper_bytes, 1.0, False
+    peak, bias, own = memory.process_bytes, 1.0, False
+    upper = max(memory.upper_bytes, min(memory.held_bytes, plan.budget_bytes))  # of a process, which is what runs show
     if process:
         series = Series.of(process)
         bias, peak = series.bias, int(memory.process_bytes * series.bias)
         own = series.limit is not None
         upper = max(upper, int(upper * bias)) if series.limit is None else int(memory.process_bytes * series.limit)
+        upper = max(upper, math.ceil(memory.process_bytes * series.worst))
     elif allocated:  # says nothing of what the allocator holds beside tensors: the bound may rise but not fall
-        bias = Series.of(allocated).bias
+        series = Series.of(allocated)
+        bias = series.bias
         more = int(memory.allocated_bytes * (bias - 1))
         peak, upper = peak + more, upper + max(0, more)
+        upper = max(upper, peak + math.ceil(memory.allocated_bytes * (series.worst - bias)))
     return Calibrated(
         key=key,
         runs=len(process) or len(allocated),

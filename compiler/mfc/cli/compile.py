@@ -101,8 +101,9 @@ def _write(done: list[Compiled], force: bool) -> None:
         changed = "" if report.written or report.removed else " (unchanged)"
         print(f"{compiled.out}{os.sep}: {files}{changed}")
         print(
-            f"  at most {plan.memory.upper_bytes / 2**30:.2f} of {plan.problem.hardware.memory_bytes / 2**30:.2f} GiB "
-            f"per GPU, about {seconds(plan.speed.seconds_per_step)} a step; start it there with: {compiled.launch}"
+            f"  needs at most {plan.memory.upper_bytes / 2**30:.2f} of "
+            f"{plan.problem.hardware.memory_bytes / 2**30:.2f} GiB per GPU, about "
+            f"{seconds(plan.speed.seconds_per_step)} a step; start it there with: {compiled.launch}"
         )
         for path in report.kept:
             print(f"  {path} is no longer produced, but was edited by hand: kept", file=sys.stderr)

@@ -31,8 +31,9 @@ class Run(NamedTuple):
 class Memory(NamedTuple):
     """A prediction. Bytes per GPU, unless the name says node.
 
-    `allocated_bytes` is what torch.cuda.max_memory_allocated would return, `process_bytes` what nvidia-smi shows,
-    `upper_bytes` the bound on the latter. `components` are those of the peak and sum to `process_bytes`; `moments` are
+    `allocated_bytes` is what torch.cuda.max_memory_allocated would return, `process_bytes` what nvidia-smi shows.
+    `upper_bytes` bounds what tensors need of it, `held_bytes` what the allocator would make of it on an endless card:
+    what is beyond the card it gives back. `components` are those of the peak and sum to `process_bytes`; `moments` are
     process bytes at each moment of the step. `load_gpu_bytes` and `load_host_bytes` are peaks before the first step,
     `save_host_bytes` is the one while a checkpoint is written, what training keeps included.
     """
@@ -40,6 +41,7 @@ class Memory(NamedTuple):
     allocated_bytes: int
     process_bytes: int
     upper_bytes: int
+    held_bytes: int
     moment: str
     components: Mapping[str, int]
     moments: Mapping[str, int]

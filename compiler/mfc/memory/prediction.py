@@ -16,7 +16,7 @@ def predict(run: Run) -> Memory:
     batch = run.strategy.micro_batch
     reserved = prepared.reserved(batch)
     index = reserved.index(max(reserved))
-    process, upper = prepared.at(batch)
+    process = prepared.process(batch)
     held = min(reserved[index] + prepared.outside, max(process, prepared.limit))
     if held < process:  # the allocator gave blocks back: the moment that needs most tensors decides
         at = [fixed + slope * batch for fixed, slope in prepared.tensors]
@@ -30,7 +30,8 @@ def predict(run: Run) -> Memory:
     return Memory(
         allocated_bytes=int(prepared.allocated(batch)),
         process_bytes=sum(components.values()),
-        upper_bytes=int(upper),
+        upper_bytes=int(prepared.upper(batch)),
+        held_bytes=int(prepared.held(batch)),
         moment=phases[index].name,
         components=components,
         moments={p.name: int(min(r + prepared.outside, process)) for p, r in zip(phases, reserved, strict=True)},

@@ -13,7 +13,6 @@ from mfc.memory.static import Static, key, static
 from mfc.runtimes.placement import Placement
 
 RECLAIMED = 0.96  # share of the card at which the allocator is taken to give free blocks back
-FILLED = 0.99  # and the most it was seen to hold: 79.2 of 80 GiB (docs/memory-model.md, "The bound")
 Line = tuple[float, float]  # bytes, and what one more sequence in the micro-batch adds
 UNBOUNDED = 1e9  # a micro-batch that no memory limits
 
@@ -29,7 +28,6 @@ class Prepared(NamedTuple):
     blocks: list[Line]  # the same with cached blocks
     outside: float  # process bytes outside the allocator
     limit: float  # the allocator gives free blocks back rather than grow the process beyond this
-    ceiling: float  # and can at most fill this
     factor: float  # bound over prediction, for what tensors need
     held_factor: float  # and for what the allocator holds
 
@@ -42,33 +40,28 @@ class Prepared(NamedTuple):
         return [fixed + slope * micro_batch for fixed, slope in self.blocks]
 
     def process(self, micro_batch: int) -> float:
-        """Peak bytes of the process."""
-        needed = self.allocated(micro_batch) + overhead.ROUNDING + self.outside
-        return max(needed, min(max(self.reserved(micro_batch)) + self.outside, self.limit))
+        """Peak bytes of the process: what tensors need, and free blocks up to `limit`."""
+        held = max(self.reserved(micro_batch)) + self.outside
+        return max(self.needed(micro_batch), min(held, self.limit))
+
+    def needed(self, micro_batch: int) -> float:
+        """Process bytes without which tensors have no room."""
+        return self.allocated(micro_batch) + overhead.ROUNDING + self.outside
 
     def upper(self, micro_batch: int) -> float:
-        """The bound on the peak bytes of the process."""
-        return self.at(micro_batch)[1]
+        """The bound on what is needed; no size of a card cuts it."""
+        return self.needed(micro_batch) * self.factor
 
-    def at(self, micro_batch: int) -> tuple[float, float]:
-        """(process bytes, upper bytes)."""
-        needed = self.allocated(micro_batch) + overhead.ROUNDING + self.outside
-        held = max(self.reserved(micro_batch)) + self.outside
-        upper = max(needed * self.factor, min(held * self.held_factor, self.ceiling))
-        return max(needed, min(held, self.limit)), upper
+    def held(self, micro_batch: int) -> float:
+        """The bound on what the process would come to hold on a card without end, free blocks included."""
+        held = (max(self.reserved(micro_batch)) + self.outside) * self.held_factor
+        return max(self.upper(micro_batch), held)
 
     def largest_micro_batch(self, budget_bytes: float) -> int:
-        """The largest micro-batch whose bound stays within the budget; 0 if not even one does.
-
-        With a budget below `limit` free blocks count as well, with one above it only what tensors need.
-        """
-        by_need = budget_bytes >= self.limit
-        if by_need:
-            room = budget_bytes / self.factor - self.outside - overhead.ROUNDING
-        else:
-            room = budget_bytes / self.held_factor - self.outside
+        """The largest micro-batch of which the bound on what is needed stays within the budget; 0 if not even 1."""
+        room = budget_bytes / self.factor - self.outside - overhead.ROUNDING
         least = UNBOUNDED
-        for fixed, slope in self.tensors if by_need else self.blocks:
+        for fixed, slope in self.tensors:
             if slope:
                 least = min(least, (room - fixed) / slope)
             elif fixed > room:
@@ -114,7 +107,5 @@ def prepare(run: Run, *, every: bool = False) -> Prepared:
     tensors = list(zip(fixed, chosen.slopes, strict=True))
     blocks = list(zip(reserved, chosen.reserved_slopes, strict=True))
     card = run.gpu.memory_bytes if run.gpu is not None else math.inf
-    limit, ceiling = run.limit_bytes or RECLAIMED * card, run.limit_bytes or FILLED * card
-    return Prepared(
-        run, shared, placement, chosen.phases, tensors, blocks, outside, limit, ceiling, *bounds.factors(run)
-    )
+    limit = run.limit_bytes or RECLAIMED * card
+    return Prepared(run, shared, placement, chosen.phases, tensors, blocks, outside, limit, *bounds.factors(run))

@@ -207,6 +207,7 @@ def with_share(training: Memory, share: Share) -> Memory:
     return training._replace(
         process_bytes=process,
         upper_bytes=share.peak_bytes,
+        held_bytes=max(training.held_bytes + beside, share.peak_bytes),
         moment=moment,
         components=components,
         moments={**moments, "generation": share.generating_bytes},

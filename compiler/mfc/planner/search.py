@@ -42,7 +42,7 @@ class Candidate(NamedTuple):
     """One evaluated strategy: its fields, what it costs, and why it does not fit (empty when it does)."""
 
     env: Mapping[str, Any]
-    upper_bytes: float
+    upper_bytes: float  # the bound on what tensors need
     seconds_per_step: float
     refused: tuple[Rule, str] | None  # and the reason that it gave
 
@@ -148,10 +148,11 @@ def evaluate(
                 strategy = strategy_of(env)
                 timed = timed or speed.prepare(strategy, problem, env["profile"].stack)
                 prepared = memory.prepare(run_of(strategy, problem, env["profile"]))
-                held[accumulates] = (prepared, dict(zip(COSTS[1:], fixed_costs(prepared), strict=True)))
+                held[accumulates] = (prepared, dict(zip(COSTS[2:], fixed_costs(prepared), strict=True)))
             prepared, rest = held[accumulates]
             assert timed is not None
             upper = env["upper_bytes"] = prepared.upper(env["micro_batch"])
+            env["held_bytes"] = prepared.held(env["micro_batch"])
             env.update(rest)
             seconds = timed.at(env["micro_batch"], env["gradient_accumulation"])
             candidates.append(Candidate(env, upper, seconds, _refused(fit, env)))
@@ -213,13 +214,13 @@ def run_of(strategy: Strategy, problem: Problem, profile: Profile) -> memory.Run
 
 
 def _machinery(candidate: Candidate) -> int:
-    """What decides a tie: values beyond plain training, and a bound at the limit."""
+    """What decides a tie: values beyond plain training, and an allocator at its limit."""
     env = candidate.env
     return at_the_limit(candidate) + sum(weights.get(env[name], 1) for name, weights in _MACHINERY)
 
 
 def at_the_limit(candidate: Candidate) -> bool:
-    """Whether the bound is cut off at the budget: there the allocator has to give free blocks back and ask anew, which
-    costs time that no prediction counts.
+    """Whether the allocator would like more than the budget: it has to give free blocks back and ask anew, which costs
+    time that no prediction counts.
     """
-    return bool(candidate.upper_bytes > candidate.env["budget_bytes"] - 1)  # bytes; the bound is not rounded
+    return bool(candidate.env["held_bytes"] > candidate.env["budget_bytes"])

@@ -23,7 +23,7 @@ from mfc.strategy import Strategy
 _ASKED = {*CANDIDATES, *SPEC_PATHS, *SECTIONS}
 FACTS = ("problem", "spec", "hardware", "gpu", "model", "architecture", "profile", "task", "world_size", "budget_bytes")
 COSTS = (
-    *("upper_bytes", "host_bytes", "save_host_bytes", "load_gpu_bytes", "load_host_bytes"),
+    *("upper_bytes", "held_bytes", "host_bytes", "save_host_bytes", "load_gpu_bytes", "load_host_bytes"),
     *("idle_bytes", "parked_bytes"),
 )
 ANSWER = ("strategy", "memory", "speed", "losses")

@@ -57,6 +57,7 @@ def _memory(plan: Plan, calibrated: Calibrated | None) -> dict[str, Any]:
             "allocated_peak_bytes": memory.allocated_bytes,
             "peak_bytes": memory.process_bytes,
             "upper_bytes": memory.upper_bytes,
+            "held_bytes": memory.held_bytes,
             "moment": memory.moment,
             "components": dict(memory.components),
             "moments": dict(memory.moments),

@@ -62,7 +62,10 @@ class GpuReport(_Part):
     budget_bytes: int = Field(description="capacity less the headroom; a plan fits when upper_bytes is at most this")
     allocated_peak_bytes: int = Field(description="torch.cuda.max_memory_allocated")
     peak_bytes: int = Field(description="what nvidia-smi shows at the peak")
-    upper_bytes: int = Field(description="the bound on peak_bytes")
+    upper_bytes: int = Field(description="the bound on what tensors need, the CUDA context included")
+    held_bytes: int = Field(
+        description="the bound on what the allocator would come to hold; what is beyond the card it gives back"
+    )
     moment: str
     components: dict[str, int] = Field(description="parts of peak_bytes at that moment")
     moments: dict[str, int]

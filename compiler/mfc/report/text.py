@@ -95,9 +95,10 @@ def _costs(plan: Plan, calibrated: Calibrated | None) -> Iterator[str]:
     """What it takes of memory and time."""
     memory, hardware = plan.memory, plan.problem.hardware
     yield (
-        f"memory    {gib(memory.process_bytes)} per GPU, at most {gib(memory.upper_bytes)}; "
-        f"budget {gib(plan.budget_bytes)} of {gib(hardware.memory_bytes)}; peak in {memory.moment}"
+        f"memory    {gib(memory.process_bytes)} per GPU; tensors need at most {gib(memory.upper_bytes)}, "
+        f"the allocator would hold up to {gib(memory.held_bytes)}"
     )
+    yield f"budget    {gib(plan.budget_bytes)} of {gib(hardware.memory_bytes)}; peak in {memory.moment}"
     for part, size in sorted(memory.components.items(), key=lambda item: -item[1]):
         if size >= GIB / 200:
             yield f"  {part:<22}{size / GIB:>8.2f} GiB"
