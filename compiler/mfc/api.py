@@ -78,6 +78,7 @@ def compile(  # noqa: A001
 def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
     """The outputs of a plan for one target in the folder `out`."""
     from mfc import emit
+    from mfc.beside import probes
     from mfc.emit import place
     from mfc.emit.compiled import Compiled
 
@@ -100,6 +101,8 @@ def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
         out=out,
         files=files,
         executable=frozenset(file.path for file in lowered.files if file.executable),
+        by_folders=bool(problem.beside),
+        probes=probes(loaded),
         inputs=(*loaded.sources, *((loaded.folder("model.config") / config,) if config else ())),
         overrides=loaded.overrides,
         launch=lowered.launch,
@@ -179,7 +182,17 @@ def _planned(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
     else:
         target, settings = _target(loaded, name), _settings(problem, name)
         profile, rules = target.profile(_version(target, settings), settings.packages), (*RULES, *target.RULES)
-    return plan(problem, profile, rules, _editor(loaded))
+    return plan(_own(loaded, name, problem), profile, rules, _editor(loaded, name))
+
+
+def _own(loaded: LoadedSpec, name: str | None, problem: Problem) -> Problem:
+    """The problem as one target has it: what the spec says for it alone holds in place of what it says for all."""
+    path = f"targets.{name}.template"
+    said = _settings(problem, name).template if name else "auto"
+    if said == "auto":
+        return problem
+    pins, origin = {**problem.pins, "template": said}, {**problem.origin, "template": str(loaded.where(path))}
+    return problem._replace(pins=pins, origin=origin, places={"template": path})
 
 
 @contextmanager
@@ -221,13 +234,14 @@ def _version(target: Target, settings: TargetSpec) -> str:
     return settings.version
 
 
-def _editor(loaded: LoadedSpec) -> Callable[[Mapping[str, Any]], Problem | None]:
-    """Problems for edited specs, by way of the loader, so that an edit is checked like any spec."""
+def _editor(loaded: LoadedSpec, name: str | None) -> Callable[[Mapping[str, Any]], Problem | None]:
+    """Problems of a target for edited specs, by way of the loader, so that an edit is checked like any spec."""
 
     def edited(edit: Mapping[str, Any]) -> Problem | None:
         sets = [f"{path}={str(value).lower() if isinstance(value, bool) else value}" for path, value in edit.items()]
         try:
-            return _problem(load(loaded.path or loaded.raw, (*loaded.overrides, *sets)), hub_cache=True)
+            other = load(loaded.path or loaded.raw, (*loaded.overrides, *sets))
+            return _own(other, name, _problem(other, hub_cache=True))
         except SpecError:
             return None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu, Link
+from mfc.fields import place
 from mfc.strategy import Quantization, RolloutMode
 
 if TYPE_CHECKING:
@@ -49,7 +50,13 @@ class Model(NamedTuple):
     total_parameters: int
     instruct: bool | None = None  # answers chats; None = unknown
     quantized: Quantization | None = None  # the checkpoint itself is quantised
-    assumed: tuple[str, ...] = ()  # what was assumed about its dimensions
+    assumed: tuple[str, ...] = ()  # what was assumed about its dimensions and how it is stored
+    like: str | None = None  # the model of the catalogue that it is a copy of
+
+    @property
+    def known_as(self) -> tuple[str, ...]:
+        """The names by which a framework may know it: its own, then that of the model that it is like."""
+        return (self.name, self.like) if self.like else (self.name,)
 
 
 class Split(NamedTuple):
@@ -75,3 +82,9 @@ class Problem(NamedTuple):
     origin: Mapping[str, str]
     agreed: frozenset[str] = frozenset()  # pins that make the plans of several targets mean the same
     split: Split | None = None
+    beside: tuple[str, ...] = ()  # names of models in the spec that are folders beside it
+    places: Mapping[str, str] = {}  # where the spec says a field for one target alone
+
+    def place(self, field: str) -> str:
+        """The path of the spec where a field is said."""
+        return self.places.get(field) or place(field)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from mfc.beside import settled
 from mfc.catalog.gpu import Gpu, Link
 from mfc.errors import Refused, SpecError
 from mfc.fields import SECTIONS, SPEC_PATHS
@@ -13,6 +14,7 @@ from mfc.problem import Hardware, Model, Problem
 from mfc.strategy import Quantization
 
 if TYPE_CHECKING:
+    from mfc.catalog.models import Entry
     from mfc.spec.load import LoadedSpec
     from mfc.spec.models import HardwareSpec, ModelSpec, Spec
 
@@ -27,7 +29,7 @@ def resolve(loaded: LoadedSpec, *, hub_cache: bool) -> Problem:
     With `hub_cache`, a model that the catalogue lacks may come from the local Hugging Face cache. Raises SpecError,
     with the line of the spec, for unknown names and unreadable configs.
     """
-    spec = loaded.spec
+    spec, beside = settled(loaded)
     pins: dict[str, Any] = {}
     ranges: dict[str, tuple[int, int]] = {}
     for name, path in SPEC_PATHS.items():
@@ -41,17 +43,16 @@ def resolve(loaded: LoadedSpec, *, hub_cache: bool) -> Problem:
     for name, path in SECTIONS.items():
         if any(each.startswith(f"{path}.") for each in positions):
             origin[name] = str(loaded.where(path))
+    named = next((path for path in ("model.config", "model.like") if _at(spec, path)), "model.id")
+    found = _blaming(loaded, named, lambda: model(loaded.spec.model, loaded.folder("model.config"), hub_cache))
     return Problem(
         spec=spec,
         hardware=_machines(loaded),
-        model=_blaming(
-            loaded,
-            "model.config" if spec.model.config else "model.id",
-            lambda: model(spec.model, loaded.folder("model.config"), hub_cache),
-        ),
+        model=found._replace(name=spec.model.id),
         pins=pins,
         ranges=ranges,
         origin=origin,
+        beside=beside,
     )
 
 
@@ -116,7 +117,7 @@ def _named_link(kind: str, gpu: Gpu) -> Link:
 
 def model(spec: ModelSpec, folder: Path, hub_cache: bool) -> Model:
     """The model, from the config that the spec names, the catalogue, or (when allowed) the local Hugging Face cache."""
-    from mfc.catalog import hf_config, models
+    from mfc.catalog import hf_config
     from mfc.catalog.parameters import count
 
     assumed: tuple[str, ...] = ()
@@ -127,9 +128,11 @@ def model(spec: ModelSpec, folder: Path, hub_cache: bool) -> Model:
         architecture, assumed, quantized = read.architecture, read.assumed, read.quantization
     else:
         try:
-            known = models.find(spec.id)
+            known = _catalogued(spec)
             architecture, instruct, quantized = known.architecture, known.instruct, known.quantization
         except SpecError:
+            if spec.like:
+                raise
             cached = hf_config.from_cache(spec.id)
             if cached is None:
                 raise
@@ -140,12 +143,55 @@ def model(spec: ModelSpec, folder: Path, hub_cache: bool) -> Model:
                     f"model: {{id: {spec.id}, config: config.json}}"
                 ) from None
             architecture, assumed, quantized = cached.architecture, cached.assumed, cached.quantization
+    stored, why = _stored(spec, quantized)
+    return Model(spec.id, architecture, count(architecture).total, instruct, stored, (*assumed, *why), spec.like)
+
+
+def _catalogued(spec: ModelSpec) -> Entry:
+    """The model of the catalogue that the spec names, or that its own is like. Raises SpecError."""
+    from mfc.catalog import models
+
+    if not spec.like:
+        return models.find(spec.id)
+    try:
+        known = models.find(spec.like)
+    except SpecError:
+        near = ", ".join(models.nearest(spec.like))
+        text = f"model.like names a model of the catalogue, and {spec.like!r} is not in it"
+        raise Refused("model.like", text, f"nearest: {near}" if near else "mfc models lists them") from None
+    try:
+        own = models.find(spec.id)
+    except SpecError:
+        return known
+    if own.architecture != known.architecture:
+        raise Refused("model.like", f"{own.id} is in the catalogue itself, and is not like {known.id}: leave like out")
+    return known
+
+
+def _stored(spec: ModelSpec, known: Quantization | None) -> tuple[Quantization | None, tuple[str, ...]]:
+    """How the checkpoint is stored, and what was assumed of that: a copy's name may say it."""
+    from mfc.catalog import stored
+
     if spec.quantized == "none":
-        quantized = None
-    elif spec.quantized != "auto" and (quantized is None or quantized.kind != spec.quantized):
-        bits = {"fp8": 8, "mxfp4": 4}.get(spec.quantized, 4)
-        quantized = Quantization(bits=bits, kind=spec.quantized, double=False, pre=True)
-    return Model(spec.id, architecture, count(architecture).total, instruct, quantized, assumed)
+        return None, ()
+    try:
+        said = stored.ending(spec.id) if spec.like else None
+    except ValueError as vague:
+        if spec.quantized == "auto":
+            text = f"{spec.id} ends in {vague}, which does not say how its weights are stored"
+            raise Refused("model.id", text, "set model.quantized, none for 16 bits") from None
+        said = None
+    if spec.quantized == "auto":
+        if said is None:
+            return known, ()
+        how = f"as {said.stored.kind} with {said.stored.bits} bits" if said.stored else "in 16 bits"
+        return said.stored, (f"taken to be stored {how}, for its name ends in {said.text}",)
+    if said and said.stored and said.stored.kind == spec.quantized:
+        return said.stored, ()
+    if known is not None and known.kind == spec.quantized:
+        return known, ()
+    bits = {"fp8": 8, "mxfp4": 4}.get(spec.quantized, 4)
+    return Quantization(bits=bits, kind=spec.quantized, double=False, pre=True), ()
 
 
 def _at(spec: Spec, path: str) -> Any:

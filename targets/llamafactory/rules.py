@@ -58,7 +58,7 @@ def liger_fuses_in_two_stages(loss: str, task: str) -> str | None:
 @derive("template", "LLaMA-Factory extras/constants.py and data/template.py: the default of each model")
 def template(model: Model, profile: Profile) -> Value:
     """The chat template is the one that LLaMA-Factory has for the model."""
-    name, why = templates.find(model.name, model.instruct, nearest(profile.version, VERSIONS))
+    name, why = templates.find(model.known_as, model.instruct, nearest(profile.version, VERSIONS))
     return Value(name, why)
 
 

@@ -13,82 +13,30 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-# Models that the list does not know, by what their names say; the first that matches counts. All of these describe
-# models that answer; a base model has the template `default`.
+from mfc.target.templates import Listed
+
+# Lines of models that the list has in no size, by how their names begin. Each was trained with the very template of its
+# line's entry: a fine-tune of another maker's, a reasoning model or a newer generation often has one of its own.
 _BY_NAME: tuple[tuple[str, str], ...] = (
-    (r"deepseek-r1-distill|deepseek-r1", "deepseekr1"),
-    (r"qwen3-vl.*instruct", "qwen3_vl_nothink"),
-    (r"qwen3-vl", "qwen3_vl"),
-    (r"qwen3-omni.*thinking", "qwen3_omni"),
-    (r"qwen3-omni", "qwen3_omni_nothink"),
-    (r"qwen3-(next|coder).*instruct|qwen3-.*instruct-2507", "qwen3_nothink"),
-    (r"qwen3[.-]5", "qwen3_5"),
-    (r"qwen3", "qwen3"),
-    (r"qwen2(\.5)?-omni", "qwen2_omni"),
-    (r"qwen2-audio", "qwen2_audio"),
-    (r"qwen2(\.5)?-vl|qvq", "qwen2_vl"),
-    (r"qwen|qwq", "qwen"),
-    (r"llama-?3\.2.*vision", "mllama"),
-    (r"llama-?4", "llama4"),
-    (r"llama-?3|tulu-3|hermes-3", "llama3"),
-    (r"tinyllama|zephyr", "zephyr"),
-    (r"vicuna", "vicuna"),
-    (r"llama-?2", "llama2"),
-    (r"glm-?z1", "glmz1"),
-    (r"glm-?4\.[56]v", "glm4_5v"),
-    (r"glm-?4\.1v", "glm4v"),
-    (r"glm-?4\.7", "glm4_7"),
-    (r"glm-?4\.[56]", "glm4_moe"),
-    (r"glm-?4", "glm4"),
-    (r"chatglm3", "chatglm3"),
-    (r"deepseek-coder", "deepseekcoder"),
-    (r"deepseek-(v2|v3)", "deepseek3"),
-    (r"deepseek-(llm|moe|math)", "deepseek"),
-    (r"pixtral", "pixtral"),
-    (r"ministral-3", "ministral3"),
-    (r"mistral-small|devstral|magistral", "mistral_small"),
-    (r"nemo|ministral", "ministral"),
-    (r"mistral|mixtral|codestral", "mistral"),
-    (r"gemma-?4", "gemma4"),
-    (r"gemma-?3n", "gemma3n"),
-    (r"gemma-?3|medgemma", "gemma3"),
-    (r"gemma-?2", "gemma2"),
-    (r"gemma", "gemma"),
+    (r"(code)?qwen(1\.5)?-.*chat", "qwen"),
+    (r"qwen3-coder-", "qwen3_nothink"),
+    (r"codellama-.*instruct", "llama2"),
+    (r"llama-3\.1-nemotron-.*instruct", "llama3"),
+    (r"tinyllama-.*chat|stablelm-(2-)?zephyr", "zephyr"),
+    (r"deepseek-math-.*-rl", "deepseek"),
+    (r"mistral-(small|large)-instruct-240[79]", "mistral"),
+    (r"devstral-small-2505", "mistral_small"),
+    (r"openchat_3\.5", "openchat"),
+    (r"phi-3\.5-(mini|moe)-instruct", "phi"),
+    (r"phi-4-mini-instruct", "phi4_mini"),
+    (r"glm-4-.*chat", "glm4"),
+    (r"glm-4\.6", "glm4_moe"),
+    (r"internlm2-math", "intern2"),
     (r"internvl", "intern_vl"),
-    (r"internlm|intern2", "intern2"),
-    (r"phi-?4-mini", "phi4_mini"),
-    (r"phi-?4", "phi4"),
-    (r"phi-?3(\.5)?-small", "phi_small"),
-    (r"phi-?3", "phi"),
-    (r"yi-vl", "yi_vl"),
-    (r"\byi-", "yi"),
-    (r"minicpm-o", "minicpm_o"),
-    (r"minicpm-v", "minicpm_v"),
-    (r"minicpm-?4", "cpm4"),
-    (r"ernie-4\.5-vl", "ernie_vl"),
-    (r"ernie-4\.5.*thinking", "ernie"),
-    (r"ernie-4\.5", "ernie_nothink"),
-    (r"hunyuan", "hunyuan"),
+    (r"olmo(e|-2)-.*instruct", "olmo"),
     (r"gpt-oss", "gpt_oss"),
-    (r"kimi-vl", "kimi_vl"),
-    (r"moonlight", "moonlight"),
-    (r"mimo-vl", "mimo_vl"),
-    (r"mimo", "mimo"),
-    (r"granite-?4", "granite4"),
-    (r"granite-?3", "granite3"),
-    (r"falcon-h1", "falcon_h1"),
-    (r"falcon3", "falcon"),
-    (r"falcon", "falcon"),
-    (r"smollm2", "smollm2"),
-    (r"smollm", "smollm"),
-    (r"seed-oss", "seed_oss"),
-    (r"seed-coder", "seed_coder"),
-    (r"solar", "solar"),
-    (r"aya|command-r", "cohere"),
-    (r"exaone", "exaone"),
-    (r"olmo", "olmo"),
+    (r"aya-", "cohere"),
     (r"minimax-m2", "minimax2"),
-    (r"minimax", "minimax1"),
 )
 
 
@@ -100,23 +48,19 @@ def known(version: str) -> Mapping[str, Sequence[str]]:
     return models
 
 
-def find(model: str, instruct: bool | None, version: str) -> tuple[str, str]:
-    """The template of a model and why it is that one; an empty name when nothing says."""
-    templates = known(version)
-    for name, models in templates.items():
-        if model in models:
-            return name, f"the default that LLaMA-Factory {version} has for {model}"
-    own = _last(model)
-    same = [name for name, models in templates.items() if any(_last(other) == own for other in models)]
-    if len(same) == 1:
-        return same[0], f"the default that LLaMA-Factory {version} has for a model called {own}"
-    if instruct is False or (instruct is None and own.endswith("-base")):
+@lru_cache
+def _listed(version: str) -> Listed:
+    return Listed(known(version))
+
+
+def find(names: tuple[str, ...], instruct: bool | None, version: str) -> tuple[str, str]:
+    """The template of a model, by the names that it is known as, and why; an empty name when nothing says."""
+    model, own = names[0], [name.rstrip("/").rpartition("/")[2].lower() for name in names]
+    if match := _listed(version).match(names):
+        return match.found, f"the default that LLaMA-Factory {version} has for {match.listed}"
+    if instruct is False or (instruct is None and own[-1].endswith("-base")):
         return "default", f"{model} is a base model, made for no chat template"
     for pattern, name in _BY_NAME:
-        if name in templates and re.search(pattern, own):
-            return name, f"by its name, {model} is of the family that uses it"
-    return "", f"LLaMA-Factory {version} has none for {model}: to compile, set data.template"
-
-
-def _last(model: str) -> str:
-    return model.rstrip("/").rpartition("/")[2].lower()
+        if name in known(version) and any(re.match(pattern, each) for each in own):
+            return name, f"by its name, {model} is of a line that was trained with it"
+    return "", f"LLaMA-Factory {version} has none for {model}: to compile, set targets.llamafactory.template"

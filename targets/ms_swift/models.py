@@ -13,13 +13,14 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-# Models that the list lacks, by what their names say; the first that matches counts.
+from mfc.target.templates import Listed
+
+# Lines of models that the list has in no size, by how their names begin; each was trained with this very template.
 _BY_NAME = (
-    (r"tinyllama|zephyr", "zephyr"),
-    (r"llama-3\.[123]", "llama3_2"),
-    (r"llama-3", "llama3"),
-    (r"llama-2", "llama"),
-    (r"qwen2\.5", "qwen2_5"),
+    (r"codellama-.*instruct|mathstral-", "llama"),
+    (r"tinyllama-.*chat|stablelm-(2-)?zephyr", "zephyr"),
+    (r"(gemma-1\.1|codegemma)-.*it", "gemma"),
+    (r"minicpm-2b", "minicpm"),
 )
 
 
@@ -33,12 +34,19 @@ def known(version: str) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
 
 
 @lru_cache
-def templates(version: str) -> frozenset[str]:
-    """Names of all chat templates that models of the list have."""
-    return frozenset(template for groups in known(version).values() for template in groups if template)
+def templates(version: str) -> Mapping[str, tuple[str, ...]]:
+    """All chat templates that models of the list have, each with those models."""
+    found: dict[str, tuple[str, ...]] = {}
+    for groups in known(version).values():
+        for template, ids in groups.items():
+            found[template] = (*found.get(template, ()), *ids)
+    return {name: found[name] for name in sorted(found) if name}
 
 
-_SAY = "to compile, set data.template"
+@lru_cache
+def _listed(version: str) -> Listed:
+    """What the list has for its ids: type and template with a line between, for both are asked at once."""
+    return Listed({f"{kind}|{name}": ids for kind, groups in known(version).items() for name, ids in groups.items()})
 
 
 class Known(NamedTuple):
@@ -50,29 +58,33 @@ class Known(NamedTuple):
     why_template: str
 
 
+_SAY = "to compile, set targets.ms-swift.template"
+
+
 @lru_cache(maxsize=256)
-def find(model: str, family: str, version: str) -> Known:
-    """The model type and chat template of a model. ms-swift goes by the last part of the name."""
-    table = known(version)
-    own = _last(model)
-    for kind, groups in table.items():
-        for template, ids in groups.items():
-            if any(_last(one) == own for one in ids):
-                why = f"what ms-swift {version} has for {own}"
-                return Known(kind, template, why, why)
-    if family not in table:
-        why = f"ms-swift {version} knows neither {own} nor its family {family}"
-        return Known("", "", why, f"{why}: {_SAY}")
-    groups = table[family]
+def find(names: tuple[str, ...], family: str, instruct: bool | None, version: str) -> Known:
+    """The model type and chat template of a model, by the names that it is known as.
+
+    ms-swift goes by the last part of a name.
+    """
+    table, own = known(version), _last(names[0])
+    if match := _listed(version).match(names):
+        kind, _, template = match.found.partition("|")
+        why = f"what ms-swift {version} has for {_last(match.listed)}"
+        return Known(kind, template, why, why if template else f"{why}, which is no template: {_SAY}")
+    kind = family if family in table else ""
     why = f"ms-swift {version} does not list {own}; its family is {family}"
-    named = next((template for pattern, template in _BY_NAME if re.search(pattern, own)), "")
+    why_kind = why if kind else f"ms-swift {version} knows neither {own} nor its family {family}"
+    lasts = [_last(name) for name in names]
+    named = next((name for pattern, name in _BY_NAME if any(re.match(pattern, each) for each in lasts)), "")
     if named in templates(version):
-        return Known(family, named, why, f"ms-swift {version} does not list {own}; its name says {named}")
-    template = next(iter(groups)) if len(groups) == 1 else ""
-    said = "its only template" if template else f"which has several templates: {_SAY}"
-    return Known(family, template, why, f"{why}, {said}")
+        return Known(kind, named, why_kind, f"ms-swift {version} does not list {own}; its name says {named}")
+    groups = table.get(family, {})
+    if instruct is False and len(groups) == 1:
+        (template,) = groups
+        return Known(kind, template, why_kind, f"{why}, and what base models get there")
+    return Known(kind, "", why_kind, f"ms-swift {version} does not list {own}: {_SAY}")
 
 
 def _last(model: str) -> str:
-    """The part of a name that counts; Meta once put its name before Llama's, and no longer does."""
-    return model.rstrip("/").rpartition("/")[2].lower().removeprefix("meta-")
+    return model.rstrip("/").rpartition("/")[2].lower()

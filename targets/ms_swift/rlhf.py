@@ -10,6 +10,7 @@ from __future__ import annotations
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
+from mfc.beside import is_local
 from mfc.rules.rollout import is_model
 from mfc.target.codecs import (
     LEFT_OUT,
@@ -26,7 +27,7 @@ from mfc.target.codecs import (
     words,
 )
 from mfc.target.keys import Key, section
-from mfc.target.paths import is_local, located, spec_path
+from mfc.target.paths import named, spec_path
 from mfc.target.when import GENERATES, When, both, is_, is_not, task
 
 if TYPE_CHECKING:
@@ -58,8 +59,8 @@ def _functions(at: Writing) -> Any:
 
 def _models(at: Writing) -> Any:
     """Rewards that are models: all of PPO's."""
-    named = [name for name in at.value("rewards") if is_model(name) or at.value("task") == "ppo"]
-    return [located(name, at.out_to_spec) if is_local(name) else name for name in named] or LEFT_OUT
+    models = [name for name in at.value("rewards") if is_model(name) or at.value("task") == "ppo"]
+    return [named(name, at.out_to_spec) for name in models] or LEFT_OUT
 
 
 def _read_rewards(_: Any, reader: Reader) -> Reading:

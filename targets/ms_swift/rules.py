@@ -36,14 +36,14 @@ _SPLIT = ("pretrain", "sft", "dpo")
 @derive("model_type", "ms-swift swift/model/model_meta.py: models are matched by the last part of their name")
 def model_type(model: Model, architecture: Architecture, profile: Profile) -> Value:
     """The model type is the one that ms-swift lists the model under, or that of its family."""
-    found = models.find(model.name, architecture.family, nearest(profile.version, VERSIONS))
+    found = models.find(model.known_as, architecture.family, model.instruct, nearest(profile.version, VERSIONS))
     return Value(found.kind, found.why_kind)
 
 
 @derive("template", "ms-swift swift/model/model_meta.py: the template of each group of models")
 def template(model: Model, architecture: Architecture, profile: Profile) -> Value:
     """The chat template is the one that ms-swift has for the model."""
-    found = models.find(model.name, architecture.family, nearest(profile.version, VERSIONS))
+    found = models.find(model.known_as, architecture.family, model.instruct, nearest(profile.version, VERSIONS))
     return Value(found.template, found.why_template)
 
 

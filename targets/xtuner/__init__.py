@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mfc.errors import CannotExpress
 from mfc.fields import ANYTHING
 from mfc.memory.stack import Moments, Preferences, Stack
 from mfc.profile import Profile
@@ -13,6 +12,7 @@ from mfc.target.codecs import constant
 from mfc.target.keys import Key
 from mfc.target.launch import command
 from mfc.target.outputs import File, Lowered, native
+from mfc.target.templates import need_template
 from mfc.target.when import is_
 
 from .. import deepspeed
@@ -112,13 +112,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
 
 def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     """The config, the launcher, and DeepSpeed's JSON unless XTuner ships one that says the same."""
-    if plan.values["template"] == "":
-        names = ", ".join(facts.knows("templates"))
-        model = plan.problem.model.name
-        raise CannotExpress(
-            f"{NAME} {plan.profile.version} has no chat template for {model}; if one of its own will do, "
-            f"set data.template ({names})"
-        )
+    if plan.strategy.task == "sft":
+        need_template(plan, facts.templates())
     made = native(KEYS, plan, out_to_spec, extra)
     sections = {"imports": _imports(made.data), "references": REFERENCES}
     files = [made.file(CONFIG, "train.py.j2", facts.CONTRACT)._replace(sections=sections), _launcher(plan)]

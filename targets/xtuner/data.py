@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from mfc.beside import is_local
 from mfc.target.codecs import LEFT_OUT, Codec, Reader, Reading, Unwritten, Writing, spellings
-from mfc.target.paths import is_local, located
+from mfc.target.paths import located
 from mfc.target.values import at_key
 
 from . import facts

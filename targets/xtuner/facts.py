@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
+
+from mfc.target.templates import Listed
 
 if TYPE_CHECKING:
     from mfc.problem import Model
@@ -24,46 +27,22 @@ REMOTE_CODE = frozenset({"baichuan", "chatglm", "internlm", "internlm2", "intern
 # xtuner/model/modules/dispatch for Phi-3, Cohere and Qwen2-MoE are not those that transformers 4.48 builds.
 DISPATCHED = frozenset({"internlm", "internlm2", "internlm3", "llama", "mistral", "mixtral", "qwen2"})
 
-# Templates by the model's name, the first that matches; "" = XTuner has none for it.
+# Lines of models that XTuner's own configs have in no size, by how their names begin.
 _BY_NAME: tuple[tuple[str, str], ...] = (
-    (r"deepseek-r1|nemo|ministral|hermes-?3|tulu", ""),
-    (r"code-?llama", "code_llama_chat"),
-    (r"vicuna", "vicuna"),
-    (r"tinyllama|zephyr", "zephyr"),
-    (r"wizardcoder", "wizardcoder"),
-    (r"wizardlm", "wizardlm"),
-    (r"deepseek-coder", "deepseek_coder"),
-    (r"deepseek-moe", "deepseek_moe"),
-    (r"deepseek-v2", "deepseek_v2"),
-    (r"^(meta-)?llama-?3", "llama3_chat"),
-    (r"^(meta-)?llama-?2", "llama2_chat"),
-    (r"^mixtral", "mixtral"),
-    (r"^mistral-7b", "mistral"),
-    (r"^qwen(1\.5|2|2\.5)?-|^qwq", "qwen_chat"),
-    (r"^yi-", "qwen_chat"),  # ChatML as well
-    (r"internlm[23]", "internlm2_chat"),
-    (r"internlm", "internlm_chat"),
-    (r"phi-3", "phi3_chat"),
-    (r"^gemma-(1\.1-)?[27]b", "gemma"),
-    (r"command-r|aya", "cohere_chat"),
-    (r"chatglm3", "chatglm3"),
-    (r"chatglm2", "chatglm2"),
-    (r"baichuan2", "baichuan2_chat"),
-    (r"baichuan", "baichuan_chat"),
-    (r"minicpm3", "minicpm3"),
-    (r"minicpm", "minicpm"),
+    (r"code-?llama-.*instruct", "code_llama_chat"),
+    (r"(meta-)?llama-3(\.[123])?-\d+b-instruct|llama-3\.1-nemotron-.*instruct", "llama3_chat"),
+    (r"tinyllama-.*chat|stablelm-(2-)?zephyr", "zephyr"),
+    (r"deepseek-coder-v2-.*instruct|deepseek-v2\.5", "deepseek_v2"),
+    (r"deepseek-v2-chat", "deepseek_v2"),
+    (r"mistral-7b-instruct", "mistral"),
+    (r"qwen2(\.5)?-(coder-|math-)?[\d.]+b-(a14b-)?instruct|codeqwen1\.5-.*chat", "qwen_chat"),
+    (r"yi-.*chat", "qwen_chat"),  # ChatML as well
+    (r"internlm(2-math|3-.*instruct)", "internlm2_chat"),
+    (r"phi-3(\.5)?-(mini|medium|moe)-.*instruct", "phi3_chat"),
+    (r"(gemma|gemma-1\.1|codegemma)-[27]b-it", "gemma"),
+    (r"c4ai-command-r-|aya-", "cohere_chat"),
+    (r"minicpm-2b", "minicpm"),
 )
-# A name that says nothing, by family; Llama is many things.
-_BY_FAMILY = {
-    "cohere": "cohere_chat",
-    "gemma": "gemma",
-    "internlm2": "internlm2_chat",
-    "internlm3": "internlm2_chat",
-    "mixtral": "mixtral",
-    "phi3": "phi3_chat",
-    "qwen2": "qwen_chat",
-    "qwen2_moe": "qwen_chat",
-}
 
 # The map from each layout of rows to XTuner's own.
 OWN = "mfc_rows"  # written beside the config, for layouts that XTuner has no function for
@@ -89,18 +68,29 @@ def knows(what: str) -> Any:
     return contracts.load(CONTRACT)["x-knows"][what]
 
 
-_NONE = "XTuner has none for it: to compile, set data.template"
+@lru_cache
+def _listed() -> Listed:
+    return Listed(templates())
+
+
+@lru_cache
+def templates() -> Mapping[str, tuple[str, ...]]:
+    """XTuner's chat templates, each with the models that its own configs use it for."""
+    used = knows("templates_used")
+    return {name: tuple(model for model, template in used.items() if template == name) for name in knows("templates")}
 
 
 def find_template(model: Model) -> tuple[str, str]:
-    """The chat template of a model and why it is that one; an empty name when XTuner has none."""
-    own, family = model.name.rstrip("/").rpartition("/")[2].lower(), model.architecture.family
+    """The chat template of a model and why it is that one; an empty name when nothing says."""
+    own = [name.rstrip("/").rpartition("/")[2].lower() for name in model.known_as]
+    if match := _listed().match(model.known_as):
+        return match.found, f"what XTuner's own configs have for {match.listed}"
+    if model.instruct is False:
+        return "default", f"{model.name} is a base model; most of XTuner's own configs for those have it"
     for pattern, template in _BY_NAME:
-        if re.search(pattern, own):
-            return template, f"by its name, {model.name} was trained with it" if template else _NONE
-    if family in _BY_FAMILY:
-        return _BY_FAMILY[family], f"what XTuner has for {family}"
-    return "", f"XTuner has none that is known to be that of {model.name}: to compile, set data.template"
+        if any(re.match(pattern, name) for name in own):
+            return template, f"by its name, {model.name} was trained with it"
+    return "", f"XTuner has none that is known to be that of {model.name}: to compile, set targets.xtuner.template"
 
 
 def find_reward_token(model: Model) -> int | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mfc.errors import CannotExpress
 from mfc.fields import ANYTHING
 from mfc.memory.stack import Stack
 from mfc.profile import Profile
 from mfc.target.launch import command
 from mfc.target.outputs import File, Lowered, native
+from mfc.target.templates import need_template
 
 from .keys import ELSEWHERE, ENVIRONMENT, KEYS, TRACKERS
 from .rules import CONTRACT, RULES, knows
@@ -79,11 +79,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
 
 def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     """The config and the launcher."""
-    if plan.values["template"] == "":
-        raise CannotExpress(
-            f"{NAME} {plan.profile.version} has no chat template for {plan.problem.model.name}; there are "
-            f"{', '.join(knows('templates'))}"
-        )
+    if plan.strategy.task == "sft":
+        need_template(plan, dict.fromkeys(knows("templates"), ()))
     made, variables = native(KEYS, plan, out_to_spec, extra), native(ENVIRONMENT, plan)
     sections = {"imports": tuple(sorted(set(_references(made.data)))), "parts": PARTS}
     launch = {

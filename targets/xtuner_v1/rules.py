@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
+from mfc.catalog.stored import bare
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
 
@@ -16,14 +18,13 @@ if TYPE_CHECKING:
 CONTRACT = "xtuner-v1-1.0.1"
 _CONFIG = "XTuner v1.0.1 xtuner/v1/datasets/config.py"
 
-# Chat templates by family (xtuner/v1/data_proto/templates): Qwen 2 and 3 both write ChatML.
-TEMPLATES = {
-    "qwen2": "qwen3",
-    "qwen3": "qwen3",
-    "qwen3_moe": "qwen3",
-    "gpt_oss": "gpt-oss",
-    "deepseek_v3": "deepseek-v3",
-}
+# Chat templates by how a model's name begins (xtuner/v1/data_proto/templates). Qwen 2 and 3 both write ChatML; models
+# that others made of them, reasoning distills above all, have templates of their own.
+TEMPLATES = (
+    (r"(code)?qwen(1\.5|2|2\.5|3)-", "qwen3"),
+    (r"gpt-oss", "gpt-oss"),
+    (r"deepseek-v3(-base|-0324)?$", "deepseek-v3"),
+)
 FORMATS = {"sft": "messages", "pretrain": "text"}
 STEPS_OF_EPOCH = 500  # between checkpoints that the spec wants after each epoch
 
@@ -47,13 +48,15 @@ def family(architecture: Architecture, model: Model) -> str | None:
 
 
 @derive("template", "XTuner v1.0.1 xtuner/v1/data_proto/templates")
-def template(architecture: Architecture, task: str) -> Value:
-    """Chats are written in the template of the family; plain text has none."""
+def template(model: Model, task: str) -> Value:
+    """Chats are written in the template of the model; plain text has none."""
     if task != "sft":
         return Value(None, "texts are taken as they are")
-    if architecture.family not in TEMPLATES:
-        return Value("", f"XTuner V1 has none for {architecture.family}")
-    return Value(TEMPLATES[architecture.family], f"what XTuner V1 has for {architecture.family}")
+    own = [bare(name.rstrip("/").rpartition("/")[2].lower()) for name in model.known_as]
+    for pattern, name in TEMPLATES:
+        if any(re.match(pattern, each) for each in own):
+            return Value(name, f"by its name, {model.name} was trained with it")
+    return Value("", f"XTuner V1 has none for {model.name}: to compile, set targets.xtuner-v1.template")
 
 
 @require("XTuner v1.0.1 xtuner/v1/data_proto/templates, CHAT_TEMPLATE_MAP", blames="target")

@@ -113,19 +113,28 @@ def _model(model_id: str, row: Mapping[str, Any]) -> Entry:
     )
 
 
-def _unknown(model_id: str) -> str:
+def nearest(model_id: str) -> tuple[str, ...]:
+    """Ids of the catalogue that look like this one, or like what it is a quantised copy of, by name; three at most."""
     import difflib
+
+    from mfc.catalog import stored
 
     known = [name for row in rows() for name in ids(row)]
     by_name = {name.lower(): name for name in known}
     by_name.update({name.rsplit("/", 1)[-1].lower(): name for name in known})
-    wanted = model_id.strip().lower()
+    wanted = stored.bare(model_id.strip()).lower()
     near = difflib.get_close_matches(wanted, by_name, n=6) or difflib.get_close_matches(
         wanted.rsplit("/", 1)[-1], by_name, n=6
     )
-    nearest = list(dict.fromkeys(by_name[name] for name in near))[:3]
-    hint = f" Nearest: {', '.join(nearest)}." if nearest else ""
+    return tuple(dict.fromkeys(by_name[name] for name in near))[:3]
+
+
+def _unknown(model_id: str) -> str:
+    near, many = nearest(model_id), sum(len(ids(row)) for row in rows())
+    hint = f" Nearest: {', '.join(near)}." if near else ""
     return (
-        f"model {model_id!r} is not in the catalogue ({len(known)} models, see `mfc models`).{hint} "
+        f"model {model_id!r} is not in the catalogue ({many} models, see `mfc models`).{hint} "
+        f"A mirror, a quantised or a tuned copy says what it is like: "
+        f"model: {{id: {model_id}, like: {near[0] if near else 'CATALOGUE-ID'}}}. "
         f"For any other model give its config: model: {{id: {model_id}, config: path/to/config.json}}"
     )

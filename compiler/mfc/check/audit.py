@@ -155,6 +155,8 @@ class _Check:
         if not os.path.exists(os.path.join(folder, manifest.NAME)) and discover.ignored(folder):
             self.who = None  # left out because git ignores it, which the memo would not notice
             return
+        if compiled.by_folders:
+            self.who = None  # the memo would not notice that one has gone
         seen = self.outputs.setdefault(folder, {})
         findings = drift.compare(compiled, lambda path, content: seen.update({path: manifest.digest(content)}))
         self.inputs.update(map(discover.absolute, compiled.inputs))

@@ -55,7 +55,7 @@ def choices(problem: Problem, outcome: Outcome, rules: tuple[Rule, ...]) -> dict
 def pinned(problem: Problem, name: str, value: Any) -> Decision:
     """The decision of a field that the spec sets, or that has a default in the language."""
     if name in problem.origin:
-        return Decision(name, value, "spec", f"set in the spec: {SPEC_PATHS[name]}", SPEC, pinned=True)
+        return Decision(name, value, "spec", f"set in the spec: {problem.place(name)}", SPEC, pinned=True)
     if name in problem.agreed:
         return Decision(name, value, "targets", "what fits on every target that the spec names", SEARCH)
     return Decision(name, value, "default", f"the default of {SPEC_PATHS[name]}", SPEC)

@@ -33,16 +33,16 @@ def refusal(problem: Problem, profile: Profile, rejections: Rejections, cure: st
         hint = f"\n  hint: {_declare(profile, cure)}" if cure else ""
         return CannotExpress(f"{profile.target} {profile.version} {reason}{hint}")
     pins = [name for name in names if name in problem.origin]
-    said = " and ".join(f"{_PATHS[name]}: {_asked(problem, name)}" for name in pins)
+    said = " and ".join(f"{problem.place(name)}: {_asked(problem, name)}" for name in pins)
     named = _FIELD.search(reason)
     reason = f"{reason} [{rule.id}]"
     if len(pins) > 1:
-        places = ", ".join(f"{_PATHS[name]} at {problem.origin[name]}" for name in pins)
+        places = ", ".join(f"{problem.place(name)} at {problem.origin[name]}" for name in pins)
         text = f"{said} cannot go together: {reason} ({places})"
     else:
         text = f"{said} is impossible here: {reason}" if pins else f"{NOTHING}{reason}"
     loose = " or ".join(f"{SPEC_PATHS[name]}: auto" for name in pins if name in (*RELAXED, "precision", "batch_size"))
-    path = _PATHS[pins[-1]] if pins else named[0] if named else "hardware"
+    path = problem.place(pins[-1]) if pins else named[0] if named else "hardware"
     hints = [_declare(profile, cure)] if cure else []
     hints += [f"{loose} lets mfc choose"] if loose else []
     return Refused(path, text, "; or ".join(hints))
@@ -68,5 +68,4 @@ def written(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-_PATHS = {**SPEC_PATHS, **SECTIONS}
 _FIELD = re.compile(r"\b(?:model|hardware|data|train|strategy|run)(?:\.[a-z_]+)+")  # a reason may say where to look

@@ -5,15 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.rules.engine import advise
+from mfc.rules.words import listed
 
 if TYPE_CHECKING:
-    from mfc.problem import Model
+    from mfc.problem import Model, Problem
 
 
-@advise("the model's own config.json")
+@advise("the model's own config.json, or the usual endings of the names of quantised copies")
 def dimensions_are_assumed(model: Model) -> str | None:
-    """Where a config leaves dimensions out, the plan says what it assumed."""
+    """Where a config leaves dimensions out, or a name says how it is stored, the plan says what it assumed."""
     return f"{model.name}: {'; '.join(model.assumed)}" if model.assumed else None
+
+
+@advise("the folder of the spec: what lies in it is nearer than any hub")
+def folders_beside_the_spec(problem: Problem) -> str | None:
+    """A name that is also a folder beside the spec is that folder."""
+    if not problem.beside:
+        return None
+    named = listed(problem.beside, "and")
+    return f"{named} lies beside the spec, so it is that folder and no id on a hub; ./ before it says so"
 
 
 @advise("Luo et al. 2023, arXiv:2308.08747: continued training forgets earlier skills")
@@ -24,4 +34,4 @@ def pretraining_a_chat_model(model: Model, task: str) -> str | None:
     return f"{model.name} has been tuned to answer; plain text unlearns some of that, its base model is meant for it"
 
 
-RULES = (dimensions_are_assumed, pretraining_a_chat_model)
+RULES = (dimensions_are_assumed, folders_beside_the_spec, pretraining_a_chat_model)

@@ -47,14 +47,25 @@ class ModelSpec(Section):
     config: Text | None = Field(
         default=None, description="Path of a Hugging Face config.json with the dimensions of a model mfc does not know."
     )
+    like: Label | None = Field(
+        default=None,
+        description="Catalogue id of the model that this is a mirror, a local, a quantised or a tuned copy of.",
+    )
     revision: Label | None = Field(default=None, description="Branch, tag or commit on the hub.")
     adapter: Text | None = Field(default=None, description="Path or hub id of an adapter to start from.")
     adapter_mode: Literal["continue", "merge"] = Field(
         default="continue", description="continue: train the adapter on; merge: add it to the weights first."
     )
     quantized: Literal["auto", "none", "gptq", "awq", "aqlm", "hqq", "eetq", "bnb", "fp8", "mxfp4"] = Field(
-        default="auto", description="How the checkpoint is stored already. auto: as the model's config says."
+        default="auto",
+        description="How the checkpoint is stored already. auto: as the config says; of a copy, as the id ends: -AWQ.",
     )
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "ModelSpec":
+        if self.config is not None and self.like is not None:
+            raise refuse("the dimensions come from a config or from the model that it is like: give one", at="like")
+        return self
 
 
 class GpuSpec(Section):

@@ -80,6 +80,7 @@ class TargetSpec(Section):
         default={}, description="Installed packages and their versions, when known; null: not installed."
     )
     out: Text | None = Field(default=None, description="Output folder, relative to the spec.")
+    template: Text = Field(default="auto", description="Chat template by this framework's name. auto: data.template.")
     extra: Annotated[dict[str, Any], NATIVE] = Field(
         default={}, description="Keys of the framework itself, passed on and checked by its contract."
     )

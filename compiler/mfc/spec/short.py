@@ -73,6 +73,7 @@ ELSEWHERE: dict[str, str] = {
 # Fields that hold text which YAML may take for a number: 4090, 0.10, 1e10. A star stands for any key.
 _TEXTS = (
     ("model", "id"),
+    ("model", "like"),
     ("model", "revision"),
     ("hardware", "gpu", "name"),
     ("targets", "*", "version"),

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mfc.beside import is_local
 from mfc.fields import BY_NAME, NEUTRAL
-from mfc.target.paths import is_local, located, spec_path
+from mfc.target.paths import located, named, spec_path
 from mfc.target.values import at_key, equal, held
 from mfc.target.when import When
 
@@ -204,11 +205,7 @@ def path(field: str) -> Codec:
     """A path of the spec as seen from the output folder, or the name of something on a hub as it is."""
 
     def write(at: Writing) -> Any:
-        value = at.value(field)
-        if not is_local(value):
-            return value
-        found = located(value, at.out_to_spec)
-        return found if is_local(found) else f"./{found}"  # without it, a path would look like a name
+        return named(at.value(field), at.out_to_spec)
 
     def read(value: Any, reader: Reader) -> Reading:
         return {field: spellings(value, reader.out_to_spec) if is_local(value) else (value,)}

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import posixpath
 
+from mfc.beside import is_local
+
 _DEEP = "/" + "/".join("d" * 64)  # a folder deep enough that no path climbs out of it
 
 
 def located(path: str, out_to_spec: str) -> str:
     """A path of the spec as seen from the output folder; absolute ones and those of a home folder stay."""
     return path if path.startswith("~") else posixpath.normpath(posixpath.join(out_to_spec, path))
+
+
+def named(model: str, out_to_spec: str) -> str:
+    """A path of the spec as seen from the output folder, with ./ before a bare name; the name of a hub as it is."""
+    if not is_local(model):
+        return model
+    found = located(model, out_to_spec)
+    return found if is_local(found) else f"./{found}"  # without it, a path would look like a name
 
 
 def spec_path(path: str, out_to_spec: str) -> str:
@@ -19,8 +29,3 @@ def spec_path(path: str, out_to_spec: str) -> str:
     here, spec = (posixpath.normpath(posixpath.join(_DEEP, part)) for part in (path, out_to_spec))
     found = posixpath.relpath(here, spec)
     return found if found.startswith(".") else f"./{found}"
-
-
-def is_local(model: str) -> bool:
-    """Whether a model's name is a path: ./x, ../x, /x, ~/x, a/b/c. Hub ids are names such as org/name."""
-    return model.startswith((".", "/", "~")) or model.count("/") > 1

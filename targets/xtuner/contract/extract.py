@@ -174,6 +174,21 @@ def settings(at_least: int = 5) -> set[str]:
     return {name for name, times in found.items() if times >= at_least}
 
 
+def templates_used() -> dict[str, str]:
+    """Model -> the chat template that most of XTuner's own configs use for it; Moss's plug-in format is not one."""
+    import xtuner.configs
+
+    found: dict[str, Counter[str]] = {}
+    for path in Path(xtuner.configs.__file__).parent.rglob("*.py"):
+        nodes = [node for node in ast.parse(path.read_text(encoding="utf-8")).body if isinstance(node, ast.Assign)]
+        set_to = {ast.unparse(node.targets[0]): ast.unparse(node.value).strip("'") for node in nodes}
+        model = set_to.get("pretrained_model_name_or_path") or set_to.get("llm_name_or_path", "")
+        module, _, template = set_to.get("prompt_template", "").partition(".")
+        if module == "PROMPT_TEMPLATE" and template != "moss_sft" and re.fullmatch(r"[\w.-]+/[\w.-]+", model):
+            found.setdefault(model, Counter())[template] += 1
+    return {model: min(used, key=lambda name: (-used[name], name)) for model, used in sorted(found.items())}
+
+
 def root() -> json_types.Schema:
     """The closed schema of a whole config, and what XTuner knows by name."""
     from torch.utils.data import DataLoader
@@ -203,6 +218,7 @@ def root() -> json_types.Schema:
     presets = {name: path for name, path in cfgs_name_path.items() if name.startswith("deepspeed_")}
     knows = {
         "templates": sorted(PROMPT_TEMPLATE),
+        "templates_used": templates_used(),
         "dataset_maps": sorted(fn.__name__ for fn in DATASET_FORMAT_MAPPING.values()),
         "deepspeed": {name: json.loads(Path(path).read_text()) for name, path in sorted(presets.items())},
         "families": sorted(CONFIG_MAPPING_NAMES),
