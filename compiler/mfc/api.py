@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mfc.errors import CannotExpress, CannotFit, Fault, MfcError, Refused, SpecError
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
     from mfc.planner.plan import Plan
     from mfc.problem import Problem
+    from mfc.profile import Profile
     from mfc.spec.load import LoadedSpec
     from mfc.spec.models import TargetSpec
     from mfc.target import Lowered, Target
 
-Source = "str | os.PathLike[str] | Mapping[str, Any] | LoadedSpec"
+T = TypeVar("T")
 
 
 def load(source: Any, overrides: Sequence[str] = ()) -> LoadedSpec:
@@ -29,23 +31,39 @@ def load(source: Any, overrides: Sequence[str] = ()) -> LoadedSpec:
 
 
 def plan(source: Any, target: str | None = None, overrides: Sequence[str] = (), *, hub_cache: bool = True) -> Plan:
-    """Plan a spec for one target, or for a plain trainer when `target` is None.
+    """Plan a spec for one target: `target`, else the first that the spec names, else the one most often met.
 
     A plan that does not fit is returned too, with `fits` false. Raises SpecError for what the spec gets wrong and
     CannotExpress for what the target cannot say.
     """
     loaded = load(source, overrides)
-    return plans(loaded, [target], hub_cache=hub_cache)[0]
+    names = [target] if target else planned_for(loaded)[:1]
+    return plans(loaded, names, hub_cache=hub_cache)[0]
 
 
-def plans(loaded: LoadedSpec, targets: Sequence[str | None], *, hub_cache: bool = True) -> list[Plan]:
-    """Plans of one spec for several targets (None: a plain trainer) that mean the same experiment.
+def planned_for(loaded: LoadedSpec) -> list[str]:
+    """The targets to plan for when none is asked for: those of the spec, else the commonest that can say it."""
+    if loaded.spec.targets:
+        return list(loaded.spec.targets)
+    from mfc.target import commonest
 
-    What the user means (method, rank, length ...) is what fits on all of them, and on the other targets that the spec
-    names; what concerns only memory and time is each one's own.
+    problem, names = _problem(loaded, hub_cache=True), commonest()
+    return [next((name for name in names if _can(loaded, name, problem)), names[0])]
+
+
+def plans(loaded: LoadedSpec, targets: Sequence[str], *, hub_cache: bool = True) -> list[Plan]:
+    """Plans of one spec for several targets that mean the same experiment; raises the first error of any of them."""
+    return [_or_raise(made) for made in plan_each(loaded, targets, hub_cache=hub_cache)]
+
+
+def plan_each(loaded: LoadedSpec, targets: Sequence[str], *, hub_cache: bool = True) -> list[Plan | MfcError]:
+    """For each target its plan, or why there is none; the plans mean the same experiment.
+
+    What the user means (method, rank, length ...) is what fits on all of these targets, and of those that the spec
+    names, that can; what concerns only memory and time is each one's own. Raises SpecError for what no target can mend.
     """
     problem = _agreed(loaded, _problem(loaded, hub_cache), targets)
-    return [_plan(loaded, name, problem) for name in targets]
+    return [_attempt(partial(_plan, loaded, name, problem)) for name in targets]
 
 
 def compile(  # noqa: A001
@@ -56,10 +74,15 @@ def compile(  # noqa: A001
 ) -> list[Compiled]:
     """Compile a spec for some targets (default: those it names). Nothing is written.
 
-    `out` is the output folder; with several targets each gets a folder of its name in it. Raises SpecError,
-    CannotFit or CannotExpress.
+    `out` is the output folder; with several targets each gets a folder of its name in it. Raises SpecError, CannotFit
+    or CannotExpress: the first error of any target.
     """
     loaded = load(source, overrides)
+    return [_or_raise(made) for made in compile_each(loaded, compiled_for(loaded, targets), out)]
+
+
+def compiled_for(loaded: LoadedSpec, targets: Sequence[str] | None) -> list[str]:
+    """The targets to compile for: those asked for, else those of the spec. Raises SpecError when there are none."""
     names = list(dict.fromkeys(targets or loaded.spec.targets))
     if not names:
         from mfc import target as registry
@@ -68,37 +91,45 @@ def compile(  # noqa: A001
             f"{loaded.name}: error: no target to compile for: name one with --target, or in the spec under targets "
             f"({', '.join(registry.names())})"
         )
+    return names
+
+
+def compile_each(
+    loaded: LoadedSpec, targets: Sequence[str], out: str | os.PathLike[str] | None = None
+) -> list[Compiled | MfcError]:
+    """For each target what is to be written, or what stands in the way: one refusal does not silence the others.
+
+    Raises SpecError for what no target can mend.
+    """
     _need_data(loaded)
-    made = plans(loaded, names, hub_cache=False)
+    made = plan_each(loaded, targets, hub_cache=False)
     return [
-        _compile(loaded, plan, name, _folder(loaded, name, names, out)) for plan, name in zip(made, names, strict=True)
+        plan if isinstance(plan, MfcError) else _attempt(partial(_compile, loaded, plan, name, targets, out))
+        for plan, name in zip(made, targets, strict=True)
     ]
 
 
-def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
-    """The outputs of a plan for one target in the folder `out`."""
+def _compile(
+    loaded: LoadedSpec, made: Plan, name: str, targets: Sequence[str], out: str | os.PathLike[str] | None
+) -> Compiled:
+    """The outputs of a plan for one target of several."""
     from mfc import emit
     from mfc.beside import probes
     from mfc.emit import place
     from mfc.emit.compiled import Compiled
 
-    target = _target(loaded, name)
     if not made.fits:
         raise CannotFit(cannot_fit(made, loaded.name))
-    problem = made.problem
-    settings = _settings(problem, name)
-    extra, verified = emit.check_extra(target, settings, loaded)
-    if not verified:
-        made = made._replace(verified=False)
-    lowered = lower(loaded, made, out, extra)
+    folder, problem = _folder(loaded, name, targets, out), made.problem
+    made, lowered = _written(loaded, made, folder)
     with _placed(loaded, name, problem):
-        files = emit.produce(lowered, made, target, loaded)
+        files = emit.produce(lowered, made, _target(loaded, name), loaded)
     config = problem.spec.model.config
     return Compiled(
         target=name,
         plan=made,
         spec=loaded.path,
-        out=out,
+        out=folder,
         files=files,
         executable=frozenset(file.path for file in lowered.files if file.executable),
         by_folders=bool(problem.beside),
@@ -106,8 +137,40 @@ def _compile(loaded: LoadedSpec, made: Plan, name: str, out: Path) -> Compiled:
         inputs=(*loaded.sources, *((loaded.folder("model.config") / config,) if config else ())),
         overrides=loaded.overrides,
         launch=lowered.launch,
-        declared=place.is_declared(loaded, name, out),
+        declared=place.is_declared(loaded, name, folder),
     )
+
+
+def writable(loaded: LoadedSpec, made: Plan) -> Plan:
+    """The plan, with what the user's native keys do to it, once all is checked that compiling would refuse.
+
+    A spec without data is checked with a made-up file in their place, as a plan needs none. Raises SpecError and
+    CannotExpress.
+    """
+    from mfc import emit
+    from mfc.emit import place
+
+    name = made.profile.target
+    spec = made.problem.spec
+    if not spec.data.train:
+        from mfc.spec.inputs import DatasetSpec
+
+        data = spec.data.model_copy(update={"train": (DatasetSpec(path="train.jsonl", format=spec.data.format),)})
+        made = made._replace(problem=made.problem._replace(spec=spec.model_copy(update={"data": data})))
+    made, lowered = _written(loaded, made, place.declared(loaded, name))
+    with _placed(loaded, name, made.problem):
+        emit.check(lowered, made, _target(loaded, name), loaded)
+    return made
+
+
+def _written(loaded: LoadedSpec, made: Plan, out: Path) -> tuple[Plan, Lowered]:
+    """A plan that knows whether the user's native keys may change it, and its native data with them."""
+    from mfc import emit
+
+    name = made.profile.target
+    extra, verified = emit.check_extra(_target(loaded, name), _settings(made.problem, name), loaded)
+    made = made if verified else made._replace(verified=False)
+    return made, lower(loaded, made, out, extra)
 
 
 def lower(loaded: LoadedSpec, plan: Plan, out: Path, extra: Mapping[str, Any] | None = None) -> Lowered:
@@ -115,7 +178,8 @@ def lower(loaded: LoadedSpec, plan: Plan, out: Path, extra: Mapping[str, Any] | 
 
     `extra` are the user's own native keys. Raises SpecError and CannotExpress for what cannot be written.
     """
-    _need_data(loaded)
+    if not plan.problem.spec.data.train:
+        _need_data(loaded)
     name = plan.profile.target
     home = loaded.path.parent if loaded.path else Path()
     back = Path(os.path.relpath(os.path.realpath(home), os.path.realpath(out))).as_posix()
@@ -131,10 +195,25 @@ def _need_data(loaded: LoadedSpec) -> None:
 
 
 def cannot_fit(plan: Plan, name: str) -> str:
-    """Why nothing fits and what would, as an error message."""
+    """Why nothing fits on a target and what would, as an error message."""
     from mfc.report.text import relaxation_lines, shortfall
 
-    return "\n".join([f"{name}: error: {shortfall(plan)}", *relaxation_lines(plan)])
+    who = f"{plan.profile.target} {plan.profile.version}"
+    return "\n".join([f"{name}: error: {who}: {shortfall(plan)}", *relaxation_lines(plan)])
+
+
+def _attempt(make: Callable[[], T]) -> T | MfcError:
+    """What is made, or the error in its way."""
+    try:
+        return make()
+    except MfcError as error:
+        return error
+
+
+def _or_raise(made: T | MfcError) -> T:
+    if isinstance(made, MfcError):
+        raise made
+    return made
 
 
 def _problem(loaded: LoadedSpec, hub_cache: bool) -> Problem:
@@ -143,8 +222,11 @@ def _problem(loaded: LoadedSpec, hub_cache: bool) -> Problem:
     return resolve(loaded, hub_cache=hub_cache)
 
 
-def _agreed(loaded: LoadedSpec, problem: Problem, targets: Sequence[str | None]) -> Problem:
-    """The problem with what its plans must have in common pinned, where the spec leaves room for that to differ."""
+def _agreed(loaded: LoadedSpec, problem: Problem, targets: Sequence[str]) -> Problem:
+    """The problem with what its plans must have in common pinned, where the spec leaves room for that to differ.
+
+    A target that cannot say it, or on which nothing fits, has no part in what is agreed.
+    """
     from mfc.fields import SPEC_PATHS
     from mfc.planner.compare import common
 
@@ -152,51 +234,46 @@ def _agreed(loaded: LoadedSpec, problem: Problem, targets: Sequence[str | None])
     group = dict.fromkeys([*targets, *(declared if any(name in declared for name in targets) else ())])
     if len(group) < 2 or not (problem.ranges or "method" not in problem.pins):
         return problem
-    made = []
-    for name in group:
-        try:
-            made.append(_plan(loaded, name, problem))
-        except MfcError:
-            if name in targets:
-                raise
-    edits = common([plan for plan in made if plan.fits])
+    made = [_attempt(partial(_plan, loaded, name, problem, relaxed=False)) for name in group]
+    edits = common([plan for plan in made if not isinstance(plan, MfcError) and plan.fits])
     pins = {name: edits[path] for name, path in SPEC_PATHS.items() if path in edits}
     ranges = {name: room for name, room in problem.ranges.items() if name not in pins}
     return problem._replace(pins={**problem.pins, **pins}, ranges=ranges, agreed=frozenset(pins))
 
 
-def _plan(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
+def _plan(loaded: LoadedSpec, name: str, problem: Problem, *, relaxed: bool = True) -> Plan:
     with _placed(loaded, name, problem):
-        return _planned(loaded, name, problem)
+        return _planned(loaded, name, problem, relaxed=relaxed)
 
 
-def _planned(loaded: LoadedSpec, name: str | None, problem: Problem) -> Plan:
-    from mfc.fields import EVERYTHING
-    from mfc.memory.stack import Stack
+def _planned(loaded: LoadedSpec, name: str, problem: Problem, *, relaxed: bool) -> Plan:
+    """The plan for one target; where nothing fits, with what would only if `relaxed`, as that takes many searches."""
     from mfc.planner import plan
-    from mfc.profile import Profile
     from mfc.rules import RULES
 
-    if name is None:
-        profile, rules = Profile("", "", Stack(), supports={**EVERYTHING, "sequence_parallel": (1,)}), RULES
-    else:
-        target, settings = _target(loaded, name), _settings(problem, name)
-        profile, rules = target.profile(_version(target, settings), settings.packages), (*RULES, *target.RULES)
-    return plan(_own(loaded, name, problem), profile, rules, _editor(loaded, name))
+    target = _target(loaded, name)
+    rules = (*RULES, *target.RULES)
+    editor = _editor(loaded, target) if relaxed else None
+    return plan(_own(loaded, name, problem), _profile(target, problem), rules, editor)
 
 
-def _own(loaded: LoadedSpec, name: str | None, problem: Problem) -> Problem:
+def _own(loaded: LoadedSpec, name: str, problem: Problem) -> Problem:
     """The problem as one target has it: what the spec says for it alone holds in place of what it says for all."""
     path = f"targets.{name}.template"
-    said = _settings(problem, name).template if name else "auto"
+    said = _settings(problem, name).template
     if said == "auto":
         return problem
     pins, origin = {**problem.pins, "template": said}, {**problem.origin, "template": str(loaded.where(path))}
     return problem._replace(pins=pins, origin=origin, places={"template": path})
 
 
+def _profile(target: Target, problem: Problem) -> Profile:
+    settings = _settings(problem, target.NAME)
+    return target.profile(_version(target, settings), settings.packages)
+
+
 @contextmanager
-def _placed(loaded: LoadedSpec, name: str | None, problem: Problem) -> Iterator[None]:
+def _placed(loaded: LoadedSpec, name: str, problem: Problem) -> Iterator[None]:
     """Give a refusal its place in the spec, or the name of the spec and the targets that can."""
     try:
         yield
@@ -234,35 +311,38 @@ def _version(target: Target, settings: TargetSpec) -> str:
     return settings.version
 
 
-def _editor(loaded: LoadedSpec, name: str | None) -> Callable[[Mapping[str, Any]], Problem | None]:
+def _editor(loaded: LoadedSpec, target: Target) -> Callable[[Mapping[str, Any]], tuple[Problem, Profile] | None]:
     """Problems of a target for edited specs, by way of the loader, so that an edit is checked like any spec."""
 
-    def edited(edit: Mapping[str, Any]) -> Problem | None:
+    def edited(edit: Mapping[str, Any]) -> tuple[Problem, Profile] | None:
         sets = [f"{path}={str(value).lower() if isinstance(value, bool) else value}" for path, value in edit.items()]
         try:
             other = load(loaded.path or loaded.raw, (*loaded.overrides, *sets))
-            return _own(other, name, _problem(other, hub_cache=True))
+            problem = _own(other, target.NAME, _problem(other, hub_cache=True))
         except SpecError:
             return None
+        return problem, _profile(target, problem)
 
     return edited
 
 
-def _who_can(loaded: LoadedSpec, name: str | None, problem: Problem) -> str:
-    """Which other targets can say what this one cannot: those for which a plan can be made."""
+def _who_can(loaded: LoadedSpec, name: str, problem: Problem) -> str:
+    """Which other targets can say what this one cannot."""
     from mfc.target import names
 
-    able = []
-    for other in names():
-        if other != name:
-            try:
-                _planned(loaded, other, problem)
-            except (CannotExpress, Fault):
-                continue
-            except MfcError:
-                pass  # it could, were the spec mended
-            able.append(other)
+    able = [other for other in names() if other != name and _can(loaded, other, problem)]
     return f"\n  targets that can: {', '.join(able)}" if able else ""
+
+
+def _can(loaded: LoadedSpec, name: str, problem: Problem) -> bool:
+    """Whether a target can say a problem: a plan can be made for it, or could, were the spec mended."""
+    try:
+        _planned(loaded, name, problem, relaxed=False)
+    except (CannotExpress, Fault):
+        return False
+    except MfcError:
+        pass
+    return True
 
 
 def _folder(loaded: LoadedSpec, name: str, names: Sequence[str], out: str | os.PathLike[str] | None) -> Path:

@@ -25,10 +25,23 @@ from .unmodelled import UNMODELLED
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["CLASHES", "ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
+__all__ = [
+    "CLASHES",
+    "ELSEWHERE",
+    "KEYS",
+    "NAME",
+    "RULES",
+    "TITLE",
+    "TURN",
+    "UNMODELLED",
+    "VERSIONS",
+    "lower",
+    "profile",
+]
 
 NAME = "llamafactory"
 TITLE = "LLaMA-Factory"
+TURN = 1  # of 27 public reports of memory running out in these frameworks, 13 are of this one
 
 # What each version is released with: transformers decides how experts are stored, DeepSpeed which JSON is valid.
 _RELEASED_WITH = {

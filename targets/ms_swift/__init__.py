@@ -24,10 +24,23 @@ from .rules import RULES, VERSIONS
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["CLASHES", "ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
+__all__ = [
+    "CLASHES",
+    "ELSEWHERE",
+    "KEYS",
+    "NAME",
+    "RULES",
+    "TITLE",
+    "TURN",
+    "UNMODELLED",
+    "VERSIONS",
+    "lower",
+    "profile",
+]
 
 NAME = "ms-swift"
 TITLE = "ms-swift"
+TURN = 2
 
 # What each version was judged with: transformers decides how experts are stored, DeepSpeed which JSON is valid.
 _WITH = {

@@ -25,10 +25,23 @@ from .rules import RULES
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["ELSEWHERE", "KEYS", "NAME", "REFERENCES", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
+__all__ = [
+    "ELSEWHERE",
+    "KEYS",
+    "NAME",
+    "REFERENCES",
+    "RULES",
+    "TITLE",
+    "TURN",
+    "UNMODELLED",
+    "VERSIONS",
+    "lower",
+    "profile",
+]
 
 NAME = "xtuner"
 TITLE = "XTuner"
+TURN = 3
 VERSIONS = ("0.2.0",)
 CONFIG = "train.py"
 DEEPSPEED = "0.18.4"  # the oldest contract at hand; XTuner asks for 0.16.2 and newer

@@ -16,7 +16,7 @@ RARE = {"difflib", "unicodedata", "rich", "subprocess"}
 LOADS_NOT = {
     "--help": {"click", "yaml", "pydantic", "jinja2", "jsonschema", "dataclasses"},
     "rules": {"pydantic", "jinja2", "jsonschema"},
-    "plan": {"jinja2", "jsonschema", "mfc.emit"} | SEARCHES | RARE,
+    "plan": {"jinja2", "jsonschema", "mfc.emit.render", "mfc.emit.writing", "mfc.emit.manifest"} | SEARCHES | RARE,
     "compile": SEARCHES | {"rich"},
 }
 

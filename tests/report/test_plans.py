@@ -112,9 +112,8 @@ def test_advice_is_of_use(case: str) -> None:
 
 
 def test_the_method_says_what_more_faithful_ones_need() -> None:
-    method = mfc.plan({"model": "google/gemma-2-9b-it", "hardware": "RTX 3090", "train": {"method": "auto"}}).decisions[
-        "method"
-    ]
+    spec = {"model": "google/gemma-2-9b-it", "hardware": "RTX 4080", "train": {"method": "auto"}}
+    method = mfc.plan(spec).decisions["method"]
     assert method.value == "qlora"
     assert "full needs up to" in method.because
     assert "lora needs up to" in method.because
@@ -145,7 +144,7 @@ WHY = {
 
 METHODS = {
     "the first that fits": ("A100-80G", "the most faithful that fits"),
-    "none fits": ("RTX 3060", "the nearest to fitting; full needs up to"),
+    "none fits": ("RTX 4060", "the nearest to fitting; full needs up to"),
 }
 
 

@@ -79,9 +79,9 @@ def _learn(asked: Asked, given: Mapping[Metric, int] | None, logs: tuple[str, ..
     from mfc._version import __version__
 
     loaded = api.load(asked.spec, asked.overrides)
-    names = options.named(asked.target, loaded.spec.targets)
+    names = [asked.target] if asked.target else api.planned_for(loaded)
     if len(names) > 1:
-        raise SpecError(f"{loaded.name}: error: which target ran? --target {' or '.join(map(str, names))}")
+        raise SpecError(f"{loaded.name}: error: which target ran? --target {' or '.join(names)}")
     plan = api.plan(loaded, names[0])
     peaks = given or _logged(asked, plan, logs)
     learnt = []

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when the files would change.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
 @click.option("--force", is_flag=True, help="Overwrite files that were edited by hand or that mfc did not write.")
-@click.option("--keep-going", is_flag=True, help="One target's refusal does not stop the others.")
 @click.option("--strict", is_flag=True, help="Warnings count as a failure: nothing is written.")
 def command(
     specs: tuple[str, ...],
@@ -37,10 +36,12 @@ def command(
     check: bool,
     diff: bool,
     force: bool,
-    keep_going: bool,
     strict: bool,
 ) -> int:
-    """Write each target's native configs for a spec (default: for every spec here that names its targets)."""
+    """Write each target's native configs for a spec (default: for every spec here that names its targets).
+
+    Where one target refuses, the others are written all the same; the exit code is the worst.
+    """
     from mfc.check import discover
 
     paths, errors = ([Path(path) for path in specs], []) if specs else discover.whole(overrides)
@@ -48,18 +49,11 @@ def command(
     for path in paths:
         try:
             loaded = api.load(path, overrides)
-            names = list(targets or loaded.spec.targets)
+            names = api.compiled_for(loaded, targets)
             folder = None if out is None else Path(out) / path.stem if len(paths) > 1 else Path(out)
-            done = []
-            for group in [[name] for name in names] if keep_going and names else [names]:
-                try:
-                    done += api.compile(
-                        loaded, group, out=folder / group[0] if folder and len(group) < len(names) else folder
-                    )
-                except MfcError as error:
-                    if not keep_going:
-                        raise
-                    codes.append(options.report(error))
+            made, refused = options.parted(names, api.compile_each(loaded, names, folder))
+            codes += options.report_each(refused, several=len(names) > 1)
+            done = [compiled for _, compiled in made]
             for warning in dict.fromkeys(warning for compiled in done for warning in compiled.plan.warnings):
                 print(f"{loaded.name}: warning: {warning.message} [{warning.id}]", file=sys.stderr)
             if strict and any(compiled.plan.warnings for compiled in done):

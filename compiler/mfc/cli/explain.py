@@ -41,10 +41,12 @@ def command(spec: str, field: str | None, target: str | None, overrides: tuple[s
     from mfc.report.text import show
 
     loaded = api.load(spec, overrides)
-    names = options.named(target, loaded.spec.targets)
-    plans = [api.plan(loaded, name) for name in names]
+    names = [target] if target else api.planned_for(loaded)
+    made, refused = options.parted(names, api.plan_each(loaded, names))
+    codes = options.report_each(refused, several=len(names) > 1)
+    plans = [plan for _, plan in made]
     found = [(plan, *_asked(loaded, plan, field)) for plan in plans]
-    if not any(fields for _, fields, _ in found):
+    if plans and not any(fields for _, fields, _ in found):
         raise SpecError(_unknown(str(field), loaded, plans))
     for plan, fields, key in found:
         if not fields:
@@ -58,7 +60,7 @@ def command(spec: str, field: str | None, target: str | None, overrides: tuple[s
             print(f"{key.name}: {show(key.value)}\n  file     {key.file}\n  carries  {', '.join(key.fields)}")
         for name in fields:
             _explain(plan, name)
-    return 0
+    return options.worst(codes)
 
 
 def _explain(plan: Plan, name: str) -> None:

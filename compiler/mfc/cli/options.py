@@ -11,13 +11,14 @@ import click
 from mfc.errors import MfcError
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
 
 specs = click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 overrides = click.option(
     "--set", "overrides", multiple=True, metavar="K=V", help="Override one field: hardware.count=8. Repeatable."
 )
 target = click.option(
-    "--target", "-t", help="Plan for this target (default: those the spec names, else a plain trainer)."
+    "--target", "-t", help="Plan for this target (default: those that the spec names, else the one most used)."
 )
 targets = click.option(
     "--target", "-t", "targets", multiple=True, help="Compile for this target (default: those the spec names)."
@@ -27,9 +28,31 @@ as_format = click.option(
 )
 
 
-def named(target: str | None, declared: Iterable[str]) -> list[str | None]:
-    """The targets to plan for: the one asked for, else those of the spec, else a plain trainer (None)."""
-    return [target] if target else [*declared] or [None]
+def parted(
+    names: Sequence[str], made: Sequence[T | MfcError]
+) -> tuple[list[tuple[str, T]], list[tuple[str, MfcError]]]:
+    """By target, what was made and what was refused."""
+    both = list(zip(names, made, strict=True))
+    return (
+        [(name, one) for name, one in both if not isinstance(one, MfcError)],
+        [(name, one) for name, one in both if isinstance(one, MfcError)],
+    )
+
+
+def report_each(refused: Iterable[tuple[str, MfcError]], several: bool) -> list[int]:
+    """Print errors to stderr, those that are the same on several targets once; their exit codes.
+
+    With several targets asked for, an error whose first line does not name its target gets a line that does.
+    """
+    by_text: dict[str, list[str]] = {}
+    codes = []
+    for name, error in refused:
+        by_text.setdefault(str(error), []).append(name)
+        codes.append(error.exit_code)
+    for text, names in by_text.items():
+        told = not several or (len(names) == 1 and names[0] in text.partition("\n")[0])
+        print(text if told else f"{text}\n  target: {', '.join(names)}", file=sys.stderr)
+    return codes
 
 
 def worst(codes: Iterable[int]) -> int:

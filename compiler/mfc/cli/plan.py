@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mfc import api
 from mfc.cli import options
 from mfc.errors import CannotFit, MfcError
+
+if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
+    from mfc.spec.load import LoadedSpec
 
 
 @click.command()
@@ -18,32 +22,51 @@ from mfc.errors import CannotFit, MfcError
 @options.as_format
 @click.option("--strict", is_flag=True, help="Warnings count as a failure (exit code 2).")
 def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ...], form: str, strict: bool) -> int:
-    """Show the strategy, the memory it takes and the time."""
-    from mfc import calibration
-    from mfc.report import compare, json, text
+    """Show the strategy, the memory it takes and the time.
+
+    What compiling would refuse is refused here too, after the plan and with the same exit code; data alone need not be
+    named. A spec that names no target is planned for the one most used, as the first line says.
+    """
+    from mfc.report import compare
 
     codes: list[int] = []
-    plans: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []
     for path in specs:
         try:
             loaded = api.load(path, overrides)
-            made = api.plans(loaded, options.named(target, loaded.spec.targets))
-            for plan in made:
+            names = [target] if target else api.planned_for(loaded)
+            made, refused = options.parted(names, api.plan_each(loaded, names))
+            made = [(name, _checked(loaded, name, plan, refused)) for name, plan in made]
+            for _, plan in made:
                 codes.append(0 if plan.fits else CannotFit.exit_code)
                 if strict and plan.warnings:
                     codes.append(2)
-                calibrated = calibration.about(plan)
-                if form == "json":
-                    plans.append(json.to_json(plan, loaded, calibrated))
-                else:
-                    print(
-                        text.to_text(plan, loaded.name, calibrated),
-                        end="\n\n" if len(specs) > 1 or len(made) > 1 else "\n",
-                    )
+                _show(plan, loaded, form, asked=bool(target or loaded.spec.targets), into=shown)
             if form == "text" and len(made) > 1:
-                print(compare.text(made), end="")
+                print(compare.text([plan for _, plan in made]), end="")
+            codes += options.report_each(refused, several=len(names) > 1)
         except MfcError as error:
             codes.append(options.report(error))
     if form == "json":
-        print(options.dump({"schema_version": 1, "plans": plans}))
+        print(options.dump({"schema_version": 1, "plans": shown}))
     return options.worst(codes)
+
+
+def _checked(loaded: LoadedSpec, name: str, plan: Plan, refused: list[tuple[str, MfcError]]) -> Plan:
+    """The plan as it would be compiled; what compiling would refuse of it is noted."""
+    try:
+        return api.writable(loaded, plan) if plan.fits else plan
+    except MfcError as error:
+        refused.append((name, error))
+        return plan
+
+
+def _show(plan: Plan, loaded: LoadedSpec, form: str, *, asked: bool, into: list[dict[str, Any]]) -> None:
+    from mfc import calibration
+    from mfc.report import json, text
+
+    calibrated = calibration.about(plan)
+    if form == "json":
+        into.append(json.to_json(plan, loaded, calibrated))
+    else:
+        print(text.to_text(plan, loaded.name, calibrated, asked=asked), end="\n\n")

@@ -38,7 +38,7 @@ def command(spec: str, target: str | None, overrides: tuple[str, ...], form: str
     simulate.require()
     loaded = api.load(spec, overrides)
     done: list[tuple[Plan, Simulation]] = []
-    for plan in api.plans(loaded, options.named(target, loaded.spec.targets)):
+    for plan in api.plans(loaded, [target] if target else api.planned_for(loaded)):
         run = run_of(plan.strategy, plan.problem, plan.profile)
         done.append((plan, simulate.simulate(run, config_of(loaded), whole=whole)))
     if form == "json":

@@ -3,7 +3,8 @@ r"""From lowered data to files, and from files back to the question whether they
     Lowered --produce--> {path: text} --(api)--> Compiled --write--> files and .mfc.json
                                                      \--compare--> verdicts: clean, stale, edited, missing, orphaned
 
-`produce` checks each file against its contract, then renders it; nothing is written before all of it has passed.
+`check` says what compiling would refuse, so that a plan says it too. `produce` checks each file, also against its
+contract, then renders it; nothing is written before all of it has passed.
 `write` stages every file, renames them into place one by one, the manifest last. `compare` looks at what lies in the
 folder. What `mfc check` needs when nothing has changed (`discover`, `memo`, `manifest`) imports neither the spec
 language nor a template engine; the rest is imported by the function that needs it.
@@ -34,14 +35,34 @@ def check_extra(target: Target, settings: TargetSpec, loaded: LoadedSpec) -> tup
     return extra.check(target, settings, loaded)
 
 
-def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> dict[str, str]:
-    """Check and render all files of one target.
+def check(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> None:
+    """Check what one target would write, as far as its user may have to mend it: all but faults of mfc's own.
 
-    Raises SpecError when a key under `extra` is wrong, Refused when it clashes with the plan, and Fault when mfc or the
-    target is wrong.
+    Raises SpecError when a key under `extra` is wrong, Refused when it clashes with the plan, CannotExpress when the
+    target cannot say what the spec says, and Fault when no file says what the plan decides.
     """
-    from mfc.emit import carried, contract, render
+    from mfc.emit import carried
     from mfc.target import clashes
+
+    carried.check(lowered, plan, target)
+    for file in lowered.files:
+        clashes.refuse(target.CLASHES, plan, file.said.data if file.said else {})
+    if (settings := plan.problem.spec.targets.get(target.NAME)) and settings.extra:
+        _hold_to_contract(lowered, plan, target, loaded)
+
+
+def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> dict[str, str]:
+    """Check all files of one target, against their contracts too, and render them. Raises what `check` raises."""
+    from mfc.emit import render
+
+    check(lowered, plan, target, loaded)
+    _hold_to_contract(lowered, plan, target, loaded)
+    source = loaded.path.name if loaded.path else "a spec"
+    return {file.path: render.render(file, plan, target.folder, source) for file in lowered.files}
+
+
+def _hold_to_contract(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> None:
+    from mfc.emit import contract
 
     settings = plan.problem.spec.targets.get(target.NAME)
     extra, unchecked = (settings.extra, settings.extra_unchecked) if settings else ({}, {})
@@ -50,13 +71,8 @@ def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) ->
         name, word = f"targets.{target.NAME}.extra.{key}", key.rpartition(".")[2]
         return loaded.error(name, f"{key}: {text}", among=tuple(names), word=word)
 
-    carried.check(lowered, plan, target)
-    for file in lowered.files:
-        clashes.refuse(target.CLASHES, plan, file.said.data if file.said else {})
     for file in lowered.files:
         contract.check(file, extra, unchecked, blame)
-    source = loaded.path.name if loaded.path else "a spec"
-    return {file.path: render.render(file, plan, target.folder, source) for file in lowered.files}
 
 
 def write(compiled: Compiled, force: bool = False) -> WriteReport:

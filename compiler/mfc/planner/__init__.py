@@ -7,6 +7,7 @@ from typing import Any
 
 from mfc import memory, speed
 from mfc.catalog.parameters import trainable
+from mfc.errors import MfcError
 from mfc.fields import decided
 from mfc.memory.rollout import with_share
 from mfc.planner import decide, layouts, relax
@@ -19,15 +20,15 @@ from mfc.profile import Profile
 from mfc.rules.engine import Rule
 from mfc.rules.packages import with_package
 
-Edited = Callable[[Mapping[str, Any]], Problem | None]
+Edited = Callable[[Mapping[str, Any]], tuple[Problem, Profile] | None]
 
 
-def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Edited) -> Plan:
+def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Edited | None) -> Plan:
     """The plan for a problem on one target; `fits` is false when no strategy fits.
 
-    `edited` gives the problem after some spec edits, or None when they make no sense; it serves the search for the
-    smallest changes that would fit. Raises SpecError when pins cannot go together, CannotExpress when the target has
-    no way to say them.
+    `edited` gives the problem and the profile after some spec edits, or None when they make no sense; it serves the
+    search for the smallest changes that would fit, which is left out without it. Raises SpecError when pins cannot go
+    together, CannotExpress when the target has no way to say them.
     """
     planned = layouts.plan_all(problem, profile, lambda layout: search(layout, profile, rules))
     chosen = layouts.best(planned)
@@ -45,12 +46,6 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
     decisions = layouts.decisions(decisions, chosen, planned)
     if env["rollout_share"] is not None:
         predicted = with_share(predicted, env["rollout_share"])
-
-    def attempt(edit: Mapping[str, Any]) -> Candidate | None:
-        changed = edited(edit)
-        if changed is None:
-            return None
-        return layouts.best(layouts.plan_all(changed, profile, lambda layout: search(layout, profile, rules))).whole
 
     return Plan(
         problem=problem,
@@ -71,7 +66,9 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
         warnings=decide.advice(env, rules),
         alternatives=(*layouts.alternatives(chosen, planned), *decide.alternatives(outcome)),
         rejected={rule: reason for rule, (_, reason, _) in outcome.rejections.by_rule.items()},
-        relaxations=() if best.fits else relax.relaxations(whole, strategy.max_length, attempt),
+        relaxations=(
+            relax.relaxations(whole, strategy.max_length, _attempt(edited, rules)) if edited and not best.fits else ()
+        ),
         limited_by="" if best.refused is None else best.refused[0].limits or "",
         evaluated=sum(one.outcome.evaluated for one in planned),
     )
@@ -83,3 +80,19 @@ def _cure(problem: Problem, profile: Profile, rules: tuple[Rule, ...], rejection
         if search(problem, with_package(profile, package), rules).best is not None:
             return package
     return ""
+
+
+def _attempt(edited: Edited, rules: tuple[Rule, ...]) -> relax.Attempt:
+    """What the search finds after spec edits, rollouts included; None when they lead nowhere."""
+
+    def attempt(edit: relax.Edit) -> Candidate | None:
+        changed = edited(edit)
+        if changed is None:
+            return None
+        try:
+            planned = layouts.plan_all(*changed, lambda layout: search(layout, changed[1], rules))
+        except MfcError:
+            return None  # GPUs that cannot be split so, or a mode that the target has not
+        return layouts.best(planned).whole
+
+    return attempt

@@ -14,6 +14,7 @@ from mfc.problem import Problem
 _FREE_OF_MONEY = ("data.", "train.", "strategy.")
 
 Edit = Mapping[str, Any]  # dotted spec path -> value
+Attempt = Callable[[Edit], Candidate | None]  # the best candidate of the edited spec; None: the edit makes no sense
 
 
 def edits(problem: Problem, length: int) -> Iterator[Edit]:
@@ -45,9 +46,7 @@ def edits(problem: Problem, length: int) -> Iterator[Edit]:
             yield {"hardware.count": hardware.gpus_per_node * factor}
 
 
-def relaxations(
-    problem: Problem, length: int, attempt: Callable[[Edit], Candidate | None], limit: int = 5
-) -> tuple[Relaxation, ...]:
+def relaxations(problem: Problem, length: int, attempt: Attempt, limit: int = 5) -> tuple[Relaxation, ...]:
     """Edits after which a plan fits. `attempt` plans the edited spec and gives its best candidate, or None.
 
     Of edits to one field only the first that fits is kept. When no single edit but other hardware is enough, a smaller
@@ -81,7 +80,7 @@ def relaxations(
     return tuple(found)
 
 
-def _smaller_model(problem: Problem, attempt: Callable[[Edit], Candidate | None]) -> list[Relaxation]:
+def _smaller_model(problem: Problem, attempt: Attempt) -> list[Relaxation]:
     """The largest model that differs from the one at hand by its size alone and fits, if there is one."""
     from mfc.catalog import models
 
@@ -91,7 +90,7 @@ def _smaller_model(problem: Problem, attempt: Callable[[Edit], Candidate | None]
     return [first] if (first := next(filter(None, tried), None)) else []
 
 
-def _try(edit: Edit, attempt: Callable[[Edit], Candidate | None]) -> Relaxation | None:
+def _try(edit: Edit, attempt: Attempt) -> Relaxation | None:
     best = attempt(edit)
     if best is None or not best.fits:
         return None

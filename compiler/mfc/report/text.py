@@ -51,14 +51,18 @@ def seconds(time: float) -> str:
     return f"{time:.2g} s" if time < 100 else f"{time:.0f} s"
 
 
-def to_text(plan: Plan, name: str, calibrated: Calibrated | None = None) -> str:
-    """The whole plan, for a terminal, with what runs on this machine say about it."""
-    return "\n".join(_lines(plan, name, calibrated))
+def to_text(plan: Plan, name: str, calibrated: Calibrated | None = None, *, asked: bool = True) -> str:
+    """The whole plan, for a terminal, with what runs on this machine say about it.
+
+    `asked`: the user named the target; else the first line says that mfc took the one most used.
+    """
+    return "\n".join(_lines(plan, name, calibrated, asked))
 
 
-def _lines(plan: Plan, name: str, calibrated: Calibrated | None) -> Iterator[str]:
-    target = f" for {plan.profile.target} {plan.profile.version}" if plan.profile.target else ""
-    yield f"{name}{target}: {'fits' if plan.fits else 'DOES NOT FIT'}"
+def _lines(plan: Plan, name: str, calibrated: Calibrated | None, asked: bool) -> Iterator[str]:
+    target = f"{plan.profile.target} {plan.profile.version}"
+    taken = "" if asked else " (no target is named: the most used that can say it)"
+    yield f"{name} for {target}{taken}: {'fits' if plan.fits else 'DOES NOT FIT'}"
     yield ""
     yield from _run(plan)
     yield ""

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.rules.engine import Rule
 
-__all__ = ["File", "Key", "Lowered", "Module", "Profile", "Target", "get", "names"]
+__all__ = ["File", "Key", "Lowered", "Module", "Profile", "Target", "commonest", "get", "names"]
 
 
 class Module(Protocol):
@@ -62,11 +62,19 @@ class Target(NamedTuple):
     ELSEWHERE: Mapping[str, str] = {}  # plan fields that no key carries -> where they are said instead
     CLASHES: tuple[Clash, ...] = ()  # what the framework refuses of the user's native keys beside a plan
     UNMODELLED: frozenset[str] = frozenset()  # native keys of the user's whose effect on memory mfc does not count
+    TURN: int = 0  # its place among those asked where a spec names no target, the commonest 1; 0: it is not asked
 
 
 def names() -> tuple[str, ...]:
     """Names of all targets: those shipped, and those other packages register (entry points, group `mfc.targets`)."""
     return tuple(sorted({*_shipped(), *_registered()}))
+
+
+def commonest() -> tuple[str, ...]:
+    """The targets to plan for where a spec names none, the commonest first; without any that says so, all of them."""
+    shipped = [get(name) for name in _shipped()]
+    asked = sorted((target.TURN, target.NAME) for target in shipped if target.TURN)
+    return tuple(name for _, name in asked) or names()
 
 
 @lru_cache
@@ -107,6 +115,7 @@ def _loaded(module: Any) -> Target:
         ELSEWHERE=getattr(module, "ELSEWHERE", {}),
         CLASHES=getattr(module, "CLASHES", ()),
         UNMODELLED=getattr(module, "UNMODELLED", frozenset()),
+        TURN=getattr(module, "TURN", 0),
     )
     if wrong := [*_unknown_support(target), *_unknown_fields(target)]:
         raise Fault("\n".join(f"error: target {target.NAME}: {line}" for line in wrong))
