@@ -62,11 +62,31 @@ _SIZE = re.compile(r"-?\d+(\.\d+)?b(?![a-z])(-a\d+(\.\d+)?b(?![a-z]))?", re.IGNO
 
 
 def smaller(model_id: str) -> tuple[str, ...]:
-    """Ids that differ from this one by a smaller size alone, the largest first; none for an id not in the catalogue."""
+    """Ids that differ from this one by a smaller size alone, the largest first; none for an id not in the catalogue.
+
+    Where there is none, those of the same maker and tokenizer with the same layers and the same tuning.
+    """
     name = _SIZE.sub("", model_id)
-    same = {each: row["parameters"] for row in rows() for each in ids(row) if _SIZE.sub("", each) == name}
-    size = same.get(model_id, 0)
-    return tuple(sorted((each for each in same if same[each] < size), key=lambda each: -same[each]))
+    known = {each: row for row in rows() for each in ids(row)}
+    if model_id not in known:
+        return ()
+    size = known[model_id]["parameters"]
+    less = [each for each, row in known.items() if row["parameters"] < size]
+    same = [each for each in less if _SIZE.sub("", each) == name] or [
+        each for each in less if _kind(each, known[each]) == _kind(model_id, known[model_id])
+    ]
+    return tuple(sorted(same, key=lambda each: (-known[each]["parameters"], -_alike(each, model_id))))
+
+
+def _alike(one: str, other: str) -> int:
+    """How many characters two names have in common at their start."""
+    return next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
+
+
+def _kind(model_id: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
+    config = row["config"]
+    chats = model_id in row.get("chat", ()) or (model_id not in row.get("base", ()) and row["instruct"])
+    return model_id.partition("/")[0], config.get("model_type"), config.get("vocab_size"), chats
 
 
 def rows() -> tuple[Mapping[str, Any], ...]:

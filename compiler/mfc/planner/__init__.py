@@ -47,7 +47,7 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
     if env["rollout_share"] is not None:
         predicted = with_share(predicted, env["rollout_share"])
 
-    return Plan(
+    made = Plan(
         problem=problem,
         profile=profile,
         fits=best.fits,
@@ -66,12 +66,13 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
         warnings=decide.advice(env, rules),
         alternatives=(*layouts.alternatives(chosen, planned), *decide.alternatives(outcome)),
         rejected={rule: reason for rule, (_, reason, _) in outcome.rejections.by_rule.items()},
-        relaxations=(
-            relax.relaxations(whole, strategy.max_length, _attempt(edited, rules)) if edited and not best.fits else ()
-        ),
         limited_by="" if best.refused is None else best.refused[0].limits or "",
         evaluated=sum(one.outcome.evaluated for one in planned),
     )
+    if best.fits or edited is None:
+        return made
+    packages = wanted(profile, outcome.rejections)
+    return made._replace(relaxations=relax.relaxations(whole, made, packages, _attempt(edited, rules)))
 
 
 def _cure(problem: Problem, profile: Profile, rules: tuple[Rule, ...], rejections: Rejections) -> str:
@@ -85,7 +86,7 @@ def _cure(problem: Problem, profile: Profile, rules: tuple[Rule, ...], rejection
 def _attempt(edited: Edited, rules: tuple[Rule, ...]) -> relax.Attempt:
     """What the search finds after spec edits, rollouts included; None when they lead nowhere."""
 
-    def attempt(edit: relax.Edit) -> Candidate | None:
+    def attempt(edit: Mapping[str, Any]) -> Candidate | None:
         changed = edited(edit)
         if changed is None:
             return None

@@ -1,97 +1,99 @@
-"""When nothing fits: the smallest changes to the spec that would, one at a time, then in pairs."""
+"""When nothing fits: the mildest changes to the spec that would, one at a time, then together.
+
+Edits of one kind are ordered, so the mildest that fits is found by halving; that a stronger one fits where a milder one
+does is held by a test, which tries them all.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from itertools import combinations
+from collections.abc import Callable, Iterable, Sequence
+from functools import reduce
 from typing import Any
 
-from mfc.fields import RELAXED, SPEC_PATHS
-from mfc.planner.plan import Relaxation
+from mfc.planner.changes import Change, Edit, changes, freed, smaller_models, with_batch
+from mfc.planner.plan import Plan, Relaxation
 from mfc.planner.search import Candidate
 from mfc.problem import Problem
 
-_FREE_OF_MONEY = ("data.", "train.", "strategy.")
-
-Edit = Mapping[str, Any]  # dotted spec path -> value
 Attempt = Callable[[Edit], Candidate | None]  # the best candidate of the edited spec; None: the edit makes no sense
+SHOWN = 6
 
 
-def edits(problem: Problem, length: int) -> Iterator[Edit]:
-    """Single edits worth trying, the least intrusive first. `length` is that of the strategy nearest to fitting."""
-    spec, hardware = problem.spec, problem.hardware
-    for name in RELAXED:
-        if name in problem.pins:
-            yield {SPEC_PATHS[name]: "auto"}
-    asked = spec.train.rollout
-    for name in ("gpu_memory_utilization", "sleep", "tensor_parallel", "mode", "gpus"):
-        if getattr(asked, name) != "auto":
-            yield {f"train.rollout.{name}": "auto"}
-    if asked.mode == "colocate" and hardware.world_size > 1:
-        yield {"train.rollout.mode": "server"}
-    for part in (3 * length // 4, length // 2, length // 4, length // 8):
-        if part >= 256:
-            yield {"data.max_length": part // 64 * 64}
-    if spec.train.method == "full":
-        if problem.pins.get("precision") != "pure_bf16" and hardware.gpu.bf16:
-            yield {"train.precision": "pure_bf16"}
-        yield {"train.method": "lora"}
-    if spec.train.method in ("full", "lora"):
-        yield {"train.method": "qlora"}
-    for size in (64, 128, 256, 512, 1024, 2048):
-        if hardware.host_memory_bytes is None or size * 2**30 > hardware.host_memory_bytes:
-            yield {"hardware.host_memory": f"{size}GiB"}
-    for factor in (2, 4, 8):
-        if hardware.gpus_per_node * factor <= 8:
-            yield {"hardware.count": hardware.gpus_per_node * factor}
+def relaxations(problem: Problem, plan: Plan, packages: Sequence[str], attempt: Attempt) -> tuple[Relaxation, ...]:
+    """Edits after which a plan fits; none when nothing that may be changed is enough, even together.
 
-
-def relaxations(problem: Problem, length: int, attempt: Attempt, limit: int = 5) -> tuple[Relaxation, ...]:
-    """Edits after which a plan fits. `attempt` plans the edited spec and gives its best candidate, or None.
-
-    Of edits to one field only the first that fits is kept. When no single edit but other hardware is enough, a smaller
-    model of the same kind is looked for. When none is enough, all pinned performance knobs are freed at once, for that
-    changes no result, and pairs are tried, also with all of these freed.
+    Single changes come first, those that ask for no other machines before those that do. Where no single change of the
+    spec alone is enough, several of them and a smaller model are looked for.
     """
-    singles = list(edits(problem, length))
-    found: list[Relaxation] = []
-    done: set[str] = set()
-    for edit in singles:
-        (path,) = edit
-        if path not in done and (relaxation := _try(edit, attempt)):
-            found.append(relaxation)
-            done.add(path)
-        if len(found) == limit:
-            return tuple(found)
-    if not any(path.startswith(_FREE_OF_MONEY) for one in found for path in one.set):
-        found += _smaller_model(problem, attempt)
-    if found:
-        return tuple(found)
-    together = {SPEC_PATHS[name]: "auto" for name in RELAXED if name in problem.pins}
-    if len(together) > 1 and (relaxation := _try(together, attempt)):
-        found.append(relaxation)
-    for first, second in combinations([together, *singles] if len(together) > 1 else singles, 2):
-        if first.keys().isdisjoint(second) and not done & {*first, *second}:
-            if relaxation := _try({**first, **second}, attempt):
-                found.append(relaxation)
-                done.update(second)
-            if len(found) == limit:
-                break
-    return tuple(found)
+    search = _Search(problem, attempt)
+    kinds = changes(problem, plan, packages)
+    free = [kind for kind in kinds if kind.free]
+    found = _knobs(problem, search)
+    found += [one for kind in free if (one := search.mildest(kind))]
+    knobs = [Change((together,))] if (together := freed(problem)) else []
+    if not found:
+        found += [one for one in (search.together([*knobs, *free]), search.mildest(smaller_models(problem))) if one]
+    for kind in kinds:
+        if not kind.free and len(found) < SHOWN and (one := search.mildest(kind)):
+            found.append(one)
+    if not found and (one := search.together([*knobs, *kinds, smaller_models(problem)])):
+        found.append(one)
+    return tuple(found[:SHOWN])
 
 
-def _smaller_model(problem: Problem, attempt: Attempt) -> list[Relaxation]:
-    """The largest model that differs from the one at hand by its size alone and fits, if there is one."""
-    from mfc.catalog import models
+def _knobs(problem: Problem, search: _Search) -> list[Relaxation]:
+    """Pinned knobs that cost no result: each alone, else all of them."""
+    together = freed(problem)
+    alone = [one for path in together if (one := search.mildest(Change(({path: together[path]},))))]
+    if alone or len(together) < 2:
+        return alone
+    return [one] if (one := search.mildest(Change((together,)))) else []
 
-    if problem.spec.model.config is not None:
-        return []
-    tried = (_try({"model": name}, attempt) for name in models.smaller(problem.model.name))
-    return [first] if (first := next(filter(None, tried), None)) else []
+
+class _Search:
+    """Edits that were tried, and what came of them."""
+
+    def __init__(self, problem: Problem, attempt: Attempt) -> None:
+        self.problem, self.attempt = problem, attempt
+        self.known: dict[frozenset[tuple[str, Any]], Relaxation | None] = {}
+
+    def tried(self, edit: Edit) -> Relaxation | None:
+        """The relaxation that an edit is, when the edited spec fits."""
+        edit = with_batch(self.problem, edit)
+        key = frozenset(edit.items())
+        if key not in self.known:
+            best = self.attempt(edit)
+            fits = best is not None and best.fits
+            made = Relaxation(dict(edit), int(best.upper_bytes), best.seconds_per_step) if best and fits else None
+            self.known[key] = made
+        return self.known[key]
+
+    def mildest(self, change: Change, beside: Edit | None = None) -> Relaxation | None:
+        """The mildest edit of a kind that is enough, beside other edits; None when its strongest is not."""
+        edits = [{**(beside or {}), **edit} for edit in change.edits]
+        if not edits or not self.tried(edits[-1]):
+            return None
+        low, high = 0, len(edits) - 1
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self.tried(edits[middle]) else (middle + 1, high)
+        return self.tried(edits[low])
+
+    def together(self, kinds: Sequence[Change]) -> Relaxation | None:
+        """Changes that are enough together and of which none can be left out, each as mild as the others allow."""
+        kept = [kind for kind in kinds if kind.edits]
+        if not self.tried(_merged(kind.edits[-1] for kind in kept)):
+            return None
+        for kind in reversed(kept):
+            rest = [other for other in kept if other is not kind]
+            if rest and self.tried(_merged(other.edits[-1] for other in rest)):
+                kept = rest
+        for place, kind in reversed(list(enumerate(kept))):
+            others = _merged(other.edits[-1] for other in kept if other is not kind)
+            if mild := self.mildest(kind, others):
+                kept[place] = Change(({path: mild.set[path] for path in kind.edits[-1]},))
+        return self.tried(_merged(kind.edits[-1] for kind in kept))
 
 
-def _try(edit: Edit, attempt: Attempt) -> Relaxation | None:
-    best = attempt(edit)
-    if best is None or not best.fits:
-        return None
-    return Relaxation(dict(edit), int(best.upper_bytes), best.seconds_per_step)
+def _merged(edits: Iterable[Edit]) -> Edit:
+    return reduce(lambda made, edit: {**made, **edit}, edits, {})

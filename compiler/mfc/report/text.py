@@ -207,9 +207,9 @@ def _usable(hardware: Hardware) -> str:
 
 
 def relaxation_lines(plan: Plan) -> Iterator[str]:
-    """The smallest changes that would fit, as spec edits."""
+    """The mildest changes that would fit, as spec edits."""
     if not plan.relaxations:
-        yield "  no single change of the spec, nor a pair of them, would fit"
+        yield "  no other length, method, model, card, host memory or number of GPUs would fit, not even together"
         return
     yield "  any of these would fit:"
     for relaxation in plan.relaxations:
@@ -219,7 +219,8 @@ def relaxation_lines(plan: Plan) -> Iterator[str]:
 
 def edit(relaxation: Relaxation) -> str:
     """A relaxation as options of the command line."""
-    return " ".join(f"--set {path}={show(value)}" for path, value in relaxation.set.items())
+    sets = (f"{path}={show(value)}" for path, value in relaxation.set.items())
+    return " ".join(f"--set '{one}'" if " " in one else f"--set {one}" for one in sets)
 
 
 def _calibrated(found: Calibrated) -> str:
