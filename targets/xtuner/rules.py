@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.engine import Rather, Value, advise, derive, require
 from mfc.rules.words import gib, listed
 
 from . import facts
@@ -149,12 +149,14 @@ def packed_samples_stay_apart(
 
 
 @advise(_DATA + ": without use_varlen_attn a packed row is one long text")
-def packed_samples_see_each_other(strategy: Strategy, varlen: bool) -> str | None:
+def packed_samples_see_each_other(strategy: Strategy, varlen: bool) -> Rather | None:
     """Without variable-length attention, each sample of a row sees those before it."""
     if strategy.task != "sft" or not strategy.packing or varlen:
         return None
-    return (
-        f"with {strategy.attention} attention each sample of a packed row sees those before it; flash keeps them apart"
+    return Rather(
+        f"with {strategy.attention} attention each sample of a packed row sees those before it",
+        "strategy.attention: flash keeps them apart",
+        {"attention": "flash"},
     )
 
 
@@ -266,12 +268,14 @@ def warmup_needs_steps(warmup: float, epochs: float | None, strategy: Strategy, 
 
 
 @advise("XTuner 0.2.0 model/sft.py, _prepare_for_lora")
-def frozen_base_is_fp32(strategy: Strategy, model: Model) -> str | None:
+def frozen_base_is_fp32(strategy: Strategy, model: Model) -> Rather | None:
     """Without DeepSpeed, plain LoRA holds the frozen base in fp32."""
     if strategy.method != "lora" or strategy.deepspeed:
         return None
     size = gib(4 * model.total_parameters)
-    return f"XTuner turns the frozen base to fp32: {size}; under ZeRO it is cast back to 16 bits"
+    return Rather(
+        f"XTuner turns the frozen base to fp32: {size}", "strategy.sharding: zero2 casts it back", {"sharding": "zero2"}
+    )
 
 
 @advise("XTuner 0.2.0 model/modules/dispatch: import of flash_attn")

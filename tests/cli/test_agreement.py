@@ -104,6 +104,9 @@ def test_a_plan_needs_no_data_and_checks_the_rest_all_the_same(target: str) -> N
     assert "nonesuch" in planned(bare, target)
 
 
+GRPO = ("--set", "train.method=lora", "--set", "train.rollout.rewards=[accuracy]")
+
+
 def test_a_spec_without_targets_is_planned_for_the_most_used_that_can(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +115,7 @@ def test_a_spec_without_targets_is_planned_for_the_most_used_that_can(
     first = commonest()[0]
     assert run("plan", path) == 0
     assert capsys.readouterr().out.startswith(f"{path} for {first} {get(first).VERSIONS[0]} (no target is named")
-    assert run("plan", path, "--set", "train.task=grpo", "--set", "train.rollout.rewards=[accuracy]") in (0, 3)
+    assert run("plan", path, "--set", "train.task=grpo", *GRPO) in (0, 3)
     assert f"for {first} " not in capsys.readouterr().out.partition("\n")[0]
     assert run("plan", path, "-t", first) == 0
     assert capsys.readouterr().out.startswith(f"{path} for {first} {get(first).VERSIONS[0]}: fits")

@@ -7,6 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from mfc.planner.search import SPEED_ERROR
+
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "benchmarks.score.throughput", "--json"]
 
@@ -19,4 +22,7 @@ def test_ranks_and_times_published_runs() -> None:
         assert (each["median_abs_error_pct"] or 0) <= 20, name
         assert (each["estimated_length_error_pct"] or 0) <= 20, name
     assert scores["macro"]["kendall_tau"] >= 0.9
+    assert scores["macro"]["median_abs_error_pct"] == pytest.approx(100 * SPEED_ERROR, abs=0.5), (
+        "what the search goes by"
+    )
     assert sum(each["rows"] for each in scores["sources"].values()) > 200

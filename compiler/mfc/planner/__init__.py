@@ -41,7 +41,6 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
     predicted = memory.predict(run)
     timed = layouts.with_rollouts(speed.predict(strategy, problem, profile.stack), chosen.generated)
     env = {**best.env, "strategy": strategy, "memory": predicted, "speed": timed}
-    env["losses"] = frozenset(candidate.env["loss"] for candidate in outcome.candidates)
     decisions = decide.choices(problem, outcome, rules) | decide.finish(problem, env, rules)
     decisions = layouts.decisions(decisions, chosen, planned)
     if env["rollout_share"] is not None:
@@ -63,7 +62,7 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
             expert_adapters=profile.stack.expert_adapters,
         ),
         decisions={name: one for name, one in decisions.items() if decided(name, env)},
-        warnings=decide.advice(env, rules),
+        warnings=decide.advice(problem, env, decisions, rules),
         alternatives=(*layouts.alternatives(chosen, planned), *decide.alternatives(outcome)),
         rejected={rule: reason for rule, (_, reason, _) in outcome.rejections.by_rule.items()},
         limited_by="" if best.refused is None else best.refused[0].limits or "",

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mfc.fields import CHOICES, RESULTS, SPEC_PATHS
+from mfc.fields import CHOICES, RESULTS, SPEC_PATHS, field
 from mfc.planner.plan import Advice, Alternative, Decision
-from mfc.planner.search import Candidate, Outcome, at_the_limit
-from mfc.planner.space import stages
+from mfc.planner.search import Candidate, Outcome, at_the_limit, evaluate, offloads
+from mfc.planner.space import Rejections, facts, stages
 from mfc.planner.weigh import SEARCH, Weighing
 from mfc.problem import Problem
-from mfc.rules.engine import Rule
+from mfc.rules.engine import Rather, Rule
 
 SPEC = "the spec"
 
@@ -33,14 +33,43 @@ def finish(problem: Problem, env: dict[str, Any], rules: tuple[Rule, ...]) -> di
     return decisions
 
 
-def advice(env: Mapping[str, Any], rules: tuple[Rule, ...]) -> tuple[Advice, ...]:
-    """What the advise rules say of the finished plan."""
+def advice(
+    problem: Problem, env: Mapping[str, Any], decisions: Mapping[str, Decision], rules: tuple[Rule, ...]
+) -> tuple[Advice, ...]:
+    """What the advise rules say of the finished plan; none of it argues with what mfc itself decided."""
     said = []
     for stage in stages(rules):
         for rule, read in stage:
-            if rule.kind == "advise" and (message := rule.function(*read(env))):
-                said.append(Advice(rule.id, message))
+            if rule.kind != "advise" or not (answer := rule.function(*read(env))):
+                continue
+            if isinstance(answer, Rather) and not all(
+                _can_be_had(problem, env, decisions, rules, name, value) for name, value in answer.instead.items()
+            ):
+                answer = answer.fact
+            said.append(Advice(rule.id, str(answer)))
     return tuple(said)
+
+
+def _can_be_had(
+    problem: Problem,
+    env: Mapping[str, Any],
+    decisions: Mapping[str, Decision],
+    rules: tuple[Rule, ...],
+    name: str,
+    value: Any,
+) -> bool:
+    """Whether another value of a field is the user's to take: mfc did not decide on this one, and that one may be.
+
+    What the user does not mean by it has to fit as well.
+    """
+    decision = decisions.get(name)
+    if decision is None or not (decision.pinned or decision.rule == "default"):
+        return False
+    if name not in CHOICES:
+        return True
+    kept = {choice: env[choice] for choice in CHOICES if choice not in (name, "micro_batch")}
+    found = evaluate(problem, facts(problem, env["profile"]), rules, {**kept, name: value}, Rejections())
+    return any(one.fits or field(name).meaning for one in found)
 
 
 def choices(problem: Problem, outcome: Outcome, rules: tuple[Rule, ...]) -> dict[str, Decision]:
@@ -85,8 +114,10 @@ def _worse(best: Candidate, rival: Candidate) -> str:
     gain = 1 - rival.seconds_per_step / best.seconds_per_step
     if gain < 0.01:
         return "slower or less simple"
+    if offloads(rival) and not offloads(best):
+        return f"{gain:.0%} faster, if offload is as quick as estimated, which no published run shows"
     price = "at the limit of the budget" if at_the_limit(rival) and not at_the_limit(best) else "less simple"
-    return f"{gain:.0%} faster, if the estimate is that good, but {price}"
+    return f"{gain:.0%} faster, less than the estimate errs by, and {price}"
 
 
 def results_that_may_change(decisions: Mapping[str, Decision]) -> Sequence[Decision]:

@@ -26,7 +26,7 @@ COSTS = (
     *("upper_bytes", "held_bytes", "host_bytes", "save_host_bytes", "load_gpu_bytes", "load_host_bytes"),
     *("idle_bytes", "parked_bytes"),
 )
-ANSWER = ("strategy", "memory", "speed", "losses")
+ANSWER = ("strategy", "memory", "speed")
 # What the planner itself reads of an assignment.
 _READ = {*Strategy._fields, *COSTS, "batch_size", "max_completion_length", "num_generations"}
 

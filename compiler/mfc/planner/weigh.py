@@ -11,7 +11,7 @@ from typing import Any
 
 from mfc.fields import CANDIDATES, CHOICES, SPEC_PATHS, field, simplicity
 from mfc.planner.plan import Decision
-from mfc.planner.search import Candidate, Outcome, at_the_limit, evaluate
+from mfc.planner.search import Candidate, Outcome, at_the_limit, evaluate, offloads
 from mfc.planner.space import Rejections, domain, facts
 from mfc.problem import Problem
 from mfc.rules.engine import Rule
@@ -125,6 +125,8 @@ def _beside(name: str, best: Candidate, value: Any, rival: Candidate) -> str:
     gain = _gain(best, rival)
     if name == "optimizer":
         return f"{other}, which may train differently, is not needed"
+    if gain <= -_SAME and offloads(rival) and not offloads(best):
+        return f"{other} would gain {-gain:.0%}, were offload as quick as estimated"
     if gain <= -_SAME:
-        return f"{other} would gain {-gain:.0%} by more machinery or memory"
+        return f"{other} would gain {-gain:.0%}, less than the estimate errs by, by more machinery or memory"
     return f"{other} is as fast" if gain < _SAME else f"{other} is {gain:.0%} slower"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from mfc.rules.engine import Value, advise, derive, require
+from mfc.rules.engine import Rather, Value, advise, derive, require
 from mfc.rules.words import gpus, listed, short
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def batch_holds_whole_groups(spec: Spec, batch_size: int) -> str | None:
 
 
 @advise("arithmetic: a packed row is one item of a batch")
-def packed_rows_hold_many_samples(spec: Spec, strategy: Strategy, batch_size: int) -> str | None:
+def packed_rows_hold_many_samples(spec: Spec, strategy: Strategy, batch_size: int) -> str | Rather | None:
     """With packing, a step counts rows, each of several samples, also where the spec counts samples."""
     if not strategy.packing or strategy.task == "pretrain" or spec.train.batch_unit == "row":
         return None
@@ -108,9 +108,10 @@ def packed_rows_hold_many_samples(spec: Spec, strategy: Strategy, batch_size: in
         return f"{batch_size} are packed rows, not samples; data.mean_length would tell how many samples they hold"
     samples = batch_size * strategy.max_length / mean
     rows = max(round(batch_size * mean / strategy.max_length), 1)
-    return (
-        f"{batch_size} packed rows of {strategy.max_length} tokens hold about {samples:.0f} samples of {mean}; for "
-        f"{batch_size} samples a step, batch_size: {rows}"
+    return Rather(
+        f"{batch_size} packed rows of {strategy.max_length} tokens hold about {samples:.0f} samples of {mean}",
+        f"for {batch_size} samples a step, train.batch_size: {rows}",
+        {"batch_size": rows},
     )
 
 

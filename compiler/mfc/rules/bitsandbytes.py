@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mfc.catalog.parameters import count, linears
 from mfc.rules import packages
-from mfc.rules.engine import advise, require
+from mfc.rules.engine import Rather, advise, require
 from mfc.rules.words import capability, gib
 
 if TYPE_CHECKING:
@@ -43,13 +43,17 @@ def package_is_installed(quantization: Quantization | None, optimizer: str, prof
 @advise("bitsandbytes issue 1249, transformers modeling_utils: zero.Init is skipped for quantised models")
 def four_bits_load_whole(
     quantization: Quantization | None, sharding: str, architecture: Architecture, profile: Profile
-) -> str | None:
+) -> Rather | None:
     """Under ZeRO-3 every GPU loads the whole quantised model before it is split."""
     if quantization is None or quantization.kind not in ("nf4", "fp4") or sharding != "zero3":
         return None
     packed = _replaced(architecture, profile)
     size = gib(_NF4_BYTES * packed + 2 * (count(architecture).total - packed))
-    return f"every GPU first loads the whole quantised model, {size}, then keeps its share: zero2 is the simpler way"
+    return Rather(
+        f"every GPU first loads the whole quantised model, {size}, then keeps its share",
+        "strategy.sharding: zero2 is the simpler way",
+        {"sharding": "zero2"},
+    )
 
 
 @advise("peft utils/other.py, prepare_model_for_kbit_training: what is not quantised becomes fp32")

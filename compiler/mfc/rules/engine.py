@@ -5,12 +5,12 @@ statement, `source` is where it comes from, and its id is `<module>/<function>`.
 
 - require: returns the reason why a combination is impossible, or None;
 - derive: returns `Value(value, because)` for the one field that it writes;
-- advise: returns a message that changes nothing, or None.
+- advise: returns a message that changes nothing, or None; `Rather` when it would rather have another value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -41,6 +41,21 @@ def said(section: Section, field: str, path: str, default: str) -> Value:
     """A field of the section of the spec at `path`: the user's, or the language's default and why it is that."""
     value: Any = getattr(section, field)
     return from_spec(value, f"{path}.{field}") if field in section.model_fields_set else Value(value, default)
+
+
+class Rather(NamedTuple):
+    """What an advise rule answers that would rather have other values of plan fields: a fact, and what does better.
+
+    The second half is said only where it is no quarrel with mfc's own choice: where the spec sets such a field and the
+    rules allow the other value too. What mfc chose itself it chose knowing the fact.
+    """
+
+    fact: str
+    better: str
+    instead: Mapping[str, Any]  # plan field -> value
+
+    def __str__(self) -> str:
+        return f"{self.fact}; {self.better}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # a rule is itself: the search hashes tuples of them
@@ -75,8 +90,8 @@ def derive(writes: str, source: str) -> Callable[[Callable[..., Value]], Rule]:
     return lambda function: _rule("derive", function, source, writes)
 
 
-def advise(source: str) -> Callable[[Callable[..., str | None]], Rule]:
-    """Make a rule of a function that returns a warning, or None."""
+def advise(source: str) -> Callable[[Callable[..., str | Rather | None]], Rule]:
+    """Make a rule of a function that returns a warning, with what would do better if that is another value, or None."""
     return lambda function: _rule("advise", function, source, "")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.rules import packages
-from mfc.rules.engine import Value, advise, derive, require, said
+from mfc.rules.engine import Rather, Value, advise, derive, require, said
 from mfc.rules.words import gpus
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def overlong(spec: Spec, profile: Profile) -> Value:
 
 
 @advise("arithmetic on data.mean_length")
-def padding_is_wasted(spec: Spec, strategy: Strategy) -> str | None:
+def padding_is_wasted(spec: Spec, strategy: Strategy) -> Rather | None:
     """Where samples are much shorter than the limit, packing saves time."""
     mean = spec.data.mean_length
     if strategy.packing or strategy.task not in _PACKABLE or mean == "auto" or strategy.sequences == 1:
@@ -88,9 +88,11 @@ def padding_is_wasted(spec: Spec, strategy: Strategy) -> str | None:
     waste = 1 - mean / strategy.max_length
     if waste < _WASTE:
         return None
-    return (
+    return Rather(
         f"samples have {mean} tokens on average and rows up to {strategy.max_length}: up to {waste:.0%} of a "
-        f"micro-batch of {strategy.sequences} is padding; data.packing: true fills it"
+        f"micro-batch of {strategy.sequences} is padding",
+        "data.packing: true fills it",
+        {"packing": True},
     )
 
 

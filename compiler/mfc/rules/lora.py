@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 from mfc.catalog.parameters import adapters, count, linears, saved_count
-from mfc.rules.engine import Value, advise, derive, from_spec, require, said
+from mfc.rules.engine import Rather, Value, advise, derive, from_spec, require, said
 from mfc.rules.words import gib, listed, short
 from mfc.strategy import Lora
 
@@ -159,14 +159,16 @@ def targets_in_vain(architecture: Architecture, profile: Profile, lora: Lora | N
 
 
 @advise(_FUSED + " add W + BA for all experts of a layer")
-def fused_experts_are_merged(architecture: Architecture, profile: Profile, lora: Lora | None) -> str | None:
+def fused_experts_are_merged(architecture: Architecture, profile: Profile, lora: Lora | None) -> Rather | None:
     """Adapters on fused experts build all adapted experts of a layer anew in each pass."""
     if lora is None or not _adapts_fused_experts(architecture, lora, profile):
         return None
     experts = max(block.experts for block in count(architecture).blocks)
-    return (
+    return Rather(
         f"adapters on fused experts build {short(experts)} merged weights, {gib(2 * experts)}, in every layer that "
-        "computes; train.lora.targets: attention does without"
+        "computes",
+        "train.lora.targets: attention does without",
+        {"lora_targets": "attention"},
     )
 
 
@@ -215,11 +217,15 @@ def trainable_layers(method: str, spec: Spec, architecture: Architecture) -> Val
 
 
 @advise("LoRA Learns Less and Forgets Less, arXiv:2405.09673")
-def adapters_learn_less(strategy: Strategy) -> str | None:
+def adapters_learn_less(strategy: Strategy) -> Rather | None:
     """Continued pretraining through low-rank adapters learns less than full training."""
     if strategy.task != "pretrain" or strategy.lora is None:
         return None
-    return f"pretraining moves weights by more than rank {strategy.lora.rank} holds; method full learns more"
+    return Rather(
+        f"pretraining moves weights by more than rank {strategy.lora.rank} holds",
+        "train.method: full learns more",
+        {"method": "full"},
+    )
 
 
 def _adapts_fused_experts(architecture: Architecture, lora: Lora, profile: Profile) -> bool:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.rules import packages
-from mfc.rules.engine import advise, require
+from mfc.rules.engine import Rather, advise, require
 from mfc.rules.words import capability, gib
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
-    from mfc.problem import Problem
     from mfc.profile import Profile
     from mfc.strategy import Strategy
 
@@ -44,12 +43,9 @@ def fused_needs_a_vocabulary(task: str, loss: str) -> str | None:
 def vocabulary_dominates(
     strategy: Strategy,
     architecture: Architecture,
-    profile: Profile,
     gpu: Gpu,
     budget_bytes: int,
-    losses: frozenset[str],
-    problem: Problem,
-) -> str | None:
+) -> str | Rather | None:
     """The logits of a large vocabulary can be the largest tensors of a step."""
     if strategy.loss == "fused" or strategy.task == "reward":
         return None
@@ -57,15 +53,10 @@ def vocabulary_dominates(
     size = 12 * architecture.vocab * tokens
     if size < _LARGE * budget_bytes:
         return None
+    fact = f"the loss holds 12 x {architecture.vocab} words x {tokens} tokens = {gib(size)} on each GPU"
     if gpu.vendor == "nvidia" and gpu.capability < _TRITON:
-        way = f"fused kernels that do without need a newer GPU than {gpu.name}"
-    elif "fused" in losses:
-        way = "strategy.loss: fused does without"
-    elif "loss" in problem.pins:
-        way = "strategy.loss: auto takes a fused one where it can"
-    else:
-        way = f"{profile.target or 'this trainer'} has no fused loss for this"
-    return f"the loss holds 12 x {architecture.vocab} words x {tokens} tokens = {gib(size)} on each GPU; {way}"
+        return f"{fact}; fused kernels that do without need a newer GPU than {gpu.name}"
+    return Rather(fact, "strategy.loss: fused does without", {"loss": "fused"})
 
 
 RULES = (fused_needs_triton, fused_needs_its_package, fused_needs_a_vocabulary, vocabulary_dominates)

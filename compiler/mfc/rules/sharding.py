@@ -10,6 +10,7 @@ from mfc.rules.words import gib, short
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.problem import Hardware, Model, Problem
+    from mfc.profile import Profile
     from mfc.strategy import Lora
 
 _ZERO = "ZeRO, arXiv:1910.02054: states are split over data-parallel ranks"
@@ -21,10 +22,18 @@ _SLOW_GATHER = 1.0  # seconds per micro-step that are worth a word
 
 @require(_ZERO)
 def one_gpu_shards_nothing(
-    sharding: str, world_size: int, offload_optimizer: str, offload_parameters: str, problem: Problem
+    sharding: str,
+    world_size: int,
+    offload_optimizer: str,
+    offload_parameters: str,
+    method: str,
+    profile: Profile,
+    problem: Problem,
 ) -> str | None:
-    """On one GPU, sharding is chosen only to offload."""
+    """On one GPU, sharding is chosen only to offload, or where it casts a frozen base to 16 bits."""
     if world_size > 1 or sharding == "ddp" or "sharding" in problem.pins:
+        return None
+    if profile.stack.frozen_fp32 and method == "lora" and sharding == "zero2":
         return None
     if offload_optimizer != "none" or offload_parameters != "none":
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.catalog.parameters import count
-from mfc.rules.engine import Value, advise, derive, from_spec, require
+from mfc.rules.engine import Rather, Value, advise, derive, from_spec, require
 from mfc.rules.words import short
 
 if TYPE_CHECKING:
@@ -79,13 +79,19 @@ def images_fit_the_length(
 
 
 @advise("LLaVA-OneVision, arXiv:2408.03326: the tower learns at a fifth of the rate or less")
-def trained_towers_want_low_rates(strategy: Strategy, architecture: Architecture, learning_rate: float) -> str | None:
+def trained_towers_want_low_rates(
+    strategy: Strategy, architecture: Architecture, learning_rate: float
+) -> Rather | None:
     """A vision tower that trains wants a low learning rate."""
     if architecture.vision is None or "vision" in strategy.freeze_parts or strategy.lora is not None:
         return None
     if learning_rate <= 2e-6:
         return None
-    return f"the vision tower trains at {learning_rate:g}; towers are usually trained at 2e-6 or kept frozen"
+    return Rather(
+        f"the vision tower trains at {learning_rate:g}",
+        "towers are usually trained at 2e-6 or kept frozen",
+        {"learning_rate": 2e-6},
+    )
 
 
 def _image_tokens(architecture: Architecture, pixels: int) -> int:
