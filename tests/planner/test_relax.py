@@ -143,7 +143,7 @@ NODES = {
     "a pinned batch grows with the GPUs": (
         {
             "model": "Qwen/Qwen2.5-32B",
-            "hardware": {"gpu": "A100 SXM 80GB", "count": 8},
+            "hardware": {"gpu": "A100 SXM 40GB", "count": 8},
             "train": {"method": "full", "batch_size": 8},
             "strategy": {"sharding": "zero3", "optimizer": "adamw"},
         },
