@@ -146,6 +146,16 @@ FIELDS: tuple[Field, ...] = (
         applies=_under("zero3", "fsdp2"),
     ),
     Field(
+        "pin_memory",
+        "strategy.offload.pin_memory",
+        open=True,
+        candidates=(True, False),
+        machinery={True: 0, False: 1},
+        relaxed=10,
+        values=(False, True),
+        applies=_OFFLOADS,
+    ),
+    Field(
         "sequence_parallel",
         "strategy.sequence_parallel",
         open=True,
@@ -277,13 +287,13 @@ FIELDS: tuple[Field, ...] = (
     # Which attention kernels keep the samples of a packed row apart, for a target to say.
     Field("packing_attention", values=("sdpa", "flash", "eager"), neutral=("sdpa", "flash", "eager"), decided=False),
     # DeepSpeed's own numbers.
-    Field("reduce_bucket_elements", applies=_under("zero1", "zero2", "zero3")),
-    Field("overlap_comm", applies=_under("zero1", "zero2", "zero3")),
-    Field("prefetch_bucket_elements", applies=_under("zero3")),
-    Field("persistence_threshold_elements", applies=_under("zero3")),
+    Field("reduce_bucket_elements", "strategy.buckets.reduce", open=True, applies=_under("zero1", "zero2", "zero3")),
+    Field("allgather_bucket_elements", "strategy.buckets.allgather", open=True, applies=_under("zero1", "zero2")),
+    Field("overlap_comm", "strategy.overlap_comm", open=True, applies=_under("zero1", "zero2", "zero3")),
+    Field("prefetch_bucket_elements", "strategy.buckets.prefetch", open=True, applies=_under("zero3")),
+    Field("persistence_threshold_elements", "strategy.buckets.persistence", open=True, applies=_under("zero3")),
     Field("sub_group_elements", applies=_under("zero3")),
-    Field("max_live_elements", applies=_under("zero3")),
-    Field("pin_memory", applies=_OFFLOADS),
+    Field("max_live_elements", "strategy.buckets.live", open=True, applies=_under("zero3")),
     Field("cpu_threads"),
     # The run around it.
     Field("allocator"),

@@ -78,6 +78,7 @@ class Strategy(NamedTuple):
     trained_blocks: TrainedBlocks = "last"  # which ones; what is not "last" has no field in a spec
     reference_model: bool = False  # a second, frozen copy of the model is held (preference tasks, GRPO, PPO)
     rollout: Rollout | None = None
+    pin_memory: bool = True  # what DeepSpeed keeps in host memory is pinned
 
     @property
     def zero_stage(self) -> int:

@@ -55,7 +55,6 @@ UNMODELLED = frozenset(
         "tensor_parallel",
         "torch_autocast",
         "weight_quantization",
-        "zero_optimization.allgather_bucket_size",
         "zero_optimization.memory_efficient_linear",
         "zero_optimization.offload_optimizer.buffer_count",
         "zero_optimization.offload_optimizer.ratio",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from mfc.catalog.parameters import count
 from mfc.target.codecs import LEFT_OUT, Codec, Reader, Reading, Writing, constant, one_way, row, same, words
 from mfc.target.keys import Key
 from mfc.target.when import DEEPSPEED, When, both, is_, stage
@@ -61,9 +62,14 @@ def _read_rows(value: Any, _: Reader) -> Reading:
 
 
 def _buffer(at: Writing) -> int:
-    """Elements of one NVMe buffer: the largest parameter has to go into it (DeepSpeed's own default is 1e8)."""
+    """Elements of one NVMe buffer: a rank's piece of the largest parameter goes into it (DeepSpeed's default is 1e8).
+
+    Experts that are one parameter hold two of their three matrices in the larger one.
+    """
     architecture = at.plan.problem.model.architecture
-    return max(architecture.vocab * architecture.hidden, 100_000_000)
+    experts = max(2 * block.experts // 3 for block in count(architecture).blocks)
+    largest = max(architecture.vocab * architecture.hidden, experts)
+    return max(-(-largest // at.plan.strategy.world_size), 100_000_000)
 
 
 def _warmup_steps(at: Writing) -> int:
@@ -109,6 +115,7 @@ ENGINE: tuple[Key, ...] = (
     Key(_ZERO + "reduce_scatter", constant(True, "sharding"), stage(1, 2)),
     Key(_ZERO + "overlap_comm", same("overlap_comm"), DEEPSPEED),
     Key(_ZERO + "reduce_bucket_size", same("reduce_bucket_elements"), DEEPSPEED, "elements"),
+    Key(_ZERO + "allgather_bucket_size", same("allgather_bucket_elements"), stage(1, 2), "elements"),
     Key(_ZERO + "sub_group_size", same("sub_group_elements"), stage(3), "elements"),
     Key(_ZERO + "stage3_prefetch_bucket_size", same("prefetch_bucket_elements"), stage(3), "elements"),
     Key(_ZERO + "stage3_param_persistence_threshold", same("persistence_threshold_elements"), stage(3), "elements"),

@@ -54,7 +54,7 @@ ELSEWHERE = {
     "lora": "its parts are keys of their own",
     "preference_loss": "the class of the model, where it has one loss",
     **dict.fromkeys(
-        (*facts.DEFAULTS, "offload_optimizer", "offload_parameters", "pin_memory"),
+        (*facts.DEFAULTS, "offload_optimizer", "offload_parameters"),
         "DeepSpeed's JSON: the shipped one that launch.sh names, or one of mfc's",
     ),
 }

@@ -127,9 +127,10 @@ def preset(layout: tuple[str, str, str], precision: str, bf16: bool, numbers: tu
 
     `layout` is sharding and what is offloaded (optimizer, parameters), `bf16` whether the GPU has it: a preset's "auto"
     takes it then. What a preset leaves out are DeepSpeed's own defaults (runtime/zero/config.py), here as `numbers` in
-    the order of DEFAULTS.
+    the order of DEFAULTS; None where the layout has no such number.
     """
-    same = precision == ("bf16" if bf16 else "fp16") and numbers == tuple(DEFAULTS.values())
+    alike = all(number in (None, default) for number, default in zip(numbers, DEFAULTS.values(), strict=True))
+    same = precision == ("bf16" if bf16 else "fp16") and alike
     return _PRESETS.get(layout) if same else None
 
 
@@ -142,9 +143,11 @@ _PRESETS = {
 }
 DEFAULTS: Mapping[str, Any] = {
     "reduce_bucket_elements": 500_000_000,
+    "allgather_bucket_elements": 500_000_000,
     "prefetch_bucket_elements": 50_000_000,
     "persistence_threshold_elements": 100_000,
     "max_live_elements": 1_000_000_000,
     "sub_group_elements": 1_000_000_000,
     "overlap_comm": True,
+    "pin_memory": True,
 }

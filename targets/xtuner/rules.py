@@ -200,20 +200,24 @@ def deepspeed_preset(
     precision: str,
     gpu: Gpu,
     reduce_bucket_elements: int,
+    allgather_bucket_elements: int,
     prefetch_bucket_elements: int,
     persistence_threshold_elements: int,
     max_live_elements: int,
     sub_group_elements: int,
     overlap_comm: bool,
+    pin_memory: bool,
 ) -> Value:
     """A DeepSpeed config that XTuner ships is used when it says exactly what the plan says."""
     numbers = (
         reduce_bucket_elements,
+        allgather_bucket_elements,
         prefetch_bucket_elements,
         persistence_threshold_elements,
         max_live_elements,
         sub_group_elements,
         overlap_comm,
+        pin_memory,
     )
     name = facts.preset((sharding, offload_optimizer, offload_parameters), precision, gpu.bf16, numbers)
     if not sharding.startswith("zero"):

@@ -20,7 +20,7 @@ TARGET = cast(
             Key("lr", same("learning_rate")),
             Key("decay", same("weight_decay")),
             Key("zero.stage", same("sharding")),
-            Key("zero.bucket", same("reduce_bucket_elements")),
+            Key("zero.bucket", same("sub_group_elements")),
             Key("optimizer", same("optimizer"), also=("adam_beta1",)),
         ),
         UNMODELLED=frozenset({"liger", "zero.fancy"}),

@@ -20,7 +20,7 @@ def states(accumulates: bool = False) -> States:
 def zero(stage: int, ranks: int, **changes: object) -> deepspeed.Zero:
     fields: dict[str, object] = {
         "stage": stage, "world_size": ranks, "reduce_bucket": 0, "prefetch_bucket": 0, "overlap_comm": False,
-        "max_live": 2 * N, "sub_group": N, "pin_memory": False,
+        "persistence": 0, "max_live": 2 * N, "sub_group": N, "pin_memory": False,
     }  # fmt: skip
     return deepspeed.Zero(**(fields | changes))  # type: ignore[arg-type]
 

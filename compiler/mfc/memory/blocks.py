@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Where = Literal["loss", "layers", "embedding", "optimizer"]
+Where = Literal["gather", "loss", "layers", "embedding", "optimizer"]
 
 # Free blocks that the allocator cannot reuse, as shares of what one layer takes while it runs, or bytes per token and
 # vocabulary row. Fitted to the caching allocator replayed over 310 traced steps: with checkpointing and adapters 0.56
@@ -53,6 +53,7 @@ def free(demand: Demand) -> dict[Where, Free]:
     busy = CACHED_BUSY * demand.layer
     after = (CACHED_LOGITS * demand.logits if demand.loss else 0.0) + busy
     return {
+        "gather": Free(0.0),
         "loss": Free(at_loss, share * demand.layer_fixed),
         "layers": Free(max(demand.stale + busy, left), CACHED_BUSY * demand.layer_fixed),
         "embedding": Free(max(after, left)),

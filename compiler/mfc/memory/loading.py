@@ -68,4 +68,4 @@ def _pieces(run: Run, prepared: Prepared) -> float:
         return 0.0
     states = prepared.static.states
     split = (states.base + 2 * states.trained) / run.strategy.world_size
-    return split * (POWER_OF_TWO_MEAN if run.stack.pin_memory else 1.0)
+    return split * (POWER_OF_TWO_MEAN if run.strategy.pin_memory else 1.0)

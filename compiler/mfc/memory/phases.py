@@ -80,6 +80,7 @@ def _loss(model: Shape, given: Inputs, head: Head, left: Saved, logits: Logits) 
         held = 6.0 if stack.keeps_loss else 2.0
         yield Phase("head forward", "loss", left.sequence + last, held * vocab, matrices)
         yield Phase("head backward", "loss", left.sequence + left.final, 6.0 * vocab, matrices)
+    yield Phase("head gathered", "gather", left.sequence + last, scratch=left.fixed + left.casts)
     forward = left.sequence + last + passing
     yield Phase("loss forward", "loss", forward, logits.forward * vocab, left.fixed + left.casts)
     if head.preference is not None and head.preference.reference and not head.fused:

@@ -17,6 +17,7 @@ def place(
     world_size: int,
     offload_optimizer: Offload,
     offload_parameters: Offload,
+    pin_memory: bool,
     hidden: int,
     stack: Stack,
 ) -> Placement:
@@ -27,17 +28,20 @@ def place(
         offload = offload_parameters != "none"
         return fsdp.fully_sharded(states, world_size, offload, stack.fsdp_keeps_frozen, stack.fsdp_splits_edges)
     auto = hidden * hidden
+    reduce, prefetch = stack.reduce_bucket_elements, stack.prefetch_bucket_elements
+    kept = stack.persistence_threshold_elements
     return deepspeed.partitioned(
         states,
         deepspeed.Zero(
             stage=ZERO_STAGES[sharding],
             world_size=world_size,
-            reduce_bucket=stack.reduce_bucket_elements or auto,
-            prefetch_bucket=stack.prefetch_bucket_elements or int(0.9 * auto),
-            overlap_comm=stack.overlap_comm or sharding == "zero3",
+            reduce_bucket=auto if reduce is None else reduce,
+            prefetch_bucket=int(0.9 * auto) if prefetch is None else prefetch,
+            persistence=10 * hidden if kept is None else kept,
+            overlap_comm=sharding == "zero3" if stack.overlap_comm is None else stack.overlap_comm,
             max_live=stack.max_live_parameters,
             sub_group=stack.sub_group_elements,
-            pin_memory=stack.pin_memory,
+            pin_memory=pin_memory,
             offload_optimizer=offload_optimizer,
             offload_parameters=offload_parameters,
         ),

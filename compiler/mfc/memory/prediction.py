@@ -62,9 +62,10 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
     else:
         sequences = run.strategy.sequences
         parts["gradients"] = placement.gradients + placement.done * phase.done + placement.live * phase.live
-        if phase.where != "loss":
+        if phase.where in ("layers", "embedding"):
             parts["gradients"] += placement.reducing
         parts["gathered"] = placement.gathered + (placement.layer_gradient if phase.where == "layers" else 0.0)
+        parts["gathered"] += placement.fetching if phase.where == "gather" else 0.0
         parts["scratch"] = phase.scratch
         parts["activations"] = sequences * trained_models(run.strategy) * phase.activations
         parts["logits"] = sequences * phase.logits

@@ -81,6 +81,7 @@ def prepare(run: Run, *, every: bool = False) -> Prepared:
         world,
         strategy.offload_optimizer,
         strategy.offload_parameters,
+        strategy.pin_memory,
         run.architecture.hidden,
         stack,
     )
@@ -88,6 +89,7 @@ def prepare(run: Run, *, every: bool = False) -> Prepared:
     workspace = overhead.workspace_bytes(run.gpu)
     resident = placement.weights + placement.optimizer + placement.buffers + placement.gradients + workspace
     beside = {
+        "gather": placement.gathered + placement.fetching,
         "loss": placement.gathered,
         "layers": placement.gathered + placement.layer_gradient + placement.reducing,
         "embedding": placement.gathered + placement.reducing,

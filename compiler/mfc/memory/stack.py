@@ -110,7 +110,6 @@ class Stack(NamedTuple):
     reduce_bucket_elements: int | None = None  # hidden squared
     prefetch_bucket_elements: int | None = None  # 0.9 hidden squared
     persistence_threshold_elements: int | None = None  # 10 hidden
-    overlap_comm: bool = False
+    overlap_comm: bool | None = None  # None: at stage 3 only
     max_live_parameters: int = 1_000_000_000
     sub_group_elements: int = 1_000_000_000
-    pin_memory: bool = True  # offloaded states lie in pinned memory, each tensor rounded up to a power of two

@@ -13,7 +13,7 @@ from mfc.memory.formats import Formats, formats
 from mfc.memory.inputs import Inputs, Loop, Trains
 from mfc.memory.loss import Head
 from mfc.memory.rollout import scored_share, trained_models
-from mfc.memory.shape import Shape, shape
+from mfc.memory.shape import Shape, adapted, shape
 from mfc.memory.stack import Stack
 from mfc.memory.step import Step, step
 from mfc.runtimes import bitsandbytes
@@ -39,6 +39,7 @@ def key(strategy: Strategy) -> Strategy:
         world_size=1,
         offload_optimizer="none",
         offload_parameters="none",
+        pin_memory=True,
     )
 
 
@@ -154,7 +155,21 @@ def _states(
         accumulates=strategy.gradient_accumulation > 1,
         scratch=optimizer.step,
         within=optimizer.within,
+        matrices=_matrices(figure, stack, strategy) if strategy.sharding == "zero3" else (),
     )
+
+
+def _matrices(figure: Shape, stack: Stack, strategy: Strategy) -> tuple[tuple[float, float], ...]:
+    """Numbers of one matrix and of all like it: linears of the layers, and what adapters put beside them."""
+    found = [(x.in_features * x.out_features, x.weights) for layer in figure.layers for x in layer.linears]
+    if strategy.lora is not None:
+        rank = strategy.lora.rank
+        groups = adapted(
+            figure.architecture, strategy.lora, stack.fused_experts, stack.expert_adapters, strategy.freeze_parts
+        )
+        linears = [adapter.linear for group in groups for adapter in group]
+        found += [(rank * side, rank * side * x.count) for x in linears for side in (x.in_features, x.out_features)]
+    return tuple(found)
 
 
 def _frozen(

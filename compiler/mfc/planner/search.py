@@ -213,9 +213,25 @@ def run_of(strategy: Strategy, problem: Problem, profile: Profile) -> memory.Run
         strategy=strategy,
         gpu=hardware.gpu,
         gpus_per_node=hardware.gpus_per_node,
-        stack=profile.stack,
+        stack=stack_of(problem, profile),
         limit_bytes=int(hardware.memory_bytes * (1 - problem.spec.strategy.headroom)),  # the budget
     )
+
+
+# What the spec may pin of a runtime's numbers, and what the memory model calls it.
+_PINNED = {
+    "reduce_bucket_elements": "reduce_bucket_elements",
+    "prefetch_bucket_elements": "prefetch_bucket_elements",
+    "persistence_threshold_elements": "persistence_threshold_elements",
+    "max_live_elements": "max_live_parameters",
+    "overlap_comm": "overlap_comm",
+}
+
+
+def stack_of(problem: Problem, profile: Profile) -> memory.Stack:
+    """How the target uses memory, with what the spec pins of it."""
+    pinned = {there: problem.pins[name] for name, there in _PINNED.items() if name in problem.pins}
+    return profile.stack._replace(**pinned) if pinned else profile.stack
 
 
 def _machinery(candidate: Candidate) -> int:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING
 
 from mfc.catalog.architecture import Moe
 from mfc.catalog.parameters import count, trainable
+from mfc.fields import SPEC_PATHS
 from mfc.rules import packages
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib, gpus, short
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
-    from mfc.problem import Hardware, Model
+    from mfc.problem import Hardware, Model, Problem
     from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
@@ -21,6 +22,15 @@ _AUTO = "transformers integrations/deepspeed.py, trainer_config_finalize: what '
 _ZERO_CONFIG = "DeepSpeed runtime/zero/config.py"
 _THREADS = "torch.distributed.run sets OMP_NUM_THREADS=1 for several processes; DeepSpeed's CPU Adam is OpenMP code"
 _LEAVES = ("mixtral", "qwen2_moe", "qwen3_moe")  # sparse blocks that DeepSpeed gathers as one by itself
+_ALL = ("zero1", "zero2", "zero3")
+_PINNABLE = {
+    "reduce_bucket_elements": _ALL,
+    "overlap_comm": _ALL,
+    "allgather_bucket_elements": _ALL[:2],
+    "prefetch_bucket_elements": _ALL[2:],
+    "persistence_threshold_elements": _ALL[2:],
+    "max_live_elements": _ALL[2:],
+}
 _REENTRANT_MENDED = (0, 19, 3)
 
 
@@ -39,6 +49,16 @@ def reduce_bucket(profile: Profile, architecture: Architecture) -> Value:
     elements = architecture.hidden**2
     why = f"{architecture.hidden}^2 elements, {gib(2 * elements)} a bucket (DeepSpeed's own default is {gib(1e9)})"
     return Value(elements, why)
+
+
+@derive(
+    "allgather_bucket_elements", _ZERO_CONFIG + ": allgather_bucket_size; stage_1_and_2.py: in shards of its buffer"
+)
+def allgather_bucket(sharding: str) -> Value:
+    """After the step ZeRO-1 and 2 gather half a billion weights at a time, as DeepSpeed does by default."""
+    if sharding not in _ALL[:2]:
+        return Value(None, f"{sharding} gathers no weights after the step")
+    return Value(500_000_000, "DeepSpeed's default; the weights are gathered where they lie, which takes no memory")
 
 
 @derive("prefetch_bucket_elements", _AUTO)
@@ -77,21 +97,29 @@ def max_live(profile: Profile) -> Value:
 @derive("overlap_comm", "DeepSpeed stage_1_and_2.py: overlap_comm doubles the reduce bucket below stage 3")
 def overlap_comm(sharding: str, profile: Profile, reduce_bucket_elements: int) -> Value:
     """Communication overlaps computation at stage 3, and below it where the framework says so."""
-    if sharding == "zero3":
+    if sharding == "zero3" and profile.stack.overlap_comm is not False:
         return Value(True, "stage 3 overlaps gathering with computing at no cost in buckets")
     if profile.stack.overlap_comm:
         return Value(True, f"{profile.target} turns it on: a second bucket of {gib(2 * reduce_bucket_elements)}")
     return Value(False, f"below stage 3 it would take a second bucket of {gib(2 * reduce_bucket_elements)}")
 
 
-@derive("pin_memory", "torch pinned host cache rounds to powers of two (pytorch issue 95823); " + _ZERO_CONFIG)
-def pin_memory(offload_optimizer: str, offload_parameters: str, profile: Profile) -> Value:
-    """What is offloaded to the host is pinned, which copies at full speed and rounds sizes up to powers of two."""
-    if (offload_optimizer, offload_parameters) == ("none", "none"):
-        return Value(False, "nothing is offloaded")
-    if not profile.stack.pin_memory:
-        return Value(False, f"{profile.target} {profile.version} does not pin: slower copies, no rounding")
-    return Value(True, "copies run at full speed; the host bytes count every pinned tensor as its next power of two")
+@require("torch pinned host cache rounds to powers of two (pytorch issue 95823); " + _ZERO_CONFIG)
+def pinning_is_of_offload(
+    pin_memory: bool, sharding: str, offload_optimizer: str, offload_parameters: str
+) -> str | None:
+    """Only what DeepSpeed offloads to the host can be pinned or not."""
+    offloads = sharding.startswith("zero") and (offload_optimizer, offload_parameters) != ("none", "none")
+    return None if pin_memory or offloads else "DeepSpeed offloads nothing here, so there is nothing to pin or not"
+
+
+@require(_ZERO_CONFIG)
+def buckets_are_of_zero(sharding: str, problem: Problem) -> str | None:
+    """DeepSpeed's numbers are pinned only where DeepSpeed splits something, some of them at stage 3 only."""
+    for name, stages in _PINNABLE.items():
+        if name in problem.pins and sharding not in stages:
+            return f"{SPEC_PATHS[name]} is a number of DeepSpeed's for {' and '.join(stages)}, not for {sharding}"
+    return None
 
 
 @advise("DeepSpeed runtime/zero/leaf_module_config.py; issues 4966, 5008 and 7461")
@@ -179,12 +207,14 @@ def _numbers(version: str) -> tuple[int, ...]:
 RULES = (
     package_is_installed,
     reduce_bucket,
+    allgather_bucket,
     prefetch_bucket,
     persistence_threshold,
     sub_group,
     max_live,
     overlap_comm,
-    pin_memory,
+    pinning_is_of_offload,
+    buckets_are_of_zero,
     experts_are_gathered_together,
     checkpointing_with_adapters,
     resuming_needs_the_same_layout,

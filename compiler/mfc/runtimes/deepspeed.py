@@ -19,7 +19,7 @@ NORM_NUMBERS = 250_000_000  # the norm of an offloaded gradient is taken in fp64
 PARAMETERS_IN_CPU = 1_000_000_000  # numbers that stay in host memory when weights go to NVMe: max_in_cpu
 SWAP_BUFFERS = 4  # of one sub-group each, to read and write states on NVMe: offload_optimizer.buffer_count
 PARAMETER_BUFFERS = 5  # to read and write weights: offload_param.buffer_count
-PARAMETER_BUFFER = 100_000_000  # numbers in each of these: offload_param.buffer_size
+PARAMETER_BUFFER = 100_000_000  # numbers in each of these at least: offload_param.buffer_size
 
 
 class Zero(NamedTuple):
@@ -30,6 +30,7 @@ class Zero(NamedTuple):
     reduce_bucket: int
     prefetch_bucket: int
     overlap_comm: bool
+    persistence: int
     max_live: int
     sub_group: int
     pin_memory: bool
@@ -87,16 +88,20 @@ def _stage3(states: States, zero: Zero) -> Placement:
     on_device = 0.0 if zero.offload_optimizer != "none" else 1.0
     sub_group = min(share, zero.sub_group)
     parameters = 0.0 if zero.offload_parameters != "none" else base + 2 * share + share * (states.weight - 2)
+    whole = sum(every for one, every in states.matrices if one <= zero.persistence) if splits else 0.0
+    fetched = live + 2 * states.edge if splits else 0.0  # a flat tensor, and the weight that is copied from it
+    gathered = max(live, states.layer, states.edge)
     # What is reduced together is copied into one tensor; a gradient beyond the bucket is reduced alone, as it is.
     copied = 2.0 * min(zero.reduce_bucket, states.trained)
     if not on_device:  # the own slice of a gradient on its way to the host, and its norm
         piece = states.largest / ranks
         copied += 2 * piece + 8 * min(piece, NORM_NUMBERS)
     return Placement(
-        weights=states.scales + parameters,
+        weights=states.scales + parameters + 2 * whole * (1 - 1 / ranks),
         optimizer=share * states.optimizer * on_device,
         buffers=2.0 * zero.reduce_bucket,
-        gathered=max(live, states.layer, states.edge),
+        gathered=gathered,
+        fetching=max(fetched - gathered, 0.0),
         gradients=2 * share * on_device,  # the engine keeps its gradient shard for the whole run
         done=0.0,
         live=2.0,
@@ -126,8 +131,8 @@ def _host(states: States, zero: Zero) -> float:
         held += pinned_bytes(2 * share) + base
         held += (POWER_OF_TWO_MEAN * (base + 2 * share) - base) if zero.pin_memory else 0.0
     elif zero.offload_parameters == "nvme":
-        held += pinned_bytes(2 * min(share, PARAMETERS_IN_CPU)) + 2 * PARAMETER_BUFFERS * PARAMETER_BUFFER
-        held += 2 * sub_group
+        buffer = max(PARAMETER_BUFFER, states.edge / 2 / zero.world_size)
+        held += pinned_bytes(2 * min(share, PARAMETERS_IN_CPU)) + 2 * PARAMETER_BUFFERS * buffer + 2 * sub_group
     return held
 
 

@@ -26,6 +26,8 @@ class States(NamedTuple):
     accumulates: bool
     scratch: float = 0.0  # what the step holds at most beside gradients, unless foreach says it
     within: float = 0.0  # the same while layers run backward, where gradients are applied and freed at once
+    # Of the linears' matrices, adapters' included: (numbers of one, numbers of all that are as large).
+    matrices: tuple[tuple[float, float], ...] = ()
 
 
 class Placement(NamedTuple):
@@ -43,6 +45,7 @@ class Placement(NamedTuple):
     step_gradients: float
     host: float = 0.0  # bytes of host memory per GPU
     managed: float = 0.0  # optimizer bytes in managed memory
+    fetching: float = 0.0  # beside `gathered`, while the largest matrix is fetched
     reducing: float = 0.0  # what gradients are gathered in and reduced through, from the first one on
     pool: float = 0.0  # what the allocator holds for streams that gather and reduce: no use to any other
 

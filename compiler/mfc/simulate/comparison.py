@@ -58,6 +58,7 @@ def predicted_moments(run: Run) -> dict[str, int]:
     made: dict[str, int] = {}
     for phase, (fixed, slope) in zip(prepared.phases, prepared.tensors, strict=True):
         name = {
+            "gather": "loss forward",
             "loss": "loss forward" if phase.name == "loss forward" else "loss backward",
             "layers": "layers backward",
             "embedding": "embedding backward",

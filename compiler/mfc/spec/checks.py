@@ -110,3 +110,10 @@ def evaluation(value: object) -> object:
     if not 0 < share < 1:
         raise ValueError("")
     return share
+
+
+def elements(value: object) -> int:
+    """A whole number of elements, which may be written 5e8."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0 or value != int(value):
+        raise ValueError("")
+    return int(value)

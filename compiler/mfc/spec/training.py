@@ -10,6 +10,7 @@ from mfc.spec.values import (
     SOME_NAMES,
     Auto,
     AutoCount,
+    AutoElements,
     AutoFlag,
     AutoFraction,
     AutoNumber,
@@ -174,6 +175,21 @@ class OffloadSpec(Section):
 
     optimizer: Literal["auto", "none", "cpu", "nvme"] = Field(default="auto", description="Where its state lives.")
     parameters: Literal["auto", "none", "cpu", "nvme"] = Field(default="auto", description="Where the weights live.")
+    pin_memory: AutoFlag = Field(
+        default="auto", description="Whether DeepSpeed pins what is offloaded to the host: faster copies, more memory."
+    )
+
+
+class BucketsSpec(Section):
+    """DeepSpeed's buckets and limits, in elements: 5e8 of them are 1 GB in 16 bit."""
+
+    reduce: AutoElements = Field(default="auto", description="Gradients reduced at once. auto: hidden size squared.")
+    allgather: AutoElements = Field(default="auto", description="ZeRO-1 and 2: weights gathered at once. auto: 5e8.")
+    prefetch: AutoElements = Field(default="auto", description="ZeRO-3: weights gathered ahead. auto: 0.9 of reduce.")
+    persistence: AutoElements = Field(
+        default="auto", description="ZeRO-3: parameters up to this size stay whole. auto: ten times the hidden size."
+    )
+    live: AutoElements = Field(default="auto", description="ZeRO-3: weights that stay gathered, at most. auto: 1e9.")
 
 
 class StrategySpec(Section):
@@ -183,6 +199,10 @@ class StrategySpec(Section):
         default="auto", description="What the GPUs split among them: nothing (ddp), ZeRO stage 1 to 3, or FSDP2."
     )
     offload: OffloadSpec = section("What lives outside GPU memory.")
+    buckets: BucketsSpec = section("DeepSpeed's buckets, in elements.")
+    overlap_comm: AutoFlag = Field(
+        default="auto", description="Whether ZeRO communicates beside computing. auto: at stage 3."
+    )
     micro_batch: CountOrRange = Field(default="auto", description="Samples per GPU and forward pass.")
     gradient_checkpointing: AutoFlag = Field(
         default="auto", description="Whether activations are computed again in the backward pass."

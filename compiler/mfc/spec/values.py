@@ -178,6 +178,7 @@ EVALUATION = Kind(
     checks.evaluation,
     {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, _TEXT]},
 )
+ELEMENTS = Kind("a number of elements such as 5e8", checks.elements, {"type": "number", "minimum": 0})
 BETAS = Kind(
     "two fractions such as [0.9, 0.999]",
     checks.betas,
@@ -195,6 +196,7 @@ AutoFlag = Annotated[bool | Auto, also(FLAG, "auto")]
 Whole = Annotated[int, whole(0)]
 Count = Annotated[int, whole(1)]
 AutoCount = Annotated[int | Auto, also(whole(1), "auto")]
+AutoElements = Annotated[int | Auto, also(ELEMENTS, "auto")]
 CountOrRange = Annotated[int | Range | Auto, also(spanning(whole(1)), "auto")]
 Number = Annotated[float, number(positive=False)]
 Positive = Annotated[float, number(positive=True)]

@@ -92,4 +92,5 @@ FOREACH_ACCESSES = 20  # torch's foreach AdamW goes over its lists operation by 
 SVD_SECONDS, SVD_STEPS = 0.9e-7, 200  # per trained number
 CPU_ADAM_BYTES = 28  # the same on the host: fp32 weight, moments, gradient
 HOST_BANDWIDTH = 100e9  # bytes per second of one node's memory that CPU Adam reaches: assumption
+PAGEABLE = 0.5  # of the host link's rate, for memory that is not pinned: assumption
 NVME_BANDWIDTH = 3e9  # bytes per second of one NVMe disk, read and write: assumption

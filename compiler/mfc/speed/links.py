@@ -38,7 +38,7 @@ def links(architecture: Architecture, strategy: Strategy, machines: Machines, tr
     gradients = _collective(machines, ranks, trained * width)
     paging = 0.0
     if _pages_gradients(strategy):
-        paging = 2 * trained / ranks * width / _host_rate(machines, "cpu")
+        paging = 2 * trained / ranks * width / _host_rate(machines, strategy, "cpu")
     if stage == 0:  # all-reduce = reduce-scatter and all-gather, in the last micro-batch only
         return Links(0.0, paging, 2 * gradients * (1 - c.OVERLAP))
     if stage == 1:  # reduce-scatter in the last micro-batch, all-gather of the updated weights after it
@@ -47,7 +47,7 @@ def links(architecture: Architecture, strategy: Strategy, machines: Machines, tr
         return Links(gradients, paging, gradients)
     weights = count(architecture).total * (strategy.quantization.bits / 8 if strategy.quantization else width)
     if strategy.offload_parameters != "none":
-        paging += 2 * weights / ranks / _host_rate(machines, strategy.offload_parameters)
+        paging += 2 * weights / ranks / _host_rate(machines, strategy, strategy.offload_parameters)
     return Links(2 * _collective(machines, ranks, weights) + gradients, paging, 0.0)
 
 
@@ -71,7 +71,7 @@ def step_seconds(
     # Gradients go down and weights come back over the host link; the CPU updates all the node's shards.
     link = 0.0
     if not _pages_gradients(strategy):
-        link = 2 * share * (4 if strategy.precision == "fp32" else 2) / _host_rate(machines, "cpu")
+        link = 2 * share * (4 if strategy.precision == "fp32" else 2) / _host_rate(machines, strategy, "cpu")
     node = share * machines.gpus_per_node
     seconds = link + node * c.CPU_ADAM_BYTES / c.HOST_BANDWIDTH
     if strategy.offload_optimizer == "nvme":
@@ -104,7 +104,7 @@ def _link_rate(link: Link) -> float:
     return link.bytes_per_second * c.LINK.get(link.kind, c.OTHER_LINK)
 
 
-def _host_rate(machines: Machines, where: str) -> float:
+def _host_rate(machines: Machines, strategy: Strategy, where: str) -> float:
     """Bytes per second between one GPU and where its states lie."""
-    rate = _link_rate(machines.gpu.host_link)
+    rate = _link_rate(machines.gpu.host_link) * (1.0 if strategy.pin_memory else c.PAGEABLE)
     return min(rate, c.NVME_BANDWIDTH / machines.gpus_per_node) if where == "nvme" else rate
