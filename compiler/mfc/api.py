@@ -168,7 +168,7 @@ def _written(loaded: LoadedSpec, made: Plan, out: Path) -> tuple[Plan, Lowered]:
     from mfc import emit
 
     name = made.profile.target
-    extra, verified = emit.check_extra(_target(loaded, name), _settings(made.problem, name), loaded)
+    extra, verified = emit.check_extra(_target(loaded, name), _settings(made.problem, name), loaded, made)
     made = made if verified else made._replace(verified=False)
     return made, lower(loaded, made, out, extra)
 

@@ -8,10 +8,14 @@ import pytest
 from mfc import api, emit
 from mfc.emit import extra
 from mfc.errors import SpecError
+from mfc.planner.plan import Plan
 from mfc.target import Target
 from mfc.target.codecs import same
 from mfc.target.keys import Key
+from mfc.target.when import When
 
+NEVER = When(lambda _: False)
+PLAN = cast(Plan, SimpleNamespace(decisions={"num_generations": None}))
 TARGET = cast(
     Target,
     SimpleNamespace(
@@ -22,6 +26,10 @@ TARGET = cast(
             Key("zero.stage", same("sharding")),
             Key("zero.bucket", same("sub_group_elements")),
             Key("optimizer", same("optimizer"), also=("adam_beta1",)),
+            Key("loss_type", same("preference_loss"), NEVER),
+            Key("bits", same("quantization.bits"), NEVER),
+            Key("revision", same("model.revision"), NEVER),
+            Key("answers", same("num_generations"), NEVER),
         ),
         UNMODELLED=frozenset({"liger", "zero.fancy"}),
     ),
@@ -32,7 +40,7 @@ def check(folder: Path, settings: str) -> tuple[Any, bool]:
     path = folder / "run.yaml"
     path.write_text(f"model: Qwen/Qwen2.5-7B-Instruct\nhardware: 4x RTX 4090\ntargets:\n  sample:\n    {settings}\n")
     loaded = api.load(path)
-    return emit.check_extra(TARGET, loaded.spec.targets["sample"], loaded)
+    return emit.check_extra(TARGET, loaded.spec.targets["sample"], loaded, PLAN)
 
 
 @pytest.mark.parametrize(
@@ -44,6 +52,7 @@ def check(folder: Path, settings: str) -> tuple[Any, bool]:
         ("extra: {liger: true}", {"liger": True}, False),
         ("extra: {zero: {fancy: 1}}", {"zero": {"fancy": 1}}, False),
         ("extra_unchecked: {newer: 1}", {"newer": 1}, False),
+        ("extra: {loss_type: dapo}", {"loss_type": "dapo"}, True),  # mfc writes it for other tasks alone
         ("extra: {zero: {fancy: {deep: 1}}}", {"zero": {"fancy": {"deep": 1}}}, False),
         ("extra: {zero: {fancier: 1}}", {"zero": {"fancier": 1}}, True),
         ("{extra: {plot: 1}, extra_unchecked: {zero: {b: 2}}}", {"plot": 1, "zero": {"b": 2}}, False),
@@ -63,6 +72,9 @@ def test_what_passes(tmp_path: Path, settings: str, passed: dict[str, Any], veri
         ("extra: {optimizer: {type: x}}", "optimizer.type", "strategy.optimizer"),
         ("extra: {zero: {bucket: 1}}", "zero.bucket", "it follows from the rest of the spec"),
         ("extra_unchecked: {lr: 1}", "lr", "train.learning_rate"),
+        ("extra: {bits: 4}", "bits", "train.quantization.bits"),  # not written, which says that nothing is quantised
+        ("extra: {revision: main}", "revision", "model.revision"),
+        ("extra: {answers: 4}", "answers", "train.rollout.num_generations"),
     ],
 )
 def test_what_mfc_owns(tmp_path: Path, settings: str, key: str, instead: str) -> None:
