@@ -67,6 +67,11 @@ class Split(NamedTuple):
     nodes: int = 1  # of mode server, when whole nodes generate
     devices: tuple[int, ...] = ()  # mode server on a node shared with training: which of its GPUs generate
 
+    @property
+    def outside(self) -> bool:
+        """Whether a server on hardware that the spec does not describe generates."""
+        return self.mode == "server" and not self.gpus
+
 
 class Problem(NamedTuple):
     """What is to be planned. `pins` and `ranges` are by plan field; `origin` says where in the spec each was set.

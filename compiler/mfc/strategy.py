@@ -48,8 +48,8 @@ class Rollout:
 
     mode: RolloutMode
     max_completion_length: int
-    frozen_models: int = 0  # further whole models in 16 bit: those that score answers
-    critic: bool = False  # PPO: a second model of the same size trains beside the policy
+    scoring: tuple[int, ...] = ()  # numbers of each model in 16 bit that scores answers
+    critic: float = 0.0  # PPO: a second model trains beside the policy, with this many times its numbers
 
 
 class Strategy(NamedTuple):

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.fields import ANYTHING
-from mfc.memory.stack import Moments, Preferences, Stack
+from mfc.memory.stack import HandOver, Moments, Preferences, Stack
 from mfc.profile import Profile
 from mfc.target.launch import command
 from mfc.target.outputs import File, Lowered, native
 from mfc.target.templates import need_template
-from mfc.target.versions import nearest
+from mfc.target.versions import before, nearest
 
 from .. import deepspeed
 from . import models
@@ -69,7 +69,19 @@ PREFERENCES = Preferences(
     kto=(Moments(16, 10), Moments(4, 6)),
     orpo=(Moments(18), Moments(5)),
     simpo=(Moments(16), Moments(4)),
+    grpo=(Moments(16, forward=8), Moments(8, forward=4)),  # a view is divided by the temperature in place: CopySlices
 )
+
+
+def _preferences(version: str) -> Preferences:
+    """Before 4.2 GRPO divided a copy (grpo_trainer.py, _get_logps_via_local_forward)."""
+    return PREFERENCES._replace(grpo=Preferences().grpo) if before(version, "4.2") else PREFERENCES
+
+
+def _hand_over(version: str) -> HandOver:
+    """3.12.0 to 3.12.5 gathered all parameters under ZeRO-3 before the first batch of them (rollout_mixin.py)."""
+    at_once = before(version, "3.12.6") and not before(version, "3.12.0")
+    return HandOver(by_layer=("fsdp2",)) if at_once else HandOver()
 
 
 def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
@@ -89,7 +101,9 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             expert_adapters=False,  # all-linear finds modules (utils/transformers_utils.py), never fused experts
             fused_experts=int(transformers.partition(".")[0]) >= 5,
             expandable_segments=True,
-            preferences=PREFERENCES,
+            preferences=_preferences(version),
+            answer_logits="text" if before(version, "3.7") else "always",  # grpo_trainer.py: not is_multimodal
+            hand_over=_hand_over(version),
         ),
         supports={
             "task": ("sft", "pretrain", *RLHF),

@@ -143,9 +143,15 @@ ROLLOUT = section(
     Key("offload_model", same("rollout_share.offload"), _COLOCATED, also=_SHARE),
     Key("offload_optimizer", same("rollout_share.offload"), _COLOCATED, also=_SHARE),
     Key(
+        "vllm_enable_lora",
+        constant(True, "quantization"),
+        both(_COLOCATED, is_("method", "qlora")),
+        "merged 4-bit weights cannot be sent: adapters alone are",
+    ),
+    Key(
         "move_model_batches",
         one_way(_layers, "sharding", because="it is the number of the model's layers").citing(),
-        both(_BY_VLLM, is_("sharding", "zero3")),
+        both(_BY_VLLM, is_("sharding", "zero3", "fsdp2")),
         "weights go to vLLM a layer at a time",
     ),
     Key(

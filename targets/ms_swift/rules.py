@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
-from mfc.target.versions import nearest
+from mfc.target.versions import before, nearest
 
 from . import data, models
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mfc.problem import Model, Problem
     from mfc.profile import Profile
     from mfc.spec.models import Spec
-    from mfc.strategy import Strategy
+    from mfc.strategy import Quantization, Strategy
 
 VERSIONS = ("4.6.0", "3.12.6")
 _ARGUMENTS = "ms-swift swift/arguments/sft_args.py and base_args.py"
@@ -104,12 +104,24 @@ def splitting_keeps_whole_heads(sequence_parallel: int, architecture: Architectu
     return None
 
 
-@require("ms-swift swift/rlhf_trainers/rollout_mixin.py: weights go to vLLM in 16 bit, merged with their adapters")
-def vllm_wants_whole_weights(rollout_mode: str | None, method: str) -> str | None:
-    """Quantised weights are not sent to vLLM."""
-    if method != "qlora" or rollout_mode in (None, "native"):
+@require(
+    "ms-swift swift/rlhf_trainers/rollout_mixin.py: quantization=bitsandbytes for bnb of 4 bit, from 4.1.0 on "
+    "(examples/train/grpo/internal/qlora.sh); vLLM's loader quantises to nf4"
+)
+def vllm_takes_some_quantised_weights(
+    rollout_mode: str | None, method: str, quantization: Quantization | None, profile: Profile
+) -> str | None:
+    """A colocated vLLM serves nf4 weights and gets adapters alone, since 4.1; others have to be merged in 16 bit."""
+    if method != "qlora" or rollout_mode in (None, "native") or quantization is None:
         return None
-    return "4-bit weights cannot be merged and sent to vLLM's 16-bit ones: method lora, or train.rollout.engine: native"
+    way = "method lora, or train.rollout.engine: native"
+    if before(profile.version, "4.1.0"):
+        return f"4-bit weights cannot be merged and sent to vLLM's 16-bit ones before ms-swift 4.1: {way}"
+    if quantization.pre or quantization.kind != "nf4":
+        return f"vLLM takes quantised weights from training in nf4 only, not in {quantization.kind}: {way}"
+    if rollout_mode == "server":
+        return f"a vLLM server is not told of quantised weights: train.rollout.mode: colocate, or {way}"
+    return None
 
 
 @require(
@@ -232,7 +244,7 @@ RULES = (
     liger_fuses_the_loss_of_some_tasks,
     splitting_is_for_some_tasks,
     splitting_keeps_whole_heads,
-    vllm_wants_whole_weights,
+    vllm_takes_some_quantised_weights,
     one_colocated_gpu_is_not_wrapped,
     a_server_is_one_node,
     answers_are_scored,

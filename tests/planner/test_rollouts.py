@@ -8,7 +8,12 @@ from typing import Any
 import mfc
 import pytest
 from mfc.errors import CannotExpress, SpecError
+from mfc.memory import prepare
+from mfc.memory.costs import between
+from mfc.memory.engine import engine
+from mfc.memory.overhead import workspace_bytes
 from mfc.planner.plan import Plan
+from mfc.planner.search import run_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GIB = 2**30
@@ -125,7 +130,7 @@ def test_ppo_holds_four_models() -> None:
     plan = mfc.plan(spec, "ms-swift")
     rollout = plan.strategy.rollout
     assert rollout is not None
-    assert (rollout.frozen_models, rollout.critic, plan.strategy.reference_model) == (1, True, True)
+    assert (len(rollout.scoring), rollout.critic, plan.strategy.reference_model) == (1, 1.0, True)
     alone = mfc.plan({**spec, "train": {"method": "full"}}, "ms-swift")
     more = plan.memory.components["weights"] - alone.memory.components["weights"]
     # Reference and reward model in 16 bit, and the critic's own weights, which train as the policy's do.
@@ -160,3 +165,117 @@ def test_a_target_that_cannot_generate_so_says_so() -> None:
     with pytest.raises(CannotExpress) as error:
         grpo({"engine": "vllm"}, train={"task": "ppo", "rollout": {"rewards": ["org/r"], "engine": "vllm"}})
     assert "has no colocate or server rollouts for task ppo; it knows native" in str(error.value)
+
+
+BIG: dict[str, Any] = {
+    "model": "Qwen/Qwen2.5-7B-Instruct",
+    "hardware": {"gpu": "A100 SXM 80GB", "count": 8, "host_memory": "1TiB"},
+    "data": {"max_length": 2048},
+}
+
+
+def pinned(sharding: str, method: str = "full", version: str = "4.6.0", **rollout: Any) -> Plan:
+    spec = {
+        **BIG,
+        "train": {"task": "grpo", "method": method, "batch_size": 64, "rollout": {"rewards": ["accuracy"], **rollout}},
+        "strategy": {"sharding": sharding, "optimizer": "adamw", "micro_batch": 1, "offload": "none"},
+        "targets": {"ms-swift": {"version": version}},
+    }
+    return mfc.plan(spec, "ms-swift")
+
+
+def gathered(plan: Plan) -> float:
+    return float(plan.values["rollout_share"].gathered_bytes)
+
+
+def test_weights_are_gathered_a_layer_at_a_time() -> None:
+    total = 2 * grpo().problem.model.total_parameters
+    for sharding, method in [("zero3", "full"), ("fsdp2", "full"), ("zero3", "lora"), ("fsdp2", "lora")]:
+        assert 0 < gathered(pinned(sharding, method, mode="colocate")) < 0.5 * total
+    assert gathered(pinned("zero2", mode="colocate")) == 0
+    # FSDP2's shards of what trains are fp32
+    wide, narrow = (gathered(pinned(sharding, mode="colocate")) for sharding in ("fsdp2", "zero3"))
+    assert wide == pytest.approx(2 * narrow)
+
+
+@pytest.mark.parametrize(
+    ("version", "whole"), [("3.11.3", False), ("3.12.0", True), ("3.12.5", True), ("3.12.6", False), ("4.0.0", False)]
+)
+def test_some_versions_gather_everything_at_once(version: str, whole: bool) -> None:
+    plan = pinned("zero3", version=version, mode="colocate")
+    assert (gathered(plan) > 2 * plan.problem.model.total_parameters) == whole
+
+
+def test_weights_are_handed_over_beside_all_of_training() -> None:
+    plan = pinned("zero2", mode="colocate", sleep=True)
+    share, kept = plan.values["rollout_share"], plan.values["rollout_share"].kept_bytes
+    weights = 2 * plan.problem.model.total_parameters / share.tensor_parallel
+    assert not share.offload
+    assert share.handing_bytes == pytest.approx(kept + weights + GIB / 2, abs=2)
+    assert plan.memory.moments["hand-over"] == share.handing_bytes
+    assert plan.memory.upper_bytes == share.peak_bytes
+
+
+def test_a_server_is_sent_copies() -> None:
+    plan = pinned("zero2", mode="server", gpus=4)
+    assert gathered(plan) == 512 * 2**20
+    assert plan.memory.moments["hand-over"] == plan.values["rollout_share"].handing_bytes
+
+
+@pytest.mark.parametrize(
+    ("sharding", "kept", "twice"),
+    [("zero2", 2 + 4 / 8, 2), ("zero3", (2 + 4 + 2) / 8, 2 / 8), ("fsdp2", 0, 0), ("ddp", 0, 0)],
+)
+def test_what_parking_leaves_on_the_card(sharding: str, kept: float, twice: float) -> None:
+    """Flat groups and masters of DeepSpeed's stay, and ZeRO-3's shard of gradients; bytes per trained number."""
+    model = {"model": "Qwen/Qwen2.5-1.5B-Instruct"}
+    spec = {**BIG, **model, "strategy": {"sharding": sharding, "optimizer": "adamw", "micro_batch": 1}}
+    plan = mfc.plan({**spec, "train": {"method": "full", "batch_size": 64}}, "ms-swift")
+    prepared = prepare(run_of(plan.strategy, plan.problem, plan.profile))
+    held, numbers = between(prepared), plan.problem.model.total_parameters
+    always = prepared.outside + prepared.placement.buffers + workspace_bytes(plan.problem.hardware.gpu)
+    assert held.parked / prepared.factor - always == pytest.approx(kept * numbers, rel=1e-6, abs=1)
+    assert held.twice / prepared.factor == pytest.approx(twice * numbers)
+    assert held.idle > held.parked
+
+
+def test_a_reward_model_counts_at_its_own_size() -> None:
+    spec = {
+        "model": "Qwen/Qwen2.5-0.5B-Instruct",
+        "hardware": "1x RTX 3060",
+        "train": {"task": "grpo", "batch_size": 8, "rollout": {"engine": "native", "rewards": ["accuracy"]}},
+        "data": {"max_length": 768},
+    }
+    assert mfc.plan(spec, "ms-swift").fits
+    judged = mfc.plan(spec, "ms-swift", ["train.rollout.rewards=[Qwen/Qwen2.5-32B-Instruct]"])
+    assert not judged.fits
+    assert judged.memory.components["training between steps"] > 60 * GIB
+    unknown = mfc.plan(spec, "ms-swift", ["train.rollout.rewards=[./judge]"])
+    assert any(warning.id == "rollout/sizes-of-rewards-are-assumed" for warning in unknown.warnings)
+
+
+def test_quantised_weights_are_served_as_they_are() -> None:
+    plan = grpo(
+        {"mode": "colocate"}, train={"method": "qlora", "rollout": {"mode": "colocate", "rewards": ["accuracy"]}}
+    )
+    assert plan.fits
+    share = plan.values["rollout_share"]
+    assert share.sleep_level != 2
+    made = engine(plan.problem.model.architecture, 2048, 1, 1, plan.strategy.quantization)
+    assert made.weights < 0.6 * 2 * plan.problem.model.total_parameters
+    with pytest.raises(SpecError, match=r"before ms-swift 4\.1"):
+        mfc.plan(
+            {
+                **BIG,
+                "train": {"task": "grpo", "method": "qlora", "rollout": {"mode": "colocate", "rewards": ["accuracy"]}},
+                "targets": {"ms-swift": {"version": "4.0.4"}},
+            },
+            "ms-swift",
+        )
+
+
+def test_an_engine_may_cross_nodes_where_the_spec_says_so() -> None:
+    hardware = {"gpu": "H100 SXM", "count": 4, "nodes": 2, "interconnect": {"inter": "400Gbps"}}
+    plan = grpo({"mode": "colocate", "tensor_parallel": 8}, hardware=hardware, model="Qwen/Qwen2.5-32B-Instruct")
+    assert plan.values["rollout_share"].tensor_parallel == 8
+    assert any(warning.id == "sharing/engines-cross-nodes" for warning in plan.warnings)

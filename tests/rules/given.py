@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from mfc.catalog.architecture import Architecture
 from mfc.fields import EVERYTHING
+from mfc.memory.costs import Between
 from mfc.memory.rollout import Share
 from mfc.memory.stack import Stack
 from mfc.planner.layouts import layouts
@@ -34,6 +35,7 @@ STRATEGY = Strategy(
     loss="plain",
     optimizer="adamw",
 )
+BETWEEN = Between(0, 0, 0, 0, 0, 0)
 SHARE = Share(1, 0.9, 0, False, 1, 1, 0, 0, 0)
 GIB = 2**30
 CASES = Path(__file__).parent.parent / "cases" / "rules"
@@ -65,6 +67,7 @@ def environment(given: Mapping[str, Any]) -> dict[str, Any]:
     spec = {"model": model, "hardware": hardware, **given.pop("spec", {})}
     profile = _profile(given.pop("profile", {}))
     env = facts(layouts(_problem(yaml.safe_dump(spec)), profile)[0], profile)
+    env.setdefault("quantization", None)
     if "architecture" in given:
         env["architecture"] = _changed(env["architecture"], given.pop("architecture"))
     for name, value in given.items():
@@ -106,6 +109,8 @@ def _field(name: str, value: Any) -> Any:
         return Lora(**{"rank": 16, "alpha": 32, **{key: _field(key, each) for key, each in value.items()}})
     if name == "rollout_share" and value is not None:
         return replace(SHARE, **value)
+    if name == "between":
+        return BETWEEN._replace(**{key: _field(key, each) for key, each in value.items()})
     if name == "quantization" and value is not None:
         return Quantization(**value)
     if isinstance(value, str) and value.endswith("GiB"):

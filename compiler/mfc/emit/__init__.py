@@ -28,9 +28,7 @@ if TYPE_CHECKING:
     from mfc.target.outputs import Lowered
 
 
-def check_extra(
-    target: Target, settings: TargetSpec, loaded: LoadedSpec, plan: Plan
-) -> tuple[Mapping[str, Any], bool]:
+def check_extra(target: Target, settings: TargetSpec, loaded: LoadedSpec, plan: Plan) -> tuple[Mapping[str, Any], bool]:
     """The user's native keys for a target, and whether the memory bound still counts everything; see `emit.extra`."""
     from mfc.emit import extra
 

@@ -2,23 +2,81 @@
 
 from __future__ import annotations
 
-from mfc.memory import host
+from typing import NamedTuple
+
+from mfc.memory import host, overhead
 from mfc.memory.loading import loading, saving
 from mfc.memory.prepared import Prepared
+from mfc.memory.shape import shape
+from mfc.runtimes.deepspeed import POWER_OF_TWO_MEAN
 
 
-def fixed_costs(prepared: Prepared) -> tuple[int, int, int, int, int, int]:
-    """Bytes: host per node in training and while saving, GPU and host per node while loading, what stays between steps.
+class Between(NamedTuple):
+    """What training takes of a GPU while answers are generated: bounds in bytes."""
 
-    The last two are bounds on a GPU's process between steps: as it is, and with weights and optimizer on the host.
-    """
-    placement = prepared.placement
-    left = placement.buffers + prepared.outside
-    held = left + placement.weights + placement.optimizer
-    return (
-        host.host_bytes(placement.host, prepared.run.gpus_per_node),
-        saving(prepared.run, prepared),
-        *loading(prepared.run, prepared),
-        int(held * prepared.factor),
-        int(left * prepared.factor),
+    idle: float  # between steps, everything on the card
+    parked: float  # what is left there when parameters and optimizer states wait on the host
+    twice: float  # what a step has twice after they came back
+    gathered: float  # at most, of weights on their way to vLLM
+    whole: float  # gathered while the trainer itself generates
+    host: float  # of host memory, for what is parked
+
+
+class Costs(NamedTuple):
+    """Plan fields of what a run takes, whatever its micro-batch. Bytes of a GPU, or of a node's host memory."""
+
+    host_bytes: int
+    save_host_bytes: int
+    load_gpu_bytes: int
+    load_host_bytes: int
+    between: Between
+
+
+def fixed_costs(prepared: Prepared) -> Costs:
+    """What a run takes besides its peak."""
+    kept = host.host_bytes(prepared.placement.host, prepared.run.gpus_per_node)
+    saved = saving(prepared.run, prepared)
+    return Costs(kept, saved, *loading(prepared.run, prepared), between(prepared))
+
+
+def between(prepared: Prepared) -> Between:
+    """What a run holds between its steps, where answers are generated."""
+    placement, bound = prepared.placement, prepared.factor
+    always = placement.buffers + placement.between + prepared.outside + overhead.workspace_bytes(prepared.run.gpu)
+    idle = always + placement.weights + placement.optimizer
+    # torch's copies to the host are pinned; the engine's moments go to buffers that ms-swift's kind of caller makes
+    waste = 1.0 if prepared.run.strategy.deepspeed else POWER_OF_TWO_MEAN
+    moved = placement.weights + placement.optimizer - placement.stays + placement.twice
+    states = min(placement.optimizer, moved)
+    return Between(
+        idle=idle * bound,
+        parked=(always + placement.stays) * bound,
+        twice=placement.twice * bound,
+        gathered=_gathered(prepared) * bound,
+        whole=_whole(prepared) * bound,
+        host=(moved - states) * POWER_OF_TWO_MEAN + states * waste,
     )
+
+
+def _gathered(prepared: Prepared) -> float:
+    """Whole weights on their way to vLLM: of everything or of the largest part, and what merging adapters makes."""
+    run, states = prepared.run, prepared.static.states
+    figure = shape(run.architecture, run.stack.fused_experts)
+    adapters = run.strategy.method in ("lora", "qlora")
+    delta = 2.0 * states.weight * max(layer.largest_linear for layer in figure.layers) if adapters else 0.0
+    if run.strategy.sharding not in ("zero3", "fsdp2"):
+        return delta
+    by_layer = run.strategy.sharding in run.stack.hand_over.by_layer
+    tower = 2.0 * (figure.vision + figure.projector)
+    part = max(states.layer, states.edges, tower) if by_layer else 2.0 * figure.parameters
+    if run.strategy.sharding == "fsdp2":  # as wide as the shards; merged weights are tensors of their own
+        part *= 2 if adapters else states.weight / 2
+    return part + delta
+
+
+def _whole(prepared: Prepared) -> float:
+    """What stays gathered while the trainer's own model generates."""
+    run, states = prepared.run, prepared.static.states
+    if run.strategy.sharding == "zero3":
+        return 2.0 * states.total
+    return prepared.placement.gathered

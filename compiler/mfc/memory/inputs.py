@@ -47,5 +47,5 @@ class Loop(NamedTuple):
 
     accumulates: bool  # one fresh gradient at a time: added to older ones, or applied at once
     varies: bool  # batches differ in length
-    models: int  # that train at once
+    models: float  # that train at once, in sizes of the policy
     sequences: int  # in a micro-batch of 1

@@ -29,12 +29,13 @@ def saving(run: Run, prepared: Prepared) -> int:
 
 def _device(run: Run, prepared: Prepared) -> float:
     strategy, states = run.strategy, prepared.static.states
-    whole = states.base + states.trained * states.weight
+    frozen = states.base + states.reference + states.scoring
+    whole = frozen + states.trained * states.weight
     if strategy.zero_stage == 3 and not (strategy.deepspeed and prepared.static.quantised):  # sharded while it is read
         shard = whole / strategy.world_size if strategy.offload_parameters == "none" else 0.0
         return shard + states.scales + states.layer + states.edges
     if strategy.deepspeed and strategy.zero_stage < 3 and run.stack.trainable_fp32 and strategy.method == "full":
-        return states.base + 4.0 * states.trained  # upcast before the engine casts it back
+        return frozen + 4.0 * states.trained  # upcast before the engine casts it back
     return whole + states.scales
 
 

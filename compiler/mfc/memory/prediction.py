@@ -6,8 +6,7 @@ from mfc.memory import bounds, host, overhead
 from mfc.memory.loading import loading, saving
 from mfc.memory.model import Confidence, Memory, Run
 from mfc.memory.prepared import Prepared, prepare
-from mfc.memory.rollout import trained_models
-from mfc.memory.static import Static
+from mfc.memory.static import Static, trained_models
 
 
 def predict(run: Run) -> Memory:

@@ -28,21 +28,31 @@ class Moments(NamedTuple):
 class Preferences(NamedTuple):
     """Moments of each loss, where the loop hands outputs on in fp32 (autocast, fp32 models) and where in 16 bits.
 
-    Counted in the trainers themselves by benchmarks.count.preferences. The defaults are TRL 0.29.
+    Counted in the trainers themselves by benchmarks.count.preferences; those of grpo and ppo, which score answers one
+    by one, by benchmarks.count.answers. The defaults are TRL 0.29.
     """
 
     dpo: tuple[Moments, Moments] = (Moments(16, 16, chunk=1536), Moments(4, 10, chunk=768))
     kto: tuple[Moments, Moments] = (Moments(16, 16), Moments(4, 8))
     orpo: tuple[Moments, Moments] = (Moments(18), Moments(5))
     simpo: tuple[Moments, Moments] = (Moments(16), Moments(4))
+    grpo: tuple[Moments, Moments] = (Moments(16, forward=8), Moments(6, forward=4))
+    ppo: tuple[Moments, Moments] = (Moments(20, forward=8), Moments(10, forward=4))
     reference_cache: bool = False  # the reference makes a cache of keys and values (a model's default in a plain loop)
     within_autocast: bool = False  # the reference runs, and the loss is made, while autocast has its copies
 
     def of(self, task: str, wide: bool) -> Moments | None:
         """The moments of a task's loss; None where it compares nothing."""
         index = 0 if wide else 1
-        losses = {"dpo": self.dpo, "kto": self.kto, "orpo": self.orpo, "simpo": self.simpo}
+        losses = {name: getattr(self, name) for name in ("dpo", "kto", "orpo", "simpo", "grpo", "ppo")}
         return losses[task][index] if task in losses else None
+
+
+class HandOver(NamedTuple):
+    """How a trainer gives its weights to vLLM, step by step."""
+
+    by_layer: tuple[str, ...] = ("zero3", "fsdp2")  # shardings under which it gathers a layer at a time, not everything
+    bucket: int = 512 << 20  # bytes that it sends a server at a time, from a copy
 
 
 class Stack(NamedTuple):
@@ -78,6 +88,12 @@ class Stack(NamedTuple):
     )
 
     preferences: Preferences = Preferences()
+    answer_logits: Literal["always", "text"] = (
+        "always"  # GRPO takes logits of answers alone: of any model, without images
+    )
+
+    # Rollouts
+    hand_over: HandOver = HandOver()
 
     # Model code
     fused_experts: bool = True  # experts are one 3-D parameter (transformers 5) instead of many linears

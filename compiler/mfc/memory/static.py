@@ -11,8 +11,7 @@ from mfc.catalog.parameters import saved_count, trainable
 from mfc.memory import optimizers
 from mfc.memory.formats import Formats, formats
 from mfc.memory.inputs import Inputs, Loop, Trains
-from mfc.memory.loss import Head
-from mfc.memory.rollout import scored_share, trained_models
+from mfc.memory.loss import Head, logits_bytes
 from mfc.memory.shape import Shape, adapted, shape
 from mfc.memory.stack import Stack
 from mfc.memory.step import Step, step
@@ -79,8 +78,40 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         step=made,
         states=states,
         quantised=strategy.quantization is not None,
-        adapter_share=own / (states.base + own) if form.adapters else 0.0,
+        adapter_share=own / (states.base + states.reference + states.scoring + own) if form.adapters else 0.0,
     )
+
+
+def scored_share(architecture: Architecture, strategy: Strategy, stack: Stack) -> float:
+    """The share of a sequence's tokens that get logits: in GRPO those of answers."""
+    if strategy.task != "grpo" or strategy.rollout is None:
+        return 1.0
+    if stack.answer_logits == "text" and architecture.vision is not None:
+        return 1.0
+    return strategy.rollout.max_completion_length / strategy.max_length
+
+
+def trained_models(strategy: Strategy) -> float:
+    """How many models train at once: PPO's policy and critic share a step, so both keep activations."""
+    return 1.0 + strategy.rollout.critic if strategy.rollout else 1.0
+
+
+class Scored(NamedTuple):
+    """What a step holds of logits at most."""
+
+    width: float  # bytes a token and word
+    tokens: int  # of a micro-batch on one GPU
+    size: float  # bytes
+
+
+def scored(architecture: Architecture, strategy: Strategy, stack: Stack) -> Scored:
+    """The logits of a micro-batch with what the loss makes of them, as the phases count them."""
+    form = formats(strategy, stack)
+    given, head = _inputs(architecture, strategy, stack, form), _head(architecture, strategy, stack, form, 1.0)
+    made = logits_bytes(given, head)
+    width, tokens = max(made.forward, made.backward), strategy.sequences * given.tokens
+    share = scored_share(architecture, strategy, stack)
+    return Scored(width, int(tokens * share), width * head.vocab * tokens)
 
 
 def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: Formats) -> Inputs:
@@ -111,7 +142,7 @@ def _head(architecture: Architecture, strategy: Strategy, stack: Stack, form: Fo
     reward, fused = strategy.task == "reward", strategy.loss == "fused"
     unscored = reward and stack.value_head
     return Head(
-        vocab=0 if reward and not unscored else int(architecture.vocab * scored_share(strategy)),
+        vocab=0 if reward and not unscored else int(architecture.vocab * scored_share(architecture, strategy, stack)),
         trains=not unscored and trains,
         fused=fused and stack.fused_loss == "linear",
         chunked_logits=fused and stack.fused_loss == "logits",
@@ -131,10 +162,8 @@ def _states(
         layer = max(x.parameters for x in figure.layers) * 2.0
     else:
         base, scales, layer = _frozen(figure, form, stack, strategy.quantization)
-    if strategy.rollout and strategy.rollout.critic:  # a second model, trained as the policy is
-        base, scales, trained = base * 2, scales * 2, trained * 2
-    frozen = int(strategy.reference_model) + (strategy.rollout.frozen_models if strategy.rollout else 0)
-    base += total * 2.0 * frozen
+    models = trained_models(strategy)
+    base, scales, trained = base * models, scales * models, trained * models
     head = figure.head_rows if form.full else 0
     return States(
         base=base,
@@ -156,6 +185,8 @@ def _states(
         scratch=optimizer.step,
         within=optimizer.within,
         matrices=_matrices(figure, stack, strategy) if strategy.sharding == "zero3" else (),
+        reference=total * 2.0 * strategy.reference_model,
+        scoring=2.0 * sum(strategy.rollout.scoring) if strategy.rollout else 0.0,
     )
 
 

@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 from mfc.errors import CannotExpress, Refused
 from mfc.fields import ROLLOUTS, simplicity
-from mfc.memory.rollout import Share, engine
+from mfc.memory.engine import engine
+from mfc.memory.rollout import Share
 from mfc.planner.plan import Alternative, Decision
 from mfc.planner.refusal import NOTHING, refusal
 from mfc.planner.search import Candidate, Outcome
 from mfc.problem import Problem, Split
 from mfc.profile import Profile
-from mfc.rules.rollout import share_of
+from mfc.rules.sharing import share_of
 from mfc.rules.words import gpus
 from mfc.speed import Speed
 from mfc.speed.rollout import Generation, generation
@@ -45,7 +46,7 @@ class Planned(NamedTuple):
         found = self.outcome.best
         if found is None or self.share is None:
             return found
-        upper = self.share.peak_bytes if self.share.stepping_bytes else found.upper_bytes
+        upper = max(found.upper_bytes, self.share.peak_bytes if self.share.stepping_bytes else self.share.handing_bytes)
         return found._replace(seconds_per_step=self.seconds, upper_bytes=upper)
 
 
@@ -116,12 +117,12 @@ def shared(problem: Problem, candidate: Candidate) -> Share:
     env = candidate.env
     return share_of(
         problem,
+        env["profile"],
         batch_size=env["batch_size"],
         max_length=env["max_length"],
-        sharding=env["sharding"],
+        quantization=env["quantization"],
         upper_bytes=env["upper_bytes"],
-        idle_bytes=env["idle_bytes"],
-        parked_bytes=env["parked_bytes"],
+        between=env["between"],
         host_bytes=env["host_bytes"],
         budget_bytes=env["budget_bytes"],
     )
@@ -131,15 +132,16 @@ def timed(problem: Problem, candidate: Candidate, share: Share) -> Generation:
     """The time of the rollouts of a candidate in its layout."""
     env, hardware = candidate.env, problem.hardware
     made = engine(problem.model.architecture, env["max_length"], share.sequences, share.tensor_parallel)
+    crosses = hardware.gpus_per_node % share.tensor_parallel != 0
     return generation(
         problem.model.architecture,
         hardware.gpu,
-        hardware.intra,
+        hardware.inter if crosses and hardware.inter else hardware.intra,
         made,
         share,
         env["max_completion_length"],
         env["num_generations"] or 1,
-        env["idle_bytes"] - env["parked_bytes"],
+        env["between"].host,
     )
 
 

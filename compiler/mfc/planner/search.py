@@ -16,7 +16,6 @@ from mfc import memory, speed
 from mfc.fields import CHOICES, FIELDS, simplicity
 from mfc.memory.costs import fixed_costs
 from mfc.planner.space import (
-    COSTS,
     BoundRule,
     Rejections,
     domain,
@@ -143,14 +142,14 @@ def evaluate(
     candidates = []
     for combination in walk(problem, start, rules, fixed, rejections):
         timed: speed.StepTime | None = None
-        held: dict[bool, tuple[memory.Prepared, dict[str, int]]] = {}
+        held: dict[bool, tuple[memory.Prepared, dict[str, Any]]] = {}
         for env in micro_batches(problem, combination, rules, rejections):
             accumulates = env["gradient_accumulation"] > 1  # all of the two sizes that memory and time do not vary with
             if accumulates not in held:
                 strategy = strategy_of(env)
                 timed = timed or speed.prepare(strategy, problem, env["profile"].stack)
                 prepared = memory.prepare(run_of(strategy, problem, env["profile"]))
-                held[accumulates] = (prepared, dict(zip(COSTS[2:], fixed_costs(prepared), strict=True)))
+                held[accumulates] = (prepared, fixed_costs(prepared)._asdict())
             prepared, rest = held[accumulates]
             assert timed is not None
             upper = env["upper_bytes"] = prepared.upper(env["micro_batch"])

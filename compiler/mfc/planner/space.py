@@ -14,6 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from mfc.fields import CANDIDATES, CHOICES, SECTIONS, SPEC_PATHS
+from mfc.memory.costs import Costs
 from mfc.problem import Problem
 from mfc.profile import Profile
 from mfc.rules.engine import Rule, schedule
@@ -22,10 +23,7 @@ from mfc.strategy import Strategy
 
 _ASKED = {*CANDIDATES, *SPEC_PATHS, *SECTIONS}
 FACTS = ("problem", "spec", "hardware", "gpu", "model", "architecture", "profile", "task", "world_size", "budget_bytes")
-COSTS = (
-    *("upper_bytes", "held_bytes", "host_bytes", "save_host_bytes", "load_gpu_bytes", "load_host_bytes"),
-    *("idle_bytes", "parked_bytes"),
-)
+COSTS = ("upper_bytes", "held_bytes", *Costs._fields)
 ANSWER = ("strategy", "memory", "speed")
 # What the planner itself reads of an assignment.
 _READ = {*Strategy._fields, *COSTS, "batch_size", "max_completion_length", "num_generations"}

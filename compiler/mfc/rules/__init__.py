@@ -25,6 +25,7 @@ from mfc.rules import (
     recipe,
     rollout,
     sharding,
+    sharing,
     support,
     vision,
 )
@@ -46,6 +47,7 @@ RULES: tuple[Rule, ...] = (
     *batch.RULES,
     *recipe.RULES,
     *rollout.RULES,
+    *sharing.RULES,
     *data.RULES,
     *environment.RULES,
     *evaluation.RULES,

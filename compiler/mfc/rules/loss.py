@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mfc.memory.static import scored
 from mfc.rules import packages
 from mfc.rules.engine import Rather, advise, require
 from mfc.rules.words import capability, gib
@@ -39,7 +40,7 @@ def fused_needs_a_vocabulary(task: str, loss: str) -> str | None:
     return "a reward model has one output instead of a vocabulary" if (task, loss) == ("reward", "fused") else None
 
 
-@advise("transformers loss/loss_utils.py: log-softmax and its gradients in fp32, 12 bytes a token and word")
+@advise("mfc's memory model: the logits and what the loss makes of them (docs/memory-model.md, Loss)")
 def vocabulary_dominates(
     strategy: Strategy,
     architecture: Architecture,
@@ -49,11 +50,12 @@ def vocabulary_dominates(
     """The logits of a large vocabulary can be the largest tensors of a step."""
     if strategy.loss == "fused" or strategy.task == "reward":
         return None
-    tokens = strategy.sequences * strategy.max_length // strategy.sequence_parallel
-    size = 12 * architecture.vocab * tokens
-    if size < _LARGE * budget_bytes:
+    held = scored(architecture, strategy, profile.stack)
+    if held.size < _LARGE * budget_bytes:
         return None
-    fact = f"the loss holds 12 x {architecture.vocab} words x {tokens} tokens = {gib(size)} on each GPU"
+    answers = strategy.task == "grpo" and held.tokens < strategy.sequences * strategy.max_length
+    what = f"{architecture.vocab} words x {held.tokens} {'tokens of answers' if answers else 'tokens'}"
+    fact = f"the loss holds {held.width:g} bytes x {what} = {gib(held.size)} on each GPU"
     if gpu.vendor == "nvidia" and gpu.capability < _TRITON:
         return f"{fact}; fused kernels that do without need a newer GPU than {gpu.name}"
     return Rather(fact, "strategy.loss: fused does without", {"loss": "fused"})

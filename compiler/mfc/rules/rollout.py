@@ -1,32 +1,30 @@
-"""Rollouts: how GRPO and PPO generate answers, and what that takes of cards and hosts.
+"""Rollouts: what GRPO and PPO generate and how it is scored. What that takes of the cards is in `rules.sharing`.
 
 `planner.layouts` lays generation over the GPUs (`problem.split`); everything here follows from that.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from mfc.memory import rollout as memory
+from mfc.catalog.models import find
+from mfc.catalog.parameters import count
+from mfc.errors import SpecError
 from mfc.rules.batch import generations
 from mfc.rules.engine import Value, advise, derive, from_spec, require, said
-from mfc.rules.words import gib, gpus, listed
+from mfc.rules.words import gpus, listed, short
 from mfc.strategy import Rollout
 
 if TYPE_CHECKING:
-    from mfc.catalog.architecture import Architecture
-    from mfc.problem import Problem
+    from mfc.problem import Model, Problem
     from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import RolloutMode
 
 _SPEC = "the spec language"
-_VLLM = "vLLM gpu_worker.py: gpu_memory_utilization is a share of the whole card, weights and KV cache included"
 _KL = {"grpo": (0.04, "GRPO, arXiv:2402.03300"), "ppo": (0.05, "TRL trainer/ppo_config.py: kl_coef")}
 _TASKS = ("grpo", "ppo")
 NONE = Value(None, "the task generates nothing")
-_SHARED = ("gpu_memory_utilization", "tensor_parallel", "sleep")  # parts of a share that the spec may set
 
 
 @derive("rollout_mode", _SPEC)
@@ -140,44 +138,34 @@ def rewards(spec: Spec) -> Value:
     return said(spec.train.rollout, "rewards", "train.rollout", "the spec names none")
 
 
-@require("vLLM: tensor parallelism splits attention heads, over the GPUs of one node")
-def engines_divide(problem: Problem) -> str | None:
-    """A pinned tensor parallelism divides the GPUs that generate and the model's heads."""
-    asked, split = problem.spec.train.rollout.tensor_parallel, problem.split
-    if split is None or asked == "auto":
-        return None
-    within = split.gpus // split.nodes if split.mode == "server" else problem.hardware.gpus_per_node
-    if within % asked:
-        return f"train.rollout.tensor_parallel: {asked} does not divide {gpus(within)} of a node that generate"
-    for _, block in problem.model.architecture.blocks:
-        if block.attention.heads % asked:
-            return f"{block.attention.heads} attention heads do not divide over {gpus(asked)}"
-    return None
-
-
 @derive("rollout", "PPO: InstructGPT, arXiv:2203.02155, four models; GRPO, arXiv:2402.03300, drops the critic")
 def rollout(
     spec: Spec,
+    model: Model,
     profile: Profile,
     rollout_mode: RolloutMode | None,
     max_completion_length: int | None,
     rewards: tuple[str, ...],
 ) -> Value:
-    """PPO holds a reward model and trains a critic; GRPO holds the reward models that are no functions."""
+    """PPO holds a reward model and trains a critic of its size; GRPO holds the reward models that are no functions."""
     if rollout_mode is None or max_completion_length is None:
         return NONE
-    models = sum(is_model(name) for name in rewards)
-    if spec.train.task == "grpo":
-        said = f"{models} reward model{'s' * (models > 1)} beside the policy"
-        if not models:
+    grpo = spec.train.task == "grpo"
+    scoring = tuple(numbers(name, model) for name in rewards if is_model(name) or not grpo)
+    if grpo:
+        said = f"{len(scoring)} reward model{'s' * (len(scoring) > 1)} beside the policy"
+        if not scoring:
             said = "functions score the answers, no model does" if rewards else "the spec names no rewards"
-        return Value(
-            Rollout(mode=rollout_mode, max_completion_length=max_completion_length, frozen_models=models), said
-        )
+        return Value(Rollout(rollout_mode, max_completion_length, scoring), said + _sizes(scoring))
+    scoring = scoring or (model.total_parameters,)
     # A framework may put the critic's head on the policy itself.
-    critic = profile.can("critic")[0] == "model"
+    critic = scoring[0] / model.total_parameters if profile.can("critic")[0] == "model" else 0.0
     said = "policy, reference, reward model" + (" and a critic that trains" if critic else "; the critic is a head")
-    return Value(Rollout(rollout_mode, max_completion_length, max(models, 1), critic), said)
+    return Value(Rollout(rollout_mode, max_completion_length, scoring, critic), said + _sizes(scoring))
+
+
+def _sizes(scoring: tuple[int, ...]) -> str:
+    return f", of {listed(map(short, scoring), 'and')} parameters in 16 bit" if scoring else ""
 
 
 @derive("steps_per_generation", "TRL trainer/grpo_config.py: generation_batch_size = micro-batch x GPUs x this")
@@ -190,100 +178,15 @@ def steps_per_generation(task: str, gradient_accumulation: int) -> Value:
     )
 
 
-@derive("rollout_share", _VLLM)
-def rollout_share(
-    problem: Problem,
-    batch_size: int,
-    max_length: int,
-    sharding: str,
-    upper_bytes: float,
-    idle_bytes: float,
-    parked_bytes: float,
-    host_bytes: float,
-    budget_bytes: int,
-) -> Value:
-    """Generation takes the share that holds most answers at once and leaves training what it needs."""
-    if problem.split is None:
-        return NONE
-    share = share_of(
-        problem, batch_size, max_length, sharding, upper_bytes, idle_bytes, parked_bytes, host_bytes, budget_bytes
-    )
-    card = problem.hardware.gpu.usable_bytes
-    pins = [name for name in _SHARED if getattr(problem.spec.train.rollout, name) != "auto"]
-    at_once = f"{share.concurrency} of an engine's {share.sequences} answers at once, each at its longest"
-    if pins:
-        at_once += f"; the spec says {listed(pins, 'and')}"
-    if problem.split.mode == "native":
-        said = f"each GPU generates its {share.sequences} answers at once without vLLM"
-        return Value(share, f"{said}: up to {gib(share.generating_bytes)} of {gib(budget_bytes)}")
-    said = f"{share.utilization:g} of {gib(card)} = {gib(share.utilization * card)} for weights and KV cache: {at_once}"
-    if problem.split.mode == "server":
-        return Value(share, f"{said}; these GPUs do nothing else")
-    way = "vLLM stays on the card while training steps"
-    if share.sleep_level == 1:
-        way = f"vLLM sleeps while training steps, its weights in host memory ({gib(share.host_bytes)} a node)"
-    elif share.sleep_level == 2:
-        way = "vLLM sleeps while training steps and gets its weights anew"
-    if share.offload:
-        way += "; training's weights and optimizer wait on the host while vLLM generates"
-    moments = f"{gib(share.generating_bytes)} generating, {gib(share.stepping_bytes)} in a training step"
-    return Value(share, f"{said}; {way}; {moments}, of {gib(budget_bytes)}")
-
-
-@require(_VLLM, limits="rollout")
-def rollouts_fit(
-    problem: Problem,
-    batch_size: int,
-    max_length: int,
-    sharding: str,
-    upper_bytes: float,
-    idle_bytes: float,
-    parked_bytes: float,
-    host_bytes: float,
-    budget_bytes: int,
-) -> str | None:
-    """Generation fits beside what training keeps, and a training step beside what vLLM keeps."""
-    if problem.split is None:
+@advise("mfc's memory model: a reward model outside the catalogue is counted at the policy's size")
+def sizes_of_rewards_are_assumed(model: Model, task: str, rewards: tuple[str, ...]) -> str | None:
+    """A reward model that the catalogue does not know is taken to be as large as the policy."""
+    unknown = [name for name in rewards if (is_model(name) or task == "ppo") and _known(name) is None]
+    if not unknown:
         return None
-    share = share_of(
-        problem, batch_size, max_length, sharding, upper_bytes, idle_bytes, parked_bytes, host_bytes, budget_bytes
-    )
-    card = problem.hardware.gpu.usable_bytes
-    taken = f"vLLM's {share.utilization:g} of the whole card is {gib(share.utilization * card)}"
-    if share.starved:
-        least = memory.engine(problem.model.architecture, max_length, share.sequences, share.tensor_parallel).least
-        return (
-            f"{taken}, and it needs {gib(least)} to start: weights over {gpus(share.tensor_parallel)}, working space "
-            f"and the KV cache of one sequence of {max_length} tokens"
-        )
-    if share.generating_bytes > budget_bytes:
-        if problem.split.mode == "native":
-            return f"generating takes {gib(share.generating_bytes)} on a GPU, above {gib(budget_bytes)}"
-        kept = parked_bytes if share.offload else idle_bytes
-        beside = "" if problem.split.mode == "server" else f", training keeps {gib(kept)} there between steps"
-        return (
-            f"{taken}{beside} and CUDA graphs take {gib(memory.GRAPHS)}: {gib(share.generating_bytes)} "
-            f"while answers are generated, above {gib(budget_bytes)}"
-        )
-    if share.stepping_bytes > budget_bytes:
-        left = "sleeping, it keeps" if share.sleep_level else f"{taken}; with graphs it keeps"
-        kept = share.stepping_bytes - upper_bytes
-        return (
-            f"a training step takes up to {gib(upper_bytes)} and vLLM, {left} {gib(kept)} beside it: "
-            f"{gib(share.stepping_bytes)}, above {gib(budget_bytes)}"
-        )
-    return None
-
-
-@advise("vLLM docs: preempted or waiting sequences lengthen a generation")
-def answers_wait(spec: Spec, rollout_share: memory.Share | None) -> str | None:
-    """Where the KV cache holds few of the answers at once, generation takes several rounds."""
-    if rollout_share is None or rollout_share.concurrency >= rollout_share.sequences:
-        return None
-    rounds = -(-rollout_share.sequences // max(rollout_share.concurrency, 1))
     return (
-        f"vLLM's KV cache holds {rollout_share.concurrency} of {rollout_share.sequences} answers at their longest, so "
-        f"task {spec.train.task} may generate in {rounds} rounds"
+        f"{listed(unknown, 'and')} {'is' if len(unknown) == 1 else 'are'} not in the catalogue and counted as large as "
+        f"the policy ({short(model.total_parameters)} parameters): a larger reward model takes more than is said here"
     )
 
 
@@ -292,61 +195,16 @@ def is_model(reward: str) -> bool:
     return "/" in reward
 
 
-def share_of(
-    problem: Problem,
-    batch_size: int,
-    max_length: int,
-    sharding: str,
-    upper_bytes: float,
-    idle_bytes: float,
-    parked_bytes: float,
-    host_bytes: float,
-    budget_bytes: int,
-) -> memory.Share:
-    """How generation and training share the cards, in a problem that is laid out for both."""
-    split, hardware, asked = problem.split, problem.hardware, problem.spec.train.rollout
-    assert split is not None
-    room = hardware.usable_host_bytes or None
-    training = memory.Training(
-        upper=upper_bytes,
-        idle=idle_bytes,
-        parked=parked_bytes,
-        gpus_per_node=hardware.gpus_per_node,
-        budget=budget_bytes,
-        card=hardware.gpu.usable_bytes,
-        host=None if room is None else max(room - host_bytes, 0.0),
-    )
-    architecture = problem.model.architecture
-    if split.mode == "native":
-        alone = memory.engine(architecture, max_length, max(batch_size // hardware.world_size, 1), 1)
-        return memory.native(alone, training, gathers=sharding in ("zero3", "fsdp2"))
-    pinned = None if asked.gpu_memory_utilization == "auto" else asked.gpu_memory_utilization
-    sleeps = (False, True) if asked.sleep == "auto" else (asked.sleep,)
-    shares = []
-    for width in widths(problem):
-        sequences = -(-batch_size * width // split.gpus)
-        made = memory.engine(architecture, max_length, sequences, width)
-        shares.append(
-            memory.served(made, training.card, pinned)
-            if split.mode == "server"
-            else memory.colocated(made, training, pinned, sleeps)
-        )
-    return memory.best(shares, budget_bytes)
+def numbers(reward: str, policy: Model) -> int:
+    """Parameters of a reward model: the catalogue's, or of one that it does not know, the policy's."""
+    return _known(reward) or policy.total_parameters
 
 
-def widths(problem: Problem) -> tuple[int, ...]:
-    """Over how many GPUs one engine may split the model: of one node, and each gets whole attention heads."""
-    split, asked = problem.split, problem.spec.train.rollout.tensor_parallel
-    if split is None or asked != "auto":
-        return (1,) if asked == "auto" else (asked,)
-    within = split.gpus // split.nodes if split.mode == "server" else problem.hardware.gpus_per_node
-    return _dividing(problem.model.architecture, within)
-
-
-@lru_cache(maxsize=64)
-def _dividing(architecture: Architecture, within: int) -> tuple[int, ...]:
-    heads = [block.attention.heads for _, block in architecture.blocks]
-    return tuple(n for n in (1, 2, 4, 8) if within % n == 0 and all(number % n == 0 for number in heads))
+def _known(reward: str) -> int | None:
+    try:
+        return count(find(reward, local=True).architecture).total
+    except SpecError:
+        return None
 
 
 RULES = (
@@ -359,10 +217,7 @@ RULES = (
     groups_compare_answers,
     kl_beta,
     rewards,
-    engines_divide,
     rollout,
     steps_per_generation,
-    rollout_share,
-    rollouts_fit,
-    answers_wait,
+    sizes_of_rewards_are_assumed,
 )

@@ -39,13 +39,20 @@ class Zero(NamedTuple):
 
 
 def partitioned(states: States, zero: Zero) -> Placement:
-    """Placement under ZeRO stage 1, 2 or 3."""
+    """Placement under ZeRO stage 1, 2 or 3.
+
+    The engine has references of its own to what trains: the flat 16-bit groups of which parameters are views, and the
+    fp32 masters. Who moves parameters leaves both where they are, and has the weights twice once they are back, until
+    the step makes views of them again (stage_1_and_2.py `_update_model_bit16_weights`, stage3.py `lp_param_buffer`).
+    """
     if zero.stage == 3:
         return _stage3(states, zero)
     share = states.trained / zero.world_size
     # Whole buckets are allocated, however little there is to reduce (stage_1_and_2.py, setup_buckets).
     bucket = 2.0 * zero.reduce_bucket * (2 if zero.overlap_comm else 1)
-    weights = states.base + states.scales + states.trained * 2
+    whole = states.trained * 2.0
+    weights = states.base + states.scales + whole + states.reference + states.scoring
+    stays = states.scales + states.scoring + whole
     if zero.offload_optimizer != "none":
         pinned = [4 * share, 4 * share, 2 * share] + ([2 * share] if states.accumulates else [])
         return Placement(
@@ -60,6 +67,8 @@ def partitioned(states: States, zero: Zero) -> Placement:
             step=0.0,
             step_gradients=0.0,
             host=_pinned(zero, *pinned) + 8 * share,
+            stays=stays,
+            twice=whole,
         )
     stage1 = zero.stage == 1
     return Placement(
@@ -75,6 +84,8 @@ def partitioned(states: States, zero: Zero) -> Placement:
         reducing=0.0 if stage1 else 2 * share,
         step=4 * share,  # the fp32 copy of the own slice
         step_gradients=4 * share,  # the slice, and the flat copy of it that becomes fp32
+        stays=stays + states.master * share,
+        twice=whole,
     )
 
 
@@ -84,10 +95,16 @@ def _stage3(states: States, zero: Zero) -> Placement:
     base = states.base / ranks
     per_number = (states.base + 2 * states.trained) / max(states.total, 1)
     splits = ranks > 1 or zero.offload_parameters != "none"
-    live = min(states.total, zero.max_live + zero.prefetch_bucket) * per_number if splits else 0.0
+    limit = zero.max_live + zero.prefetch_bucket if splits else 0
+    # Frozen models have engines of their own, each with as much alive.
+    others = sum(min(size, 2.0 * limit) for size in (states.reference, states.scoring))
+    live = min(states.total, limit) * per_number + others
     on_device = 0.0 if zero.offload_optimizer != "none" else 1.0
     sub_group = min(share, zero.sub_group)
-    parameters = 0.0 if zero.offload_parameters != "none" else base + 2 * share + share * (states.weight - 2)
+    frozen = base + (states.reference + states.scoring) / ranks
+    parameters = 0.0 if zero.offload_parameters != "none" else frozen + 2 * share + share * (states.weight - 2)
+    views = 0.0 if zero.offload_parameters != "none" else 2 * share
+    scoring = 0.0 if zero.offload_parameters != "none" else states.scoring / ranks
     whole = sum(every for one, every in states.matrices if one <= zero.persistence) if splits else 0.0
     fetched = live + 2 * states.edge if splits else 0.0  # a flat tensor, and the weight that is copied from it
     gathered = max(live, states.layer, states.edge)
@@ -111,13 +128,16 @@ def _stage3(states: States, zero: Zero) -> Placement:
         step_gradients=0.0,
         host=_host(states, zero),
         pool=live + GATHER_EDGES * states.edge + copied if splits and zero.overlap_comm else 0.0,
+        between=2 * share * on_device,
+        stays=states.scales + scoring + views + states.master * share * on_device,
+        twice=views,
     )
 
 
 def _host(states: States, zero: Zero) -> float:
     """Bytes of host memory per GPU at stage 3 (stage3.py, partition_parameters.py, swap_tensor/*.py)."""
     share = states.trained / zero.world_size
-    base = states.base / zero.world_size
+    base = (states.base + states.reference + states.scoring) / zero.world_size
     sub_group = min(share, zero.sub_group)
     held = 0.0
     if zero.offload_optimizer == "cpu":

@@ -16,7 +16,7 @@ def fully_sharded(
     """
     base = states.base / world_size
     trained = states.trained / world_size
-    shards = base + trained * states.weight
+    shards = base + trained * states.weight + (states.reference + states.scoring) / world_size
     optimizer = trained * states.optimizer
     gradients = trained * states.gradient
     gathered = max(2 * states.layer, states.layer + states.edge) if splits_edges else 2 * states.layer + states.edges
@@ -37,4 +37,5 @@ def fully_sharded(
         step_gradients=gradients * device,
         host=(shards + optimizer + gradients) if offload else 0.0,
         managed=optimizer if states.managed and not offload else 0.0,
+        stays=states.scales + states.scoring / world_size * device,
     )

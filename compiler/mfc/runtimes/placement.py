@@ -28,6 +28,8 @@ class States(NamedTuple):
     within: float = 0.0  # the same while layers run backward, where gradients are applied and freed at once
     # Of the linears' matrices, adapters' included: (numbers of one, numbers of all that are as large).
     matrices: tuple[tuple[float, float], ...] = ()
+    reference: float = 0.0  # weights of a frozen reference
+    scoring: float = 0.0  # weights of further models, which score answers
 
 
 class Placement(NamedTuple):
@@ -48,6 +50,9 @@ class Placement(NamedTuple):
     fetching: float = 0.0  # beside `gathered`, while the largest matrix is fetched
     reducing: float = 0.0  # what gradients are gathered in and reduced through, from the first one on
     pool: float = 0.0  # what the allocator holds for streams that gather and reduce: no use to any other
+    between: float = 0.0  # of `gradients`, what exists between steps too
+    stays: float = 0.0  # of `weights` and `optimizer`, what a caller cannot move: no parameter, no optimizer state
+    twice: float = 0.0  # parameters that exist twice, from when a caller has moved them back until the next step ends
 
 
 def replicated(states: States, world_size: int) -> Placement:
@@ -55,7 +60,7 @@ def replicated(states: States, world_size: int) -> Placement:
     gradients = 0.0 if states.within else states.trained * states.gradient
     optimizer = states.trained * states.optimizer
     return Placement(
-        weights=states.base + states.scales + states.trained * states.weight,
+        weights=states.base + states.scales + states.trained * states.weight + states.reference + states.scoring,
         optimizer=0.0 if states.managed else optimizer,
         buffers=gradients if world_size > 1 else 0.0,
         gathered=0.0,
@@ -66,4 +71,5 @@ def replicated(states: States, world_size: int) -> Placement:
         step=states.scratch + (states.trained * states.weight if states.foreach else 0.0),
         step_gradients=0.0 if states.within else gradients,
         managed=optimizer if states.managed else 0.0,
+        stays=states.scales + states.scoring,
     )

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu, Link
-from mfc.memory.rollout import Engine, Share
+from mfc.memory.engine import Engine
+from mfc.memory.rollout import Share
 from mfc.speed.constants import BLOCK_LAUNCH, LINK, OTHER_LINK, STREAM
 from mfc.speed.work import work
 

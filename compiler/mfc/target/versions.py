@@ -11,5 +11,12 @@ def nearest(version: str, known: Sequence[str]) -> str:
     return next((name for name in known if _numbers(name) <= wanted), known[-1])
 
 
+def before(version: str, other: str) -> bool:
+    """Whether a version is older than another: "3.7" is 3.7.0, older than 3.7.1."""
+    ours, theirs = _numbers(version), _numbers(other)
+    length = max(len(ours), len(theirs))
+    return (*ours, *[0] * (length - len(ours))) < (*theirs, *[0] * (length - len(theirs)))
+
+
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(digits) for part in version.split(".") if (digits := "".join(c for c in part if c.isdigit())))
