@@ -181,7 +181,7 @@ def test_the_source_of_what_the_spec_says_is_the_spec() -> None:
 
 
 # Reasons that tell of several layouts, which no single plan knows.
-_LAID_OUT = {"rollout/rollout-mode", "rollout/rollout-share", "rollout/prompt-and-answer-fit"}
+_LAID_OUT = {"rollout/rollout-mode", "sharing/rollout-share", "rollout/prompt-and-answer-fit"}
 
 
 def said_in_the_spec(decision: Decision, plan: Plan) -> bool:
