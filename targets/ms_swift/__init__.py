@@ -57,7 +57,7 @@ _UNCOUNTED = """
     neftune_noise_alpha new_special_tokens num_beams offload_teacher_model optim_args optim_target_modules optimizer
     padding_free predict_with_generate rope_scaling sync_ref_model target_parameters target_regex teacher_adapters
     teacher_deepspeed teacher_model torch_compile trainable_parameters trainable_parameters_regex tuner_backend
-    use_galore use_logits_to_keep use_swift_lora vllm_enable_lora vllm_enforce_eager vllm_engine_kwargs
+    use_galore use_logits_to_keep use_swift_lora vllm_enforce_eager vllm_engine_kwargs
     vllm_quantization vllm_speculative_config zero_hpz_partition_size
 """
 UNMODELLED = frozenset(_UNCOUNTED.split())

@@ -144,7 +144,7 @@ ROLLOUT = section(
     Key("offload_optimizer", same("rollout_share.offload"), _COLOCATED, also=_SHARE),
     Key(
         "vllm_enable_lora",
-        constant(True, "quantization"),
+        constant(True),
         both(_COLOCATED, is_("method", "qlora")),
         "merged 4-bit weights cannot be sent: adapters alone are",
     ),
