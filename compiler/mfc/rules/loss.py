@@ -44,6 +44,7 @@ def fused_needs_a_vocabulary(task: str, loss: str) -> str | None:
 def vocabulary_dominates(
     strategy: Strategy,
     architecture: Architecture,
+    profile: Profile,
     gpu: Gpu,
     budget_bytes: int,
 ) -> str | Rather | None:
