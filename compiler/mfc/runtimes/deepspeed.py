@@ -106,6 +106,7 @@ def _stage3(states: States, zero: Zero) -> Placement:
     views = 0.0 if zero.offload_parameters != "none" else 2 * share
     scoring = 0.0 if zero.offload_parameters != "none" else states.scoring / ranks
     whole = sum(every for one, every in states.matrices if one <= zero.persistence) if splits else 0.0
+    persistent = 2 * whole * (1 - 1 / ranks)
     fetched = live + 2 * states.edge if splits else 0.0  # a flat tensor, and the weight that is copied from it
     gathered = max(live, states.layer, states.edge)
     # What is reduced together is copied into one tensor; a gradient beyond the bucket is reduced alone, as it is.
@@ -114,7 +115,7 @@ def _stage3(states: States, zero: Zero) -> Placement:
         piece = states.largest / ranks
         copied += 2 * piece + 8 * min(piece, NORM_NUMBERS)
     return Placement(
-        weights=states.scales + parameters + 2 * whole * (1 - 1 / ranks),
+        weights=states.scales + parameters + persistent,
         optimizer=share * states.optimizer * on_device,
         buffers=2.0 * zero.reduce_bucket,
         gathered=gathered,
@@ -129,7 +130,7 @@ def _stage3(states: States, zero: Zero) -> Placement:
         host=_host(states, zero),
         pool=live + GATHER_EDGES * states.edge + copied if splits and zero.overlap_comm else 0.0,
         between=2 * share * on_device,
-        stays=states.scales + scoring + views + states.master * share * on_device,
+        stays=states.scales + persistent + scoring + views + states.master * share * on_device,
         twice=views,
     )
 
