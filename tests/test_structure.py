@@ -25,7 +25,7 @@ LAYERS = (
     ("rules",),
     ("planner",),
     ("target",),
-    ("emit", "calibration"),
+    ("emit", "calibration", "plans"),
     ("report",),
     ("api",),
     ("", "check"),  # "" is the package itself, which hands on the names of `api`

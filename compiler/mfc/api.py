@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from mfc.errors import CannotExpress, CannotFit, Fault, MfcError, Refused, SpecError
+from mfc.errors import CannotFit, MfcError, SpecError
+from mfc.plans import attempt, placed, plan_each, planned_for, settings_of, target_of
 
 if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
     from mfc.planner.plan import Plan
-    from mfc.problem import Problem
-    from mfc.profile import Profile
     from mfc.spec.load import LoadedSpec
-    from mfc.spec.models import TargetSpec
-    from mfc.target import Lowered, Target
+    from mfc.target import Lowered
+
+__all__ = [
+    "cannot_fit",
+    "compile",
+    "compile_each",
+    "compiled_for",
+    "load",
+    "lower",
+    "plan",
+    "plan_each",
+    "planned_for",
+    "plans",
+    "writable",
+]
 
 T = TypeVar("T")
 
@@ -41,29 +52,9 @@ def plan(source: Any, target: str | None = None, overrides: Sequence[str] = (), 
     return plans(loaded, names, hub_cache=hub_cache)[0]
 
 
-def planned_for(loaded: LoadedSpec) -> list[str]:
-    """The targets to plan for when none is asked for: those of the spec, else the commonest that can say it."""
-    if loaded.spec.targets:
-        return list(loaded.spec.targets)
-    from mfc.target import commonest
-
-    problem, names = _problem(loaded, hub_cache=True), commonest()
-    return [next((name for name in names if _can(loaded, name, problem)), names[0])]
-
-
 def plans(loaded: LoadedSpec, targets: Sequence[str], *, hub_cache: bool = True) -> list[Plan]:
     """Plans of one spec for several targets that mean the same experiment; raises the first error of any of them."""
     return [_or_raise(made) for made in plan_each(loaded, targets, hub_cache=hub_cache)]
-
-
-def plan_each(loaded: LoadedSpec, targets: Sequence[str], *, hub_cache: bool = True) -> list[Plan | MfcError]:
-    """For each target its plan, or why there is none; the plans mean the same experiment.
-
-    What the user means (method, rank, length ...) is what fits on all of these targets, and of those that the spec
-    names, that can; what concerns only memory and time is each one's own. Raises SpecError for what no target can mend.
-    """
-    problem = _agreed(loaded, _problem(loaded, hub_cache), targets)
-    return [_attempt(partial(_plan, loaded, name, problem)) for name in targets]
 
 
 def compile(  # noqa: A001
@@ -104,7 +95,7 @@ def compile_each(
     _need_data(loaded)
     made = plan_each(loaded, targets, hub_cache=False)
     return [
-        plan if isinstance(plan, MfcError) else _attempt(partial(_compile, loaded, plan, name, targets, out))
+        plan if isinstance(plan, MfcError) else attempt(partial(_compile, loaded, plan, name, targets, out))
         for plan, name in zip(made, targets, strict=True)
     ]
 
@@ -122,8 +113,8 @@ def _compile(
         raise CannotFit(cannot_fit(made, loaded.name))
     folder, problem = _folder(loaded, name, targets, out), made.problem
     made, lowered = _written(loaded, made, folder)
-    with _placed(loaded, name, problem):
-        files = emit.produce(lowered, made, _target(loaded, name), loaded)
+    with placed(loaded, name, problem):
+        files = emit.produce(lowered, made, target_of(loaded, name), loaded)
     config = problem.spec.model.config
     return Compiled(
         target=name,
@@ -158,8 +149,8 @@ def writable(loaded: LoadedSpec, made: Plan) -> Plan:
         data = spec.data.model_copy(update={"train": (DatasetSpec(path="train.jsonl", format=spec.data.format),)})
         made = made._replace(problem=made.problem._replace(spec=spec.model_copy(update={"data": data})))
     made, lowered = _written(loaded, made, place.declared(loaded, name))
-    with _placed(loaded, name, made.problem):
-        emit.check(lowered, made, _target(loaded, name), loaded)
+    with placed(loaded, name, made.problem):
+        emit.check(lowered, made, target_of(loaded, name), loaded)
     return made
 
 
@@ -168,7 +159,7 @@ def _written(loaded: LoadedSpec, made: Plan, out: Path) -> tuple[Plan, Lowered]:
     from mfc import emit
 
     name = made.profile.target
-    extra, verified = emit.check_extra(_target(loaded, name), _settings(made.problem, name), loaded, made)
+    extra, verified = emit.check_extra(target_of(loaded, name), settings_of(made.problem, name), loaded, made)
     made = made if verified else made._replace(verified=False)
     return made, lower(loaded, made, out, extra)
 
@@ -183,8 +174,8 @@ def lower(loaded: LoadedSpec, plan: Plan, out: Path, extra: Mapping[str, Any] | 
     name = plan.profile.target
     home = loaded.path.parent if loaded.path else Path()
     back = Path(os.path.relpath(os.path.realpath(home), os.path.realpath(out))).as_posix()
-    with _placed(loaded, name, plan.problem):
-        return _target(loaded, name).lower(plan, extra or {}, back)
+    with placed(loaded, name, plan.problem):
+        return target_of(loaded, name).lower(plan, extra or {}, back)
 
 
 def _need_data(loaded: LoadedSpec) -> None:
@@ -202,147 +193,10 @@ def cannot_fit(plan: Plan, name: str) -> str:
     return "\n".join([f"{name}: error: {who}: {shortfall(plan)}", *relaxation_lines(plan)])
 
 
-def _attempt(make: Callable[[], T]) -> T | MfcError:
-    """What is made, or the error in its way."""
-    try:
-        return make()
-    except MfcError as error:
-        return error
-
-
 def _or_raise(made: T | MfcError) -> T:
     if isinstance(made, MfcError):
         raise made
     return made
-
-
-def _problem(loaded: LoadedSpec, hub_cache: bool) -> Problem:
-    from mfc.resolve import resolve
-
-    return resolve(loaded, hub_cache=hub_cache)
-
-
-def _agreed(loaded: LoadedSpec, problem: Problem, targets: Sequence[str]) -> Problem:
-    """The problem with what its plans must have in common pinned, where the spec leaves room for that to differ.
-
-    A target that cannot say it, or on which nothing fits, has no part in what is agreed.
-    """
-    from mfc.fields import SPEC_PATHS
-    from mfc.planner.compare import common
-
-    declared = loaded.spec.targets
-    group = dict.fromkeys([*targets, *(declared if any(name in declared for name in targets) else ())])
-    if len(group) < 2 or not (problem.ranges or "method" not in problem.pins):
-        return problem
-    made = [_attempt(partial(_plan, loaded, name, problem, relaxed=False)) for name in group]
-    edits = common([plan for plan in made if not isinstance(plan, MfcError) and plan.fits])
-    pins = {name: edits[path] for name, path in SPEC_PATHS.items() if path in edits}
-    ranges = {name: room for name, room in problem.ranges.items() if name not in pins}
-    return problem._replace(pins={**problem.pins, **pins}, ranges=ranges, agreed=frozenset(pins))
-
-
-def _plan(loaded: LoadedSpec, name: str, problem: Problem, *, relaxed: bool = True) -> Plan:
-    with _placed(loaded, name, problem):
-        return _planned(loaded, name, problem, relaxed=relaxed)
-
-
-def _planned(loaded: LoadedSpec, name: str, problem: Problem, *, relaxed: bool) -> Plan:
-    """The plan for one target; where nothing fits, with what would only if `relaxed`, as that takes many searches."""
-    from mfc.planner import plan
-    from mfc.rules import RULES
-
-    target = _target(loaded, name)
-    rules = (*RULES, *target.RULES)
-    editor = _editor(loaded, target) if relaxed else None
-    return plan(_own(loaded, name, problem), _profile(target, problem), rules, editor)
-
-
-def _own(loaded: LoadedSpec, name: str, problem: Problem) -> Problem:
-    """The problem as one target has it: what the spec says for it alone holds in place of what it says for all."""
-    path = f"targets.{name}.template"
-    said = _settings(problem, name).template
-    if said == "auto":
-        return problem
-    pins, origin = {**problem.pins, "template": said}, {**problem.origin, "template": str(loaded.where(path))}
-    return problem._replace(pins=pins, origin=origin, places={"template": path})
-
-
-def _profile(target: Target, problem: Problem) -> Profile:
-    settings = _settings(problem, target.NAME)
-    return target.profile(_version(target, settings), settings.packages)
-
-
-@contextmanager
-def _placed(loaded: LoadedSpec, name: str, problem: Problem) -> Iterator[None]:
-    """Give a refusal its place in the spec, or the name of the spec and the targets that can."""
-    try:
-        yield
-    except Refused as error:
-        raise loaded.error(error.path, error.text, hint=error.hint) from None
-    except CannotExpress as error:
-        raise CannotExpress(f"{loaded.name}: error: {error}{_who_can(loaded, name, problem)}") from None
-
-
-def _target(loaded: LoadedSpec, name: str) -> Target:
-    """The target of this name; where the spec itself names an unknown one, the error points at it."""
-    from mfc.target import get, names
-
-    try:
-        return get(name)
-    except SpecError:  # only now: to list the names takes importlib.metadata
-        if name not in loaded.spec.targets:
-            raise
-        known = names()
-        raise loaded.error(
-            f"targets.{name}", f"unknown target {name}", allowed=", ".join(known), among=known, word=name
-        ) from None
-
-
-def _settings(problem: Problem, name: str) -> TargetSpec:
-    from mfc.spec.models import TargetSpec
-
-    return problem.spec.targets.get(name) or TargetSpec()
-
-
-def _version(target: Target, settings: TargetSpec) -> str:
-    """The version as the spec has it; unknown ones are planned as the nearest that mfc knows."""
-    if settings.version == "auto":
-        return target.VERSIONS[0]
-    return settings.version
-
-
-def _editor(loaded: LoadedSpec, target: Target) -> Callable[[Mapping[str, Any]], tuple[Problem, Profile] | None]:
-    """Problems of a target for edited specs, by way of the loader, so that an edit is checked like any spec."""
-
-    def edited(edit: Mapping[str, Any]) -> tuple[Problem, Profile] | None:
-        sets = [f"{path}={str(value).lower() if isinstance(value, bool) else value}" for path, value in edit.items()]
-        try:
-            other = load(loaded.path or loaded.raw, (*loaded.overrides, *sets))
-            problem = _own(other, target.NAME, _problem(other, hub_cache=True))
-        except SpecError:
-            return None
-        return problem, _profile(target, problem)
-
-    return edited
-
-
-def _who_can(loaded: LoadedSpec, name: str, problem: Problem) -> str:
-    """Which other targets can say what this one cannot."""
-    from mfc.target import names
-
-    able = [other for other in names() if other != name and _can(loaded, other, problem)]
-    return f"\n  targets that can: {', '.join(able)}" if able else ""
-
-
-def _can(loaded: LoadedSpec, name: str, problem: Problem) -> bool:
-    """Whether a target can say a problem: a plan can be made for it, or could, were the spec mended."""
-    try:
-        _planned(loaded, name, problem, relaxed=False)
-    except (CannotExpress, Fault):
-        return False
-    except MfcError:
-        pass
-    return True
 
 
 def _folder(loaded: LoadedSpec, name: str, names: Sequence[str], out: str | os.PathLike[str] | None) -> Path:

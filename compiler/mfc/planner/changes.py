@@ -21,6 +21,7 @@ NODES = (2, 4, 8, 16)  # times as many
 INTER = "100Gbps"  # a network to plan more nodes with, where the spec has one node only: what fits does not hang on it
 _GPUS = 8  # that one node holds at most
 _RANKS = (8, 16, 32, 64, 128)
+_OPTIMIZERS = ("paged_adamw_8bit", "adafactor")  # that keep less than those which the search tries
 _PIXELS = (2, 4, 8, 16)  # parts of an image's pixels
 
 
@@ -110,6 +111,11 @@ def _gentler(problem: Problem, plan: Plan) -> Iterator[Change]:
         yield Change(tuple({"train.lora.rank": rank} for rank in ranks))
     if method == "full" and problem.pins.get("precision") != "pure_bf16" and problem.hardware.gpu.bf16:
         yield Change(({"train.precision": "pure_bf16"},))
+    if plan.strategy.quantization and plan.strategy.quantization.bits == 8 and not plan.strategy.quantization.pre:
+        yield Change(({"train.quantization.bits": 4},))
+    if method in ("full", "freeze"):
+        known = plan.profile.can("optimizer")
+        yield from (Change(({"strategy.optimizer": each},)) for each in _OPTIMIZERS if each in known)
     if method in ("full", "lora", "freeze"):
         gentler = [each for each in ("lora", "qlora") if simplicity("method", each) > simplicity("method", method)]
         yield Change(tuple({"train.method": each} for each in gentler or ("lora", "qlora")))

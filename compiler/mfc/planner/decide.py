@@ -115,7 +115,7 @@ def _worse(best: Candidate, rival: Candidate) -> str:
     if gain < 0.01:
         return "slower or less simple"
     if offloads(rival) and not offloads(best):
-        return f"{gain:.0%} faster, if offload is as quick as estimated, which no published run shows"
+        return f"{gain:.0%} faster, if offload is as quick as estimated, which no published run confirms"
     price = "at the limit of the budget" if at_the_limit(rival) and not at_the_limit(best) else "less simple"
     return f"{gain:.0%} faster, less than the estimate errs by, and {price}"
 
