@@ -74,6 +74,9 @@ class Strategy(NamedTuple):
     lora: Lora | None = None
     quantization: Quantization | None = None
     freeze_parts: tuple[str, ...] = ()  # vision, projector, language: parts of a multimodal model kept frozen
+    whole_parts: tuple[str, ...] = ()  # vision, projector: parts that train whole beside adapters
+    image_max_pixels: int | None = None  # of one picture, at most; None = the model takes none
+    pictures: int = 0  # in one sequence, at most
     trainable_layers: int = 0  # method freeze: how many blocks train
     trained_blocks: TrainedBlocks = "last"  # which ones; what is not "last" has no field in a spec
     reference_model: bool = False  # a second, frozen copy of the model is held (preference tasks, GRPO, PPO)
@@ -89,6 +92,17 @@ class Strategy(NamedTuple):
     def deepspeed(self) -> bool:
         """DeepSpeed runs the optimizer."""
         return self.sharding.startswith("zero")
+
+    @property
+    def unadapted(self) -> tuple[str, ...]:
+        """Parts of the model that get no adapters."""
+        return (*self.freeze_parts, *self.whole_parts)
+
+    def learns(self, part: str) -> Literal["whole", "adapters", "frozen"]:
+        """How vision, projector or language train."""
+        if part in self.freeze_parts or (self.method == "freeze" and part != "language"):
+            return "frozen"
+        return "adapters" if self.method in ("lora", "qlora") and part not in self.whole_parts else "whole"
 
     @property
     def sequences(self) -> int:

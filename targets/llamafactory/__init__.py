@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.errors import Refused
-from mfc.fields import field
+from mfc.fields import ANYTHING, field
 from mfc.memory.stack import LowRank, Moments, Preferences, Stack
 from mfc.profile import Profile
 from mfc.target.launch import command
@@ -79,6 +79,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             kbit_fp32=False,
             fused_experts=int(transformers.partition(".")[0]) >= 5,
             expert_adapters=False,  # it pins PEFT up to 0.18, which does not find fused experts
+            checkpoints_frozen=False,  # model_utils/checkpointing.py: only layers that have something to train
+            hooks_towers=int(transformers.partition(".")[0]) >= 5,
             expandable_segments=True,
             value_head=True,
             preferences=_PREFERENCES,
@@ -105,6 +107,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "gradient_checkpointing": (True, False),
             "packing": (True, False),
             "overlong": ("truncate",),
+            "blank_pictures": ANYTHING,  # data/collator.py: a white picture, behind the attention mask
+            "image_frames": ANYTHING,
             "report_to": ("none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"),
             "existing": ("fail", "resume", "overwrite"),
         },

@@ -78,7 +78,9 @@ def evaluation_file(plan: Plan) -> str | None:
 
 def dataset_info(plan: Plan, out_to_spec: str) -> dict[str, Any]:
     """The content of dataset_info.json; paths are relative to the output folder."""
-    task, pictures = plan.strategy.task, plan.problem.model.architecture.vision is not None
+    task, pictures = plan.strategy.task, ""
+    if plan.problem.model.architecture.vision is not None:
+        pictures = "videos" if plan.values["image_frames"] else "images"
     made = {}
     for name, one in training_sets(plan).items():
         source = {"hf_hub_url": one.hub} if one.hub else {"file_name": located(str(one.path), out_to_spec)}
@@ -89,8 +91,8 @@ def dataset_info(plan: Plan, out_to_spec: str) -> dict[str, Any]:
     return made
 
 
-def _rows(form: str, task: str, pictures: bool) -> dict[str, Any]:
-    """How to read rows of one format for one task."""
+def _rows(form: str, task: str, pictures: str) -> dict[str, Any]:
+    """How to read rows of one format for one task; `pictures` is the column of images or videos, if there is one."""
     columns = dict(_COLUMNS[form])
     if task in PAIRS:
         columns.pop("response", None)
@@ -99,7 +101,7 @@ def _rows(form: str, task: str, pictures: bool) -> dict[str, Any]:
         columns |= {"response": "completion"} if form == "preference" else {}
         columns["kto_tag"] = "label"
     if pictures:
-        columns["images"] = "images"
+        columns[pictures] = pictures
     entry: dict[str, Any] = {"formatting": {"sharegpt": "sharegpt", "messages": "openai"}.get(form, "alpaca")}
     if task in PAIRS:
         entry["ranking"] = True

@@ -143,6 +143,8 @@ MODEL = section(
     Key("quantization_type", same("quantization.kind"), _BITSANDBYTES_4, also=("quantization",)),
     Key("double_quantization", same("quantization.double"), _BITSANDBYTES_4, also=("quantization",)),
     Key("image_max_pixels", same("image_max_pixels"), PICTURES),
+    Key("video_max_pixels", same("image_max_pixels"), given("image_frames"), "of one frame"),
+    Key("video_maxlen", same("image_frames"), given("image_frames"), "frames of a video"),
 )
 
 METHOD = section(
@@ -285,6 +287,8 @@ ENVIRONMENT: tuple[Key, ...] = (
 
 # Plan fields that no key of any file carries, and where they are instead.
 ELSEWHERE = {
+    "image_share": "the data: how many rows hold images",
+    "pictures": "the data: how many images a row holds",
     "lora": "its parts are keys of their own",
     "preference_loss": "the stage, where it has one loss",
     "reference_model": "it follows from the stage and the method",

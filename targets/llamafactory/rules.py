@@ -38,6 +38,14 @@ LEAVES_0_9_5 = LEAVES | {"qwen3_next", "qwen3_5_moe"}
 LIGER_0_9_5 = LIGER | {"glm", "qwen3_next", "qwen3_5"}
 
 
+# Vision-language families of the catalogue whose parts LLaMA-Factory can freeze.
+COMPOSITE = {
+    *("gemma3", "glm4v", "internvl", "llama4", "llava", "llava_next", "minicpmv", "mistral3", "mllama", "paligemma"),
+    *("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe"),
+}
+COMPOSITE_0_9_5 = COMPOSITE | {"qwen3_5", "qwen3_5_moe"}
+
+
 @require(_LIGER)
 def liger_knows_the_family(loss: str, architecture: Architecture, profile: Profile) -> str | None:
     """The fused loss is applied to the families that LLaMA-Factory has Liger kernels for; elsewhere it is ignored."""
@@ -114,6 +122,29 @@ def fp32_is_for_whole_models(precision: str, method: str, sharding: str, freeze_
     return (
         "LLaMA-Factory turns only what trains into fp32 (below zero3); frozen weights would stay in 16 bits beside it"
     )
+
+
+@require("LLaMA-Factory model/model_utils/visual.py: COMPOSITE_MODELS", blames="target")
+def parts_of_the_family_are_known(
+    freeze_parts: tuple[str, ...], architecture: Architecture, profile: Profile
+) -> str | None:
+    """Parts are frozen in the families that LLaMA-Factory knows the parts of; in others everything trains."""
+    known = COMPOSITE_0_9_5 if nearest(profile.version, VERSIONS) == "0.9.5" else COMPOSITE
+    if architecture.vision is None or not freeze_parts or architecture.family in known:
+        return None
+    return f"{profile.version} does not know the parts of {architecture.family}, and freezes none of them"
+
+
+@require("LLaMA-Factory model/model_utils/misc.py, find_all_linear_modules: projectors are left out")
+def adapters_leave_projectors_out(
+    method: str, lora_targets: str | None, freeze_parts: tuple[str, ...], architecture: Architecture
+) -> str | None:
+    """Targets of whole groups find no linears of a projector, so it counts as frozen."""
+    if architecture.vision is None or method not in ("lora", "qlora") or "projector" in freeze_parts:
+        return None
+    if lora_targets not in ("all-linear", "attention", "mlp"):
+        return None
+    return "LLaMA-Factory gives a projector no adapters: add projector to train.freeze_parts, or name its linears"
 
 
 @require("LLaMA-Factory hparams/finetuning_args.py: lora_alpha is a whole number")
@@ -226,6 +257,8 @@ RULES = (
     packed_rows_are_single,
     packed_samples_see_each_other,
     fp32_is_for_whole_models,
+    parts_of_the_family_are_known,
+    adapters_leave_projectors_out,
     alpha_is_whole,
     merging_needs_whole_weights,
     badam_runs_alone,

@@ -70,7 +70,5 @@ UNMODELLED = frozenset(
         "use_unsloth_gc",
         "use_v1_kernels",
         "video_fps",
-        "video_max_pixels",
-        "video_maxlen",
     }
 )

@@ -14,7 +14,7 @@ from mfc.target.templates import need_template
 from mfc.target.versions import before, nearest
 
 from .. import deepspeed
-from . import models
+from . import models, pictures
 from .clashes import CLASHES
 from .keys import ATTENTION, DTYPES, ELSEWHERE, FSDP, KEYS, OPTIMIZERS
 from .launch import ENVIRONMENT, FSDP_KEYS, SERVER, SERVER_ENVIRONMENT
@@ -55,7 +55,7 @@ _UNCOUNTED = """
     freeze_parameters_ratio freeze_parameters_regex fsdp_config galore_rank generation_batch_size init_weights
     label_smoothing_factor lisa_activated_layers liger_kernel_config llamapro_num_new_blocks lora_dtype max_memory
     neftune_noise_alpha new_special_tokens num_beams offload_teacher_model optim_args optim_target_modules optimizer
-    padding_free predict_with_generate rope_scaling sync_ref_model target_parameters target_regex teacher_adapters
+    padding_free predict_with_generate rope_scaling sync_ref_model target_parameters teacher_adapters
     teacher_deepspeed teacher_model torch_compile trainable_parameters trainable_parameters_regex tuner_backend
     use_galore use_logits_to_keep use_swift_lora vllm_enforce_eager vllm_engine_kwargs
     vllm_quantization vllm_speculative_config zero_hpz_partition_size
@@ -100,6 +100,9 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             kbit_fp32=False,
             expert_adapters=False,  # all-linear finds modules (utils/transformers_utils.py), never fused experts
             fused_experts=int(transformers.partition(".")[0]) >= 5,
+            # 4.6 switches gradients off in a tower that is frozen whole (model/patcher.py, patch_frozen_module); with
+            # transformers 4 nothing hooks it
+            hooks_towers=False,
             expandable_segments=True,
             preferences=_preferences(version),
             answer_logits="text" if before(version, "3.7") else "always",  # grpo_trainer.py: not is_multimodal
@@ -124,6 +127,12 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "packing": (True, False),
             "packing_attention": ("flash",),
             "overlong": ("truncate", "drop"),
+            "blank_pictures": pictures.BLANK[nearest(version, VERSIONS)],
+            "blank_pictures_deepspeed": pictures.BLANK_DEEPSPEED,
+            "image_frames": ANYTHING,
+            "whole_parts": ((),) if version.startswith("3.") else ((), *pictures.BESIDE),
+            "vision_learning_rate": ANYTHING,
+            "projector_learning_rate": ANYTHING,
             "report_to": ("none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"),
             "existing": ("fail", "resume", "overwrite"),
             "grpo_rollout": ("colocate", "server", "native"),

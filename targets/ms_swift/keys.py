@@ -46,7 +46,7 @@ from mfc.target.when import (
     task,
 )
 
-from . import data
+from . import data, pictures
 from .rlhf import PREFERENCE, ROLLOUT, rolled
 
 if TYPE_CHECKING:
@@ -65,7 +65,6 @@ OPTIMIZERS = {
 }
 FSDP = "fsdp.json"
 
-_TUNERS = words("method", {"lora": "lora", "qlora": "lora", "full": "full"})
 _LOADED_BY = words("quantization.kind", {"nf4": "bnb", "fp4": "bnb", "int8": "bnb", "hqq": "hqq", "eetq": "eetq"})
 _FOUR_BIT = quantised("nf4", "fp4")
 _FSDP2 = is_("sharding", "fsdp2")
@@ -96,6 +95,21 @@ def weights() -> Codec:
         return () if _keeps_fp32(plan) else ("precision",)
 
     return Codec(("precision",), write, read, cites=cites)
+
+
+def tuner() -> Codec:
+    """The method: lora_llm is adapters in the language model beside a tower and a projector that train whole."""
+    plain = words("method", {"lora": "lora", "qlora": "lora", "full": "full"})
+
+    def write(at: Writing) -> Any:
+        return "lora_llm" if at.value("whole_parts") else plain.write(at)
+
+    def read(word: Any, reader: Reader) -> Reading:
+        if word != "lora_llm":
+            return plain.read(word, reader)
+        return {"method": ("lora", "qlora"), "whole_parts": pictures.BESIDE}
+
+    return Codec(("method", "whole_parts"), write, read, cites=lambda _: ("method",))
 
 
 def targets() -> Codec:
@@ -160,6 +174,9 @@ MODEL = section(
     Key("max_pixels", same("image_max_pixels"), PICTURES, "also as MAX_PIXELS or IMAGE_MAX_TOKEN_NUM"),
 )
 
+_TUNERS = tuner()
+_PLAIN = When(lambda plan: not pictures.NAMED(plan))
+
 METHOD = section(
     "method",
     Key("tuner_type", _TUNERS, _NEW, "qlora is lora on quantised weights"),
@@ -167,7 +184,13 @@ METHOD = section(
     Key("lora_rank", same("lora_rank"), ADAPTERS),
     Key("lora_alpha", same("lora_alpha"), ADAPTERS, "ms-swift's default is 32 at any rank"),
     Key("lora_dropout", same("lora_dropout"), ADAPTERS),
-    Key("target_modules", targets(), ADAPTERS, "attention and mlp become the family's names"),
+    Key("target_modules", targets(), both(ADAPTERS, _PLAIN), "attention and mlp become the family's names"),
+    Key(
+        "target_regex",
+        one_way(pictures.pattern, "lora_targets", "freeze_parts", because="a pattern of names"),
+        pictures.NAMED,
+        "names of a model with a tower: those of frozen parts are left out",
+    ),
     Key("use_rslora", flag("lora_variant", "rslora"), ADAPTERS),
     Key("use_dora", flag("lora_variant", "dora"), ADAPTERS),
     Key("modules_to_save", items("modules_to_save"), ADAPTERS),
@@ -179,6 +202,8 @@ METHOD = section(
     Key("freeze_llm", contains("freeze_parts", "language"), PICTURES),
     Key("freeze_vit", contains("freeze_parts", "vision"), PICTURES),
     Key("freeze_aligner", contains("freeze_parts", "projector"), PICTURES),
+    Key("vit_lr", same("vision_learning_rate"), given("vision_learning_rate")),
+    Key("aligner_lr", same("projector_learning_rate"), given("projector_learning_rate")),
 )
 
 DATA = section(
@@ -280,6 +305,8 @@ KEYS: tuple[Key, ...] = (*MODEL, *METHOD, *DATA, *TRAIN, *PREFERENCE, *ROLLOUT, 
 
 # Plan fields that no key of any file carries, and where they are said.
 ELSEWHERE = {
+    "image_share": "the data: how many rows hold images",
+    "pictures": "the data: how many images a row holds",
     "existing": "train.sh looks for checkpoints before it starts",
     "lora": "its parts are flags of their own",
     "preference_loss": "rlhf_type, where it has one loss",

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mfc.target.codecs import Codec, Reader, Reading, Writing, constant, one_way, same, text, words
+from mfc.target.codecs import Codec, Reader, Reading, Writing, constant, one_way, same, words
 from mfc.target.keys import Key
 from mfc.target.launch import ALLOCATOR, THREADS
-from mfc.target.when import When, both, given
+from mfc.target.when import When
 
+from . import pictures
 from .keys import MODEL
 from .rlhf import PORT
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.problem import Split
-
-# Families whose processors take the size of images from a variable, in pixels or in tokens of 32 x 32 pixels.
-_PIXELS = ("qwen2_vl", "qwen2_5_vl", "qwen2_5_omni")
-_TOKENS = ("qwen3_vl", "qwen3_vl_moe", "qwen3_5", "qwen3_5_moe", "qwen3_omni_moe")
-_TOKEN = 32**2
-
-
-def _family(*names: str) -> When:
-    """The model is of one of these families, and takes images of a known size."""
-    return both(given("image_max_pixels"), When(lambda plan: plan.problem.model.architecture.family in names))
 
 
 def _launched(plan: Plan) -> bool:
@@ -55,16 +46,6 @@ def _read_nodes(value: Any, _: Reader) -> Reading:
     return {"hardware.nodes": (int(value), int(value) + 1)}
 
 
-def _tokens(at: Writing) -> str:
-    return str(max(at.value("image_max_pixels") // _TOKEN, 1))
-
-
-def _read_tokens(value: Any, _: Reader) -> Reading:
-    """Pixels up to the next whole token."""
-    first = int(value) * _TOKEN if int(value) > 1 else 1
-    return {"image_max_pixels": tuple(range(first, (int(value) + 1) * _TOKEN))}
-
-
 _APART = "a rollout server has GPUs of its own, which are not among these"
 
 ENVIRONMENT: tuple[Key, ...] = (
@@ -72,8 +53,7 @@ ENVIRONMENT: tuple[Key, ...] = (
     Key("NPROC_PER_NODE", one_way(_processes, "hardware.count", because=_APART), When(_launched)),
     Key("NNODES", Codec(("hardware.nodes",), _nodes, _read_nodes), When(_several_nodes)),
     ALLOCATOR,
-    Key("MAX_PIXELS", text("image_max_pixels"), _family(*_PIXELS)),
-    Key("IMAGE_MAX_TOKEN_NUM", Codec(("image_max_pixels",), _tokens, _read_tokens), _family(*_TOKENS)),
+    *pictures.ENVIRONMENT,
     THREADS,
 )
 

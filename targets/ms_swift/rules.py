@@ -8,7 +8,7 @@ from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
 from mfc.target.versions import before, nearest
 
-from . import data, models
+from . import data, models, pictures
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -102,6 +102,30 @@ def splitting_keeps_whole_heads(sequence_parallel: int, architecture: Architectu
         if block.attention.kv_heads % sequence_parallel:
             return f"{block.attention.kv_heads} key/value heads do not divide over {sequence_parallel} GPUs unpacked"
     return None
+
+
+@require("ms-swift swift/tuner_plugin/lora_llm.py: LoraConfig(r, lora_alpha, target_modules)", blames="target")
+def whole_parts_are_beside_plain_adapters(
+    whole_parts: tuple[str, ...],
+    lora_targets: str,
+    lora_dropout: float,
+    lora_variant: str,
+    modules_to_save: tuple[str, ...],
+) -> str | None:
+    """Beside parts that train whole, adapters are plain ones on all linears of the language model."""
+    if not whole_parts:
+        return None
+    plain = (lora_targets, lora_dropout, lora_variant, modules_to_save) == ("all-linear", 0, "lora", ())
+    said = "takes rank and alpha of adapters only beside train.whole_parts (tuner_type lora_llm)"
+    return None if plain else f"{said}: leave targets, dropout, variant and modules_to_save of train.lora out"
+
+
+@require("ms-swift swift/template/templates: FPS_MAX_FRAMES, MAX_NUM_FRAMES, VIDEO_SEGMENTS", blames="target")
+def frames_are_counted(image_frames: int | None, architecture: Architecture) -> str | None:
+    """The number of frames can be said for families whose templates read it."""
+    if image_frames is None or architecture.family in pictures.VIDEOS:
+        return None
+    return f"has no variable for the frames of {architecture.family}'s videos that mfc knows"
 
 
 @require(
@@ -252,6 +276,8 @@ RULES = (
     adapters_are_their_own_reference,
     adapters_are_continued,
     adapters_need_lora,
+    whole_parts_are_beside_plain_adapters,
+    frames_are_counted,
     names_hold_no_syntax,
     rows_suit_the_task,
     long_samples_disappear,

@@ -146,7 +146,7 @@ def test_a_nested_text_config_may_leave_out_class_defaults() -> None:
     a = hf_config.read({"model_type": "llava", "text_config": text, "vision_config": clip}).architecture
     assert (a.hidden, a.layers, a.vocab) == (4096, 32, 32064)
     assert a.vision is not None
-    assert a.vision.image_tokens == 576
+    assert a.vision.tokens(65536) == 576
 
 
 def test_from_file_takes_the_file_or_its_folder(tmp_path: Path) -> None:

@@ -84,6 +84,7 @@ class Mlp(NamedTuple):
     bias: bool = False
     fused_gate_up: bool = False  # gate and up are one linear (Phi-3, GLM-4)
     written_gelu: bool = False  # GELU in operators, each of which keeps its own (gelu_new: Phi-2, GPT-2)
+    quick_gelu: bool = False  # x * sigmoid(1.702 x): the sigmoid is kept as well (CLIP, Qwen2-VL's tower)
 
 
 class Moe(NamedTuple):
@@ -112,6 +113,28 @@ class Block(NamedTuple):
     extra: int = 0  # parameters of one block that no other field covers (the two gates of a cross-attention layer)
 
 
+class Pictures(NamedTuple):
+    """How a tower cuts pictures: by pixels (`tile` = 0), or into squares of `tile` pixels a side."""
+
+    tile: int = 0
+    tiles: int = 1  # at most, of one picture, without the overview
+    spare: int = 0  # tiles that a picture in several may take beyond its pixels, for its shape
+    overview: bool = False  # a picture in several tiles is shown whole in one more
+    tokens: int = 0  # of one tile in the language model's sequence; of one picture where it is `cross`
+    cross: bool = False  # layers of the language model attend to pictures, which take no room in the sequence
+    class_token: bool = False
+    pixels: int = 0  # at most, of one picture, where the tower cuts by pixels; 0 = no limit
+    frames: int = 1  # of a video, that one patch covers
+
+    def count(self, pixels: int) -> int:
+        """Tiles of a picture of so many pixels, at most."""
+        tiles = max(1, -(-pixels // self.tile**2))
+        if tiles > 1:
+            tiles += self.spare
+        tiles = min(tiles, self.tiles)
+        return tiles + int(self.overview and tiles > 1)
+
+
 class Vision(NamedTuple):
     """The vision tower and what joins it to the language model."""
 
@@ -124,8 +147,35 @@ class Vision(NamedTuple):
     tower_parameters: int
     projector_parameters: int
     gated: bool = False
-    image_tokens: int = 0  # tokens of one image when the number is fixed; 0 = by pixels
+    quick_gelu: bool = False
+    norm: Literal["rms", "layer"] = "layer"
+    layer_scale: bool = False  # what attention and MLP return is scaled by a vector
+    window: int = 0  # patches of one attention window; 0 = every layer sees the whole picture or tile
+    whole: int = 0  # with windows: layers that see the whole picture all the same
+    fused: bool = True  # its code has fused attention (SDPA); False: without flash it is eager
+    hooked: bool = True  # transformers 5 finds its patch embedding, and hooks it where adapters are to learn
+    pictures: Pictures = Pictures()
     linears: tuple[Linear, ...] = ()  # of tower and projector: what "all-linear" adapters reach there
+
+    def span(self, pixels: int) -> int:
+        """Patches that see each other: of one tile, or of a whole picture of so many pixels, one frame of a video."""
+        cut = self.pictures
+        if cut.tile:
+            return (cut.tile // self.patch_size) ** 2 + int(cut.class_token)
+        return max(1, min(pixels, cut.pixels or pixels) // self.patch_size**2)
+
+    def patches(self, pixels: int) -> int:
+        """Patches of one picture of so many pixels, at most."""
+        cut = self.pictures
+        tiles = cut.tiles if cut.cross else cut.count(pixels) if cut.tile else 1  # Llama 3.2 pads to all tiles
+        return tiles * self.span(pixels)
+
+    def tokens(self, pixels: int) -> int:
+        """Tokens of one picture of so many pixels in the language model's sequence, at most."""
+        cut = self.pictures
+        if cut.tile:
+            return cut.tokens * (1 if cut.cross else cut.count(pixels))
+        return max(1, self.patches(pixels) // self.merge**2)
 
 
 class Architecture(NamedTuple):

@@ -227,6 +227,7 @@ def trainable_count(
     *,
     lora: Lora | None = None,
     freeze_parts: Collection[str] = (),
+    whole_parts: Collection[str] = (),
     trainable_layers: int = 0,
     fused_experts: bool = True,
     expert_adapters: bool = True,
@@ -234,18 +235,22 @@ def trainable_count(
     """Parameters that get gradients.
 
     `freeze` trains the last `trainable_layers` blocks and nothing else; `full` everything outside `freeze_parts`
-    (vision, projector, language).
+    (vision, projector, language). `whole_parts` train whole beside adapters.
     """
     counted = count(arch)
+    parts = {"vision": counted.vision, "projector": counted.projector, "language": counted.language}
     if lora is not None and method in ("lora", "qlora"):
         added = lora_count(
-            arch, lora, fused_experts=fused_experts, expert_adapters=expert_adapters, freeze_parts=freeze_parts
+            arch,
+            lora,
+            fused_experts=fused_experts,
+            expert_adapters=expert_adapters,
+            freeze_parts=(*freeze_parts, *whole_parts),
         )
-        return added + saved_count(arch, lora)
+        return added + saved_count(arch, lora) + sum(parts[part] for part in whole_parts)
     if method == "freeze":
         last = arch.groups[max(0, arch.layers - trainable_layers) :]
         return sum(counted.blocks[group].total for group in last)
-    parts = {"vision": counted.vision, "projector": counted.projector, "language": counted.language}
     return counted.total - sum(parts.get(part, 0) for part in set(freeze_parts))
 
 
@@ -258,6 +263,7 @@ def trainable(
         strategy.method,
         lora=strategy.lora,
         freeze_parts=strategy.freeze_parts,
+        whole_parts=strategy.whole_parts,
         trainable_layers=strategy.trainable_layers,
         fused_experts=fused_experts,
         expert_adapters=expert_adapters,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
-from mfc.catalog.architecture import Linear, Part
+from mfc.catalog.architecture import Linear, Part, Pictures
 from mfc.catalog.keys import Keys
 
 
@@ -19,7 +19,14 @@ class Sizes(NamedTuple):
     patch: int
     merge: int = 1
     gated: bool = False
-    image_tokens: int = 0
+    quick_gelu: bool = False
+    norm: Literal["rms", "layer"] = "layer"
+    layer_scale: bool = False
+    window: int = 0
+    whole: int = 0
+    fused: bool = True
+    hooked: bool = True
+    pictures: Pictures = Pictures()
 
 
 # An encoder: its sizes, its linears, and how many parameters lie outside these.
@@ -91,9 +98,15 @@ def grid(v: Keys, patch: int) -> int:
     return int((side(v, "image_size") // patch) ** 2)
 
 
+def square(v: Keys, tokens: int, class_token: bool = False) -> Pictures:
+    """Every picture is scaled to one square."""
+    return Pictures(tile=side(v, "image_size"), tokens=tokens, class_token=class_token)
+
+
 def clip(v: Keys) -> Encoder:
     """CLIP's."""
-    s = sizes(v)
+    quick = v.text("hidden_act", "quick_gelu") == "quick_gelu"
+    s = sizes(v)._replace(quick_gelu=quick)
     linears = projections(("q_proj", "k_proj", "v_proj", "out_proj"), s.hidden, s.layers) + mlp(("fc1", "fc2"), s)
     rest = s.layers * 4 * s.hidden + 3 * s.patch**2 * s.hidden  # norms; patch embedding without bias
     return s, linears, rest + s.hidden + (grid(v, s.patch) + 1) * s.hidden + 4 * s.hidden
@@ -112,7 +125,8 @@ def siglip(v: Keys, layers: int = 0, head: bool | None = None) -> Encoder:
 
 def pixtral(v: Keys) -> Encoder:
     """Pixtral's."""
-    s = sizes(v)._replace(gated=True)
+    most = side(v, "image_size") ** 2
+    s = sizes(v)._replace(gated=True, norm="rms", pictures=Pictures(pixels=most))
     linears = projections(("q_proj", "k_proj", "v_proj", "o_proj"), s.hidden, s.layers, bias=False)
     linears += mlp(("gate_proj", "up_proj", "down_proj"), s, bias=False)
     return s, linears, s.layers * 2 * s.hidden + 3 * s.patch**2 * s.hidden + s.hidden

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mfc.catalog.architecture import Architecture, Vision
+from mfc.catalog.architecture import Architecture, Pictures, Vision
 from mfc.catalog.keys import Keys
 from mfc.catalog.towers import (
     Encoder,
@@ -25,6 +25,7 @@ from mfc.catalog.towers import (
     side,
     siglip,
     sizes,
+    square,
 )
 
 
@@ -35,18 +36,13 @@ def add(arch: Architecture, family: str, top: Keys, vision: Keys) -> tuple[Archi
         hint = f"{top.where}: the vision tower of model_type {family!r} is not known, so it is left out of all counts"
         return arch, [hint]
     t = build(Site(top, vision, arch.hidden))
+    shape = t.shape._asdict()
     made = Vision(
-        hidden=t.shape.hidden,
-        layers=t.shape.layers,
-        heads=t.shape.heads,
-        width=t.shape.width,
-        patch_size=t.shape.patch,
-        merge=t.shape.merge,
+        patch_size=shape.pop("patch"),
         tower_parameters=sum(linear.parameters for linear in t.tower) + t.tower_rest,
         projector_parameters=sum(linear.parameters for linear in t.projector) + t.projector_rest,
-        gated=t.shape.gated,
-        image_tokens=t.shape.image_tokens,
         linears=(*t.tower, *t.projector),
+        **shape,
     )
     return arch._replace(vision=made), []
 
@@ -65,8 +61,11 @@ def _llava(at: Site) -> Tower:
     features = s.hidden * (len(chosen) if isinstance(chosen, list) else 1)
     bias = at.top.flag("multimodal_projector_bias", True)
     newline = at.hidden if at.top.text("model_type") == "llava_next" else 0
-    if kind == "clip_vision_model" and not newline:
-        s = s._replace(image_tokens=grid(at.vision, s.patch))
+    if kind == "clip_vision_model":
+        cut = square(at.vision, grid(at.vision, s.patch), class_token=True)
+        if newline:  # LLaVA-NeXT: up to 2 x 2 or 1 x 3 tiles (image_grid_pinpoints), the overview beside them
+            cut = cut._replace(tiles=4, spare=1, overview=True)
+        s = s._replace(pictures=cut)
     return Tower(
         s,
         linears,
@@ -88,7 +87,7 @@ def _mistral3(at: Site) -> Tower:
 def _paligemma(at: Site) -> Tower:
     s, linears, rest = siglip(at.vision)
     out = at.top.optional("projection_dim") or 2048  # the class default; the tower's own key is overwritten by it
-    s = s._replace(image_tokens=grid(at.vision, s.patch))
+    s = s._replace(pictures=square(at.vision, grid(at.vision, s.patch)))
     return Tower(s, linears, into(("linear", s.hidden, out)), rest, 0)
 
 
@@ -96,7 +95,13 @@ def _gemma3(at: Site) -> Tower:
     s, linears, rest = siglip(at.vision)
     tokens = at.top.optional("mm_tokens_per_image") or 256
     merge = side(at.vision, "image_size") // s.patch // int(tokens**0.5)
-    return Tower(s._replace(merge=merge, image_tokens=tokens), linears, (), rest, s.hidden * at.hidden + s.hidden)
+    s = s._replace(merge=merge, pictures=square(at.vision, tokens))
+    return Tower(s, linears, (), rest, s.hidden * at.hidden + s.hidden)
+
+
+def _frames(vision: Keys) -> Pictures:
+    """Pictures cut by pixels, and videos in patches of several frames."""
+    return Pictures(frames=vision.optional("temporal_patch_size") or 2)
 
 
 def _qwen2_vl(at: Site) -> Tower:
@@ -110,6 +115,8 @@ def _qwen2_vl(at: Site) -> Tower:
         int(embed * ratio),
         side(at.vision, "patch_size"),
         merge,
+        quick_gelu=at.vision.text("hidden_act", "quick_gelu") == "quick_gelu",
+        pictures=_frames(at.vision),
     )
     linears = projections(("qkv", "proj"), embed, s.layers) + mlp(("fc1", "fc2"), s)
     rest = s.layers * 4 * embed + 3 * (at.vision.optional("temporal_patch_size") or 2) * s.patch**2 * embed
@@ -119,7 +126,15 @@ def _qwen2_vl(at: Site) -> Tower:
 
 def _qwen2_5_vl(at: Site) -> Tower:
     merge = at.vision.optional("spatial_merge_size") or 2
-    s = sizes(at.vision, merge=merge)._replace(gated=True)
+    s = sizes(at.vision, merge=merge)
+    whole = at.vision.values.get("fullatt_block_indexes")
+    s = s._replace(
+        gated=True,
+        norm="rms",
+        window=((at.vision.optional("window_size") or 112) // s.patch) ** 2,
+        whole=len(whole) if isinstance(whole, list) else 4,
+        pictures=_frames(at.vision),
+    )
     linears = projections(("qkv", "proj"), s.hidden, s.layers) + mlp(("gate_proj", "up_proj", "down_proj"), s)
     rest = s.layers * 2 * s.hidden + 3 * (at.vision.optional("temporal_patch_size") or 2) * s.patch**2 * s.hidden
     wide = s.hidden * merge**2
@@ -128,7 +143,7 @@ def _qwen2_5_vl(at: Site) -> Tower:
 
 def _qwen3_vl(at: Site) -> Tower:
     merge = at.vision.optional("spatial_merge_size") or 2
-    s = sizes(at.vision, merge=merge)
+    s = sizes(at.vision, merge=merge)._replace(hooked=False, pictures=_frames(at.vision))
     linears = projections(("qkv", "proj"), s.hidden, s.layers) + mlp(("linear_fc1", "linear_fc2"), s)
     patch = 3 * (at.vision.optional("temporal_patch_size") or 2) * s.patch**2 + 1
     rest = s.layers * 4 * s.hidden + patch * s.hidden + at.vision.number("num_position_embeddings") * s.hidden
@@ -162,6 +177,10 @@ def _internvl(at: Site) -> Tower:
     rest = s.layers * per_layer + h + (3 * s.patch**2 + 1) * h + final
     rest += (grid(at.vision, s.patch) + 1) * h if absolute else 0
     rest += h if at.vision.flag("use_mask_token") else 0
+    # Its own code cuts up to 12 tiles (dynamic_preprocess), by default as many; HF's processor cuts none unless told to
+    tokens = grid(at.vision, s.patch) // s.merge**2
+    cut = square(at.vision, tokens, class_token=True)._replace(tiles=12, overview=True)
+    s = s._replace(norm="rms" if plain else "layer", layer_scale=True, fused=not own_code, pictures=cut)
     wide = h * s.merge**2
     names = ("1", "3") if own_code else ("linear_1", "linear_2")
     return Tower(s, linears, into((names[0], wide, at.hidden), (names[1], at.hidden, at.hidden)), rest, 2 * wide)
@@ -175,6 +194,8 @@ def _mllama(at: Site) -> Tower:
         width=at.vision.number("intermediate_size"),
         patch=side(at.vision, "patch_size"),
     )
+    most = at.vision.number("max_num_tiles")
+    s = s._replace(pictures=square(at.vision, 1, class_token=True)._replace(tiles=most, cross=True))
     h, tiles, patches = s.hidden, at.vision.number("max_num_tiles"), grid(at.vision, s.patch) + 1
     ratios = at.vision.values.get("supported_aspect_ratios")
     kinds = 1 + (len(ratios) if isinstance(ratios, list) else 8)
@@ -189,6 +210,8 @@ def _mllama(at: Site) -> Tower:
 def _llama4(at: Site) -> Tower:
     ratio = float(at.vision.values.get("pixel_shuffle_ratio") or 0.5)
     s = sizes(at.vision, merge=round(1 / ratio))
+    cut = square(at.vision, grid(at.vision, s.patch) // s.merge**2, class_token=True)
+    s = s._replace(pictures=cut._replace(tiles=16, spare=1, overview=True))  # image_processing_llama4.py: max_patches
     h = s.hidden
     linears = projections(("q_proj", "k_proj", "v_proj", "o_proj"), h, s.layers) + mlp(("fc1", "fc2"), s)
     linears += (linear("vision", "linear", 3 * s.patch**2, h, bias=False),)
@@ -204,7 +227,7 @@ def _llama4(at: Site) -> Tower:
 
 def _glm4v(at: Site) -> Tower:
     merge, out = at.vision.optional("spatial_merge_size") or 2, at.vision.number("out_hidden_size")
-    s = sizes(at.vision, merge=merge)._replace(gated=True)
+    s = sizes(at.vision, merge=merge)._replace(gated=True, norm="rms", hooked=False, pictures=_frames(at.vision))
     h = s.hidden
     # the tower's MLP is as wide as its output; `intermediate_size` is the merger's
     tower_mlp = s._replace(width=out)
@@ -225,7 +248,9 @@ def _minicpmv(at: Site) -> Tower:
     queries = at.top.number("query_num")
     projector = into(("kv_proj", s.hidden, at.hidden), bias=False) + into(("out_proj", at.hidden, at.hidden))
     rest_of_resampler = queries * at.hidden + 3 * at.hidden**2 + 3 * at.hidden + 6 * at.hidden + at.hidden**2
-    return Tower(s._replace(image_tokens=queries), linears, projector, rest, rest_of_resampler)
+    # modeling_navit_siglip.py has no SDPA; image_processing_minicpmv.py: slices of about 448 x 448
+    cut = Pictures(tile=448, tiles=9, spare=1, overview=True, tokens=queries)
+    return Tower(s._replace(fused=False, pictures=cut), linears, projector, rest, rest_of_resampler)
 
 
 _BUILDERS: dict[str, Callable[[Site], Tower]] = {

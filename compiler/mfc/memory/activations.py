@@ -137,6 +137,8 @@ def _ffn(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, into_down: bo
     ffn, element, hidden = layer.block.ffn, given.formats.element, given.architecture.hidden
     if isinstance(ffn, Mlp):
         kept = _dense(ffn.width, ffn.gated, given, into_down)
+        if ffn.quick_gelu:
+            kept += given.formats.element * ffn.width
         return kept + (_written_gelu(ffn.width, given) if ffn.written_gelu else 0)
     frozen = not given.formats.full and not any(adapter.linear.kind == "expert" for adapter in chosen)
     lean = given.lean and not given.stack.fused_experts

@@ -47,12 +47,12 @@ class Saved(NamedTuple):
         return self.layers + self.batch + self.rotary
 
 
-def saved(model: Shape, given: Inputs, trains: Trains) -> Saved:
-    """What the forward pass of `model` leaves."""
+def saved(model: Shape, given: Inputs, trains: Trains, seen: bool = False) -> Saved:
+    """What the forward pass of `model` leaves. `seen`: its input carries gradients to the pictures that it shows."""
     groups = _groups(model, given, trains)
     formats, hidden, tokens = given.formats, given.architecture.hidden, given.tokens
     layers = sum(group.size * group.waits for group in groups)
-    if not formats.full and not given.checkpointing:
+    if not formats.full and not given.checkpointing and not seen:
         layers -= (4 * hidden + 4) * tokens  # the frozen embedding's output needs no gradient
     if given.kernel in ("masked", "eager"):
         layers += given.length * tokens * (2 if given.kernel == "eager" else 1)
@@ -83,11 +83,12 @@ def _groups(model: Shape, given: Inputs, trains: Trains) -> tuple[Group, ...]:
         size = layer.size - min(layer.size, skip)
         skip -= layer.size - size
         if size:
-            groups.append(_group(model, layer, size, chosen, given))
+            groups.append(group_of(model, layer, size, chosen, given))
     return tuple(groups)
 
 
-def _group(model: Shape, layer: Layer, size: int, chosen: tuple[Adapter, ...], given: Inputs) -> Group:
+def group_of(model: Shape, layer: Layer, size: int, chosen: tuple[Adapter, ...], given: Inputs) -> Group:
+    """`size` layers like `layer` of `model`, with the adapters `chosen`."""
     trained = 0
     if given.formats.full:
         trained = layer.parameters

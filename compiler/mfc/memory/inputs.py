@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mfc.catalog.architecture import Architecture
+from mfc.catalog.architecture import Architecture, Vision
+from mfc.catalog.parameters import Adapter
 from mfc.memory.formats import Formats
 from mfc.memory.optimizers import Reach
 from mfc.memory.stack import Stack
@@ -31,6 +32,19 @@ class Inputs(NamedTuple):
     def stream(self) -> float:
         """Bytes of the residual stream between two layers, of one sequence."""
         return self.formats.stream * self.architecture.hidden * self.tokens
+
+
+class Sight(NamedTuple):
+    """The vision tower in one step, and what becomes of the pictures of one sequence."""
+
+    vision: Vision
+    given: Inputs  # its tokens are patches, its length those that see each other
+    tokens: float  # of pictures in the language model's sequence
+    adapters: tuple[Adapter, ...]
+    graph: bool  # gradients flow through the tower, because it trains or because its patch embedding is hooked
+    trains: bool  # the tower or the projector learns: gradients pass the whole language model
+    projector: bool  # the projector trains whole
+    pixel: float  # bytes of one number of a picture
 
 
 class Trains(NamedTuple):

@@ -151,7 +151,7 @@ def _matrices(shape: Shape, stack: Stack, strategy: Strategy) -> Iterator[Matrix
         Lora(1, 1.0),
         fused_experts=stack.fused_experts,
         expert_adapters=False,
-        freeze_parts=strategy.freeze_parts,
+        freeze_parts=strategy.unadapted,
     )
     last = architecture.groups[max(0, shape.depth - strategy.trainable_layers) :]
     for linear in (adapter.linear for adapter in chosen):

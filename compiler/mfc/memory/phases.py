@@ -12,10 +12,11 @@ from typing import NamedTuple
 from mfc.catalog.architecture import Moe
 from mfc.memory import blocks
 from mfc.memory.blocks import Free, Where
-from mfc.memory.forward import BATCH, Group, Saved, saved
-from mfc.memory.inputs import Inputs, Loop, Trains
+from mfc.memory.forward import Group, Saved, saved
+from mfc.memory.inputs import Inputs, Loop, Sight, Trains
 from mfc.memory.loss import Head, Logits, logits_bytes
 from mfc.memory.shape import Layer, Shape, shape
+from mfc.memory.tower import Seen, seen
 
 
 class Phase(NamedTuple):
@@ -50,19 +51,25 @@ class Course(NamedTuple):
     layer_trained: float  # trained numbers of the largest layer
 
 
-def course(given: Inputs, head: Head, trains: Trains, loop: Loop) -> Course:
-    """The course of one step, its phases in order."""
+def course(given: Inputs, head: Head, trains: Trains, loop: Loop, sight: Sight | None = None) -> Course:
+    """The course of one step, its phases in order; `sight` where samples hold pictures."""
     model = shape(given.architecture, given.stack.fused_experts)
-    left = saved(model, given, trains)
+    pictures = seen(sight) if sight else None
+    left = saved(model, given, trains, bool(sight and (sight.graph or sight.trains)))
+    if pictures:
+        left = left._replace(batch=left.batch + pictures.pixels + pictures.kept)
     logits = logits_bytes(given, head)
     edges = given.formats.full and trains.reach.edges  # the embedding trains
     of_head = head.share * model.head_rows if head.trains and (edges or given.formats.adapters) else 0.0
-    phases = list(_loss(model, given, head, left, logits))
+    phases = [_sees(left, pictures)] if pictures else []
+    phases += _loss(model, given, head, left, logits)
     if head.trains:
         phases.append(_head(given, head, left, logits, of_head))
     phases += _layers(given, trains, loop, left, done=0.0 if loop.accumulates else of_head)
     if edges:
-        phases.append(_embedding(model, given, head, trains, loop))
+        phases.append(_embedding(model, given, head, trains, loop, left))
+    if pictures:
+        phases += _tower(pictures, given, trains, loop)
     phases.append(Phase("optimizer step", "optimizer"))
     free = blocks.free(_demand(given, head, loop, left, logits))
     return Course(tuple(phases), free, max((group.trained for group in left.groups), default=0.0))
@@ -193,16 +200,33 @@ def _ffn_backward(layer: Layer, given: Inputs) -> float:
     return (8.0 * hidden * layer.block.norms + middle) * given.tokens
 
 
-def _embedding(model: Shape, given: Inputs, head: Head, trains: Trains, loop: Loop) -> Phase:
+def _embedding(model: Shape, given: Inputs, head: Head, trains: Trains, loop: Loop, left: Saved) -> Phase:
     """The embedding's gradient, when all others are there. A tied head's waits to be added to it."""
     tied = model.embedding if given.architecture.tied and head.trains else 0
     return Phase(
         "embedding",
         "embedding",
-        activations=given.stream + BATCH * given.tokens,
+        activations=given.stream + left.batch,
         done=0.0 if loop.accumulates else trains.numbers,
         live=model.embedding if loop.accumulates else tied,
     )
+
+
+def _sees(left: Saved, pictures: Seen) -> Phase:
+    """The tower's forward pass, at its last layer."""
+    return Phase("tower forward", "loss", left.batch + pictures.passing)
+
+
+def _tower(pictures: Seen, given: Inputs, trains: Trains, loop: Loop) -> Iterator[Phase]:
+    """The tower's backward pass, which comes last; the gradient of the language model's input is there."""
+    numbers = 0.0 if loop.accumulates else float(trains.numbers)
+    own = 0.0 if loop.accumulates else sum(group.size * group.trained for group, _ in pictures.groups)
+    for group, at in reversed(pictures.groups):
+        beside = pictures.pixels + pictures.kept - group.waits + given.stream
+        fixed, done = group.size * group.waits_fixed, max(0.0, numbers - own)
+        yield from _layer(Phase("tower's top layer", "layers", beside, scratch=fixed, done=done), group, at, loop)
+        done = max(0.0, numbers - group.trained)
+        yield from _layer(Phase("tower's bottom layer", "layers", pictures.pixels, done=done), group, at, loop)
 
 
 def _demand(given: Inputs, head: Head, loop: Loop, left: Saved, logits: Logits) -> blocks.Demand:

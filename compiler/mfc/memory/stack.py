@@ -108,6 +108,8 @@ class Stack(NamedTuple):
     kbit_keeps_inputs: bool = False  # bitsandbytes < 0.43.2 keeps the input of every 4-bit linear for backward
     kbit_everything: bool = False  # the head is quantised too, and matrices are dequantised to fp16, then cast
     checkpoint: Literal["block", "selective"] = "block"  # what gradient_checkpointing recomputes
+    checkpoints_frozen: bool = True  # gradient_checkpointing recomputes layers in which nothing trains, too
+    hooks_towers: bool = True  # adapters with checkpointing hook the tower's patches too, so a frozen tower has a graph
     checkpoint_offload: bool = False  # the inputs that checkpointing keeps wait in host memory
 
     # FSDP

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.names import names
 from mfc.catalog.parameters import saved_count, trainable
-from mfc.memory import optimizers
+from mfc.memory import optimizers, sight
 from mfc.memory.formats import Formats, formats
 from mfc.memory.inputs import Inputs, Loop, Trains
 from mfc.memory.loss import Head, logits_bytes
@@ -51,10 +51,11 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
     numbers = trainable(
         architecture, strategy, fused_experts=stack.fused_experts, expert_adapters=stack.expert_adapters
     )
-    whole, narrow = 0, 1.0
-    if lora and lora.modules_to_save and form.trained > form.weights and not (form.master or stack.trainable_fp32):
+    whole, narrow, parts = 0, 1.0, _whole_parts(figure, strategy) if lora else 0
+    saved = saved_count(architecture, lora) + parts if lora else 0
+    if saved and form.trained > form.weights and not (form.master or stack.trainable_fp32):
         # PEFT upcasts adapters only: whole modules stay in the base's type, and so do their gradients and moments
-        whole, narrow = saved_count(architecture, lora), form.weights / form.trained
+        whole, narrow = saved, form.weights / form.trained
     optimizer = optimizers.kept(figure, form, stack, strategy, numbers - int(whole * (1 - narrow)))
     made = step(
         _inputs(architecture, strategy, stack, form),
@@ -63,7 +64,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
             numbers=int(optimizer.trained),
             copied=numbers - whole,
             reach=optimizers.reach(strategy, figure.depth),
-            frozen=strategy.freeze_parts,
+            frozen=strategy.unadapted,
         ),
         Loop(
             accumulates=strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack),
@@ -71,8 +72,10 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
             models=trained_models(strategy),
             sequences=strategy.sequences,
         ),
+        sight.look(architecture, strategy, stack, form),
     )
     states = _states(figure, form, stack, strategy, made.course.layer_trained, optimizer)
+    states = states._replace(base=states.base - parts * float(form.weights))
     own = states.trained * states.weight
     return Static(
         step=made,
@@ -114,7 +117,16 @@ def scored(architecture: Architecture, strategy: Strategy, stack: Stack) -> Scor
     return Scored(width, int(tokens * share), width * head.vocab * tokens)
 
 
+def _whole_parts(figure: Shape, strategy: Strategy) -> int:
+    """Numbers of the parts that train whole beside adapters."""
+    sizes = {"vision": figure.vision, "projector": figure.projector}
+    return sum(size for part, size in sizes.items() if strategy.learns(part) == "whole")
+
+
 def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: Formats) -> Inputs:
+    frozen = architecture.vision is not None and strategy.learns("language") == "frozen"
+    if frozen:  # its layers pass gradients on to the pictures, and keep what layers under adapters keep
+        form = sight.passive(form)
     kernel: str = strategy.attention
     if kernel == "sdpa" and stack.padding_mask and not strategy.packing:
         kernel = "masked"
@@ -127,7 +139,7 @@ def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: 
         tokens=strategy.max_length / strategy.sequence_parallel,
         length=strategy.max_length,
         kernel=kernel,
-        checkpointing=strategy.gradient_checkpointing,
+        checkpointing=strategy.gradient_checkpointing and (stack.checkpoints_frozen or not frozen),
         lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and strategy.loss == "fused"),
         kbit=kind in ("nf4", "fp4"),
         dequantised=kind in ("gptq", "awq"),

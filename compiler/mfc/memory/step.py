@@ -9,7 +9,7 @@ from functools import lru_cache
 from operator import ge
 from typing import NamedTuple
 
-from mfc.memory.inputs import Inputs, Loop, Trains
+from mfc.memory.inputs import Inputs, Loop, Sight, Trains
 from mfc.memory.loss import Head
 from mfc.memory.overhead import cached_share
 from mfc.memory.phases import Course, Phase, course
@@ -33,9 +33,9 @@ class Step(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
-def step(given: Inputs, head: Head, trains: Trains, loop: Loop) -> Step:
-    """The step of a training loop."""
-    made = course(given, head, trains, loop)
+def step(given: Inputs, head: Head, trains: Trains, loop: Loop, sight: Sight | None = None) -> Step:
+    """The step of a training loop; `sight` where samples hold pictures."""
+    made = course(given, head, trains, loop, sight)
     cached = cached_share(given.stack.expandable_segments)
     every, peaks = (_phases(made, phases, loop, cached) for phases in (made.phases, _peaks(made.phases)))
     return Step(made, every, peaks)

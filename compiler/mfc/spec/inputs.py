@@ -12,6 +12,7 @@ from mfc.spec.values import (
     AutoBandwidth,
     AutoCount,
     AutoFlag,
+    AutoFraction,
     AutoPositive,
     AutoSize,
     Count,
@@ -151,7 +152,13 @@ class ImageSpec(Section):
     """Images in the data of a vision-language model."""
 
     max_pixels: AutoCount = Field(default="auto", description="Larger images are scaled down to this many pixels.")
-    per_sample: AutoCount = Field(default="auto", description="The most images that one sample holds.")
+    per_sample: AutoCount = Field(default="auto", description="The most images that one sample holds: 1.")
+    frames: Count | None = Field(
+        default=None, description="Samples hold videos: the most frames taken of each, as images of max_pixels."
+    )
+    share: AutoFraction = Field(
+        default="auto", description="Share of samples that hold images: 0.5 or 50%. auto: all of them."
+    )
 
 
 class DataSpec(Section):

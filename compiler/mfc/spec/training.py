@@ -130,6 +130,15 @@ class TrainSpec(Section):
     freeze_parts: Annotated[tuple[str, ...] | Auto, also(words("vision", "projector", "language"), "auto")] = Field(
         default="auto", description="Frozen parts of a vision-language model. auto: vision and projector."
     )
+    whole_parts: Annotated[tuple[str, ...], words("vision", "projector")] = Field(
+        default=(), description="Methods lora and qlora: parts of a vision-language model that train whole instead."
+    )
+    vision_learning_rate: Positive | None = Field(
+        default=None, description="Peak learning rate of the vision tower, where it has one of its own."
+    )
+    projector_learning_rate: Positive | None = Field(
+        default=None, description="Peak learning rate of the projector, where it has one of its own."
+    )
     precision: Literal["auto", "bf16", "pure_bf16", "fp16", "fp32"] = Field(
         default="auto", description="Number format of training; pure_bf16 has no fp32 copy of the weights."
     )
