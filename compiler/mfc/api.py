@@ -135,19 +135,12 @@ def _compile(
 def writable(loaded: LoadedSpec, made: Plan) -> Plan:
     """The plan, with what the user's native keys do to it, once all is checked that compiling would refuse.
 
-    A spec without data is checked with a made-up file in their place, as a plan needs none. Raises SpecError and
-    CannotExpress.
+    Raises SpecError and CannotExpress.
     """
     from mfc import emit
     from mfc.emit import place
 
     name = made.profile.target
-    spec = made.problem.spec
-    if not spec.data.train:
-        from mfc.spec.inputs import DatasetSpec
-
-        data = spec.data.model_copy(update={"train": (DatasetSpec(path="train.jsonl", format=spec.data.format),)})
-        made = made._replace(problem=made.problem._replace(spec=spec.model_copy(update={"data": data})))
     made, lowered = _written(loaded, made, place.declared(loaded, name))
     with placed(loaded, name, made.problem):
         emit.check(lowered, made, target_of(loaded, name), loaded)
@@ -167,15 +160,25 @@ def _written(loaded: LoadedSpec, made: Plan, out: Path) -> tuple[Plan, Lowered]:
 def lower(loaded: LoadedSpec, plan: Plan, out: Path, extra: Mapping[str, Any] | None = None) -> Lowered:
     """The native data of a plan for its target, as files in the folder `out` have it.
 
-    `extra` are the user's own native keys. Raises SpecError and CannotExpress for what cannot be written.
+    `extra` are the user's own native keys. A plan needs no data: a made-up file stands in their place. Raises SpecError
+    and CannotExpress for what cannot be written.
     """
-    if not plan.problem.spec.data.train:
-        _need_data(loaded)
-    name = plan.profile.target
+    plan, name = _with_data(plan), plan.profile.target
     home = loaded.path.parent if loaded.path else Path()
     back = Path(os.path.relpath(os.path.realpath(home), os.path.realpath(out))).as_posix()
     with placed(loaded, name, plan.problem):
         return target_of(loaded, name).lower(plan, extra or {}, back)
+
+
+def _with_data(plan: Plan) -> Plan:
+    """A plan that has something to train on."""
+    spec = plan.problem.spec
+    if spec.data.train:
+        return plan
+    from mfc.spec.inputs import DatasetSpec
+
+    data = spec.data.model_copy(update={"train": (DatasetSpec(path="train.jsonl", format=spec.data.format),)})
+    return plan._replace(problem=plan.problem._replace(spec=spec.model_copy(update={"data": data})))
 
 
 def _need_data(loaded: LoadedSpec) -> None:

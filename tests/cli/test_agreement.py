@@ -115,6 +115,9 @@ def test_a_spec_without_targets_is_planned_for_the_most_used_that_can(
     first = commonest()[0]
     assert run("plan", path) == 0
     assert capsys.readouterr().out.startswith(f"{path} for {first} {get(first).VERSIONS[0]} (no target is named")
+    assert run("explain", path, "micro_batch") == 0
+    assert run("explain", path, "nonesuch") == 2
+    assert "no value called 'nonesuch'" in capsys.readouterr().err
     assert run("plan", path, "--set", "train.task=grpo", *GRPO) in (0, 3)
     assert f"for {first} " not in capsys.readouterr().out.partition("\n")[0]
     assert run("plan", path, "-t", first) == 0

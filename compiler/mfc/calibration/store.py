@@ -23,7 +23,7 @@ Kind = Literal["process", "allocated"]
 class Condition:
     """What runs must share for one to tell about the other."""
 
-    target: str  # with its version; empty for a plain trainer
+    target: str  # with its version
     attention: str
     loss: str
     quantization: str
@@ -44,7 +44,7 @@ class Condition:
 
     def __str__(self) -> str:
         return (
-            f"{self.target or 'a plain trainer'}, {self.attention} attention, {self.loss} loss, "
+            f"{self.target}, {self.attention} attention, {self.loss} loss, "
             f"{'no quantisation' if self.quantization == 'none' else self.quantization}, {self.gpu}"
         )
 

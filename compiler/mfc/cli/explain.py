@@ -102,12 +102,11 @@ def _keys(loaded: LoadedSpec, plan: Plan) -> dict[str, Said]:
     from mfc.target.values import at_key
 
     found: dict[str, Said] = {}
-    if name := plan.profile.target:
-        for file in api.lower(loaded, plan, place.declared(loaded, name)).files:
-            if said := file.said:
-                for key in said.keys:
-                    if key.name in said.cites:
-                        found.setdefault(key.name, Said(key.name, file.path, at_key(said.data, key.name), key.fields))
+    for file in api.lower(loaded, plan, place.declared(loaded, plan.profile.target)).files:
+        if said := file.said:
+            for key in said.keys:
+                if key.name in said.cites:
+                    found.setdefault(key.name, Said(key.name, file.path, at_key(said.data, key.name), key.fields))
     return found
 
 
@@ -115,7 +114,7 @@ def _has(plan: Plan, key: str) -> bool:
     """Whether the target has a key of this name, which some other plan would write."""
     from mfc.target import get
 
-    names = [one.name for one in get(plan.profile.target).KEYS] if plan.profile.target else []
+    names = [one.name for one in get(plan.profile.target).KEYS]
     return any(name == key or name.endswith(f".{key}") for name in names)
 
 
@@ -126,5 +125,4 @@ def _unknown(field: str, loaded: LoadedSpec, plans: list[Plan]) -> str:
         return f"error: {field} is a key of the target's that this plan does not write"
     near = difflib.get_close_matches(field.rpartition(".")[2], [*values, *keys], n=3)
     hint = f"; did you mean {', '.join(near)}?" if near else ""
-    where = " or a key of a target's files, with --target" if not keys else ""
-    return f"error: no value called {field!r}{hint}\n  there are: {', '.join(values)}{where}"
+    return f"error: no value called {field!r}{hint}\n  there are: {', '.join(values)}"

@@ -51,7 +51,7 @@ def command(spec: str, target: str | None, overrides: tuple[str, ...], form: str
 def _text(name: str, plan: Plan, made: Simulation) -> str:
     from mfc.report.text import gib
 
-    target = f" for {plan.profile.target} {plan.profile.version}" if plan.profile.target else ""
+    target = f" for {plan.profile.target} {plan.profile.version}"
     verdict = "agrees" if made.comparison.agrees(TOLERANCE) else "DIFFERS"
     libraries = ", ".join(f"{library} {version}" for library, version in made.versions.items())
     layers = plan.problem.model.architecture.layers
@@ -84,7 +84,7 @@ def _json(plan: Plan, made: Simulation) -> dict[str, Any]:
         }
 
     return {
-        "target": plan.profile.target or None,
+        "target": plan.profile.target,
         "agrees": made.comparison.agrees(TOLERANCE),
         "tolerance_pct": TOLERANCE,
         "peak": figures(made.comparison.peak),

@@ -43,7 +43,7 @@ class Weighing:
         for other in sorted(others, key=lambda other: simplicity(name, other)):
             if refused := self._refused(name, other):
                 rule, reason = refused
-                who = f"{self.best.env['profile'].target or 'a plain trainer'} " if rule.blames == "target" else ""
+                who = f"{self.best.env['profile'].target} " if rule.blames == "target" else ""
                 return Decision(name, value, rule.id, who + reason, rule.source)
         if CANDIDATES[name] == (value,):
             return Decision(name, value, "default", f"the default of {SPEC_PATHS[name]}", "the spec")

@@ -18,8 +18,8 @@ def to_json(plan: Plan, loaded: LoadedSpec, calibrated: Calibrated | None = None
     return {
         "spec": loaded.name,
         "spec_sha256": loaded.sha256,
-        "target": plan.profile.target or None,
-        "target_version": plan.profile.version or None,
+        "target": plan.profile.target,
+        "target_version": plan.profile.version,
         "fits": plan.fits,
         "limited_by": plan.limited_by or None,
         "verified": plan.verified,

@@ -89,7 +89,7 @@ class LoadReport(_Part):
 class CalibrationKeyReport(_Part):
     """What the runs have in common with the plan."""
 
-    target: str = Field(description="with its version; empty for a plain trainer")
+    target: str = Field(description="with its version")
     attention: str
     loss: str
     quantization: str
@@ -185,8 +185,8 @@ class PlanReport(_Part):
 
     spec: str
     spec_sha256: str
-    target: str | None
-    target_version: str | None
+    target: str
+    target_version: str
     fits: bool
     limited_by: Literal["gpu", "host", "load", "rollout"] | None
     verified: bool = Field(description="false: native keys that may change memory were passed through")
