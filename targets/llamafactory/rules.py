@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib, listed
+from mfc.target import contracts, liger
 from mfc.target.versions import nearest
 
 from . import data, templates
@@ -24,18 +26,12 @@ _PARSER = "LLaMA-Factory hparams/parser.py"
 _DATA = "LLaMA-Factory data/parser.py and data/converter.py"
 _LIGER = "LLaMA-Factory model/model_utils/liger_kernel.py"
 
-# Families that Liger's kernels are applied to; on any other a warning is printed and nothing happens.
-LIGER = {
-    *("gemma", "gemma2", "gemma3", "gemma3_text", "glm4", "glm4v", "gpt_oss", "granite", "llama", "llava", "mistral"),
-    *("mixtral", "mllama", "olmo2", "paligemma", "phi3", "qwen2", "qwen2_vl", "qwen2_5_vl", "qwen3", "qwen3_moe"),
-}
 # Mixtures of experts whose sparse blocks LLaMA-Factory tells ZeRO-3 to gather as one.
 LEAVES = {
     *("dbrx", "deepseek_v2", "deepseek_v3", "ernie4_5_moe", "glm4_moe", "gpt_oss", "granitemoe", "llama4_text"),
     *("mixtral", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe"),
 }
 LEAVES_0_9_5 = LEAVES | {"qwen3_next", "qwen3_5_moe"}
-LIGER_0_9_5 = LIGER | {"glm", "qwen3_next", "qwen3_5"}
 
 
 # Vision-language families of the catalogue whose parts LLaMA-Factory can freeze.
@@ -48,11 +44,13 @@ COMPOSITE_0_9_5 = COMPOSITE | {"qwen3_5", "qwen3_5_moe"}
 
 @require(_LIGER)
 def liger_knows_the_family(loss: str, architecture: Architecture, profile: Profile) -> str | None:
-    """The fused loss is applied to the families that LLaMA-Factory has Liger kernels for; elsewhere it is ignored."""
-    known = LIGER_0_9_5 if nearest(profile.version, VERSIONS) == "0.9.5" else LIGER
-    if loss != "fused" or architecture.family in known:
+    """The fused loss is applied to the families that LLaMA-Factory and Liger have kernels for, and else is ignored."""
+    if loss != "fused":
         return None
-    return f"LLaMA-Factory {profile.version} has no Liger kernels for {architecture.family} and goes on without a word"
+    known, family = _kernels(nearest(profile.version, VERSIONS)), architecture.family
+    if family not in known:
+        return f"LLaMA-Factory {profile.version} has no Liger kernels for {family} and goes on without a word"
+    return liger.refuses(profile, family, known[family])
 
 
 @require(_LIGER + ": fused_linear_cross_entropy is off where the stage needs logits")
@@ -241,6 +239,12 @@ def version_is_extrapolated(profile: Profile) -> str | None:
     if profile.version in VERSIONS:
         return None
     return f"version {profile.version} is not known; the files are written for {nearest(profile.version, VERSIONS)}"
+
+
+def _kernels(version: str) -> Mapping[str, str]:
+    """Model type -> the function of Liger's that is called for it."""
+    known: Mapping[str, str] = contracts.load(f"llamafactory-{version}")["x-knows"]["liger"]
+    return known
 
 
 def _transformers(profile: Profile) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
+from mfc.target import liger
 from mfc.target.versions import before, nearest
 
 from . import data, models, pictures
@@ -22,13 +23,6 @@ _ARGUMENTS = "ms-swift swift/arguments/sft_args.py and base_args.py"
 _RLHF = "ms-swift swift/arguments/rlhf_args.py"
 _LIGER = "liger_kernel/transformers/monkey_patch.py, which ms-swift's use_liger_kernel applies"
 
-# Families that Liger's kernels are applied to; on any other a message is logged and nothing happens.
-_FAMILIES = """
-    deepseek_v2 deepseek_v3 gemma gemma2 gemma3 gemma3_text glm4 glm4v glm4v_moe gpt_oss granite internvl llama
-    llava ministral mistral mixtral mllama olmo2 olmo3 pixtral qwen2 qwen2_5_vl qwen2_vl qwen3 qwen3_moe
-    qwen3_next
-"""
-LIGER = frozenset(_FAMILIES.split())
 _FUSED = ("pretrain", "sft", "grpo")
 _SPLIT = ("pretrain", "sft", "dpo")
 
@@ -68,11 +62,10 @@ def packing_needs_flash(packing: bool, attention: str) -> str | None:
 
 
 @require(_LIGER)
-def liger_knows_the_family(loss: str, architecture: Architecture) -> str | None:
+def liger_knows_the_family(loss: str, architecture: Architecture, profile: Profile) -> str | None:
     """The fused loss is applied to the families that Liger has kernels for; elsewhere it is ignored."""
-    if loss != "fused" or architecture.family in LIGER:
-        return None
-    return f"Liger has no kernels for {architecture.family}, and ms-swift goes on without them"
+    reason = liger.refuses(profile, architecture.family) if loss == "fused" else None
+    return reason and f"{reason}, and ms-swift goes on without"
 
 
 @require(_LIGER + "; ms-swift trainers of preferences take whole logits")

@@ -17,6 +17,8 @@ CONTRACTS = {
     "llamafactory-0.9.5": "llamafactory-0.9.5",
     "xtuner-0.2.0": "xtuner-0.2.0",
 }
+LIGER = REPOSITORY / "compiler" / "mfc" / "target" / "liger.json"
+LIGER_VERSION, LIGER_IN = "0.8.5", "ms-swift-4.6.0"
 TEMPLATES = REPOSITORY / "targets" / "llamafactory" / "templates.json"
 LLAMAFACTORY_VERSIONS = tuple(name.split("-")[1] for name in CONTRACTS if name.startswith("llamafactory"))
 
@@ -37,6 +39,12 @@ def extracted_templates() -> str:
         for version in LLAMAFACTORY_VERSIONS
     }
     return json.dumps(versions, indent=1, ensure_ascii=False) + "\n"
+
+
+def extracted_liger() -> Any:
+    """What the installed Liger patches, by function."""
+    script = REPOSITORY / "targets" / "contract" / "liger.py"
+    return json.loads(environment(LIGER_IN).run(["python", script]).stdout)
 
 
 def committed(path: Path) -> Any:

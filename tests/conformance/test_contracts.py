@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import jsonschema
 import pytest
+from mfc.rules.packages import EXAMPLES
 
 from tests.conformance.contracts import (
     CONTRACTS,
+    LIGER,
+    LIGER_VERSION,
     TEMPLATES,
     committed,
     contract_file,
     extracted,
+    extracted_liger,
     extracted_templates,
 )
 
@@ -31,6 +36,20 @@ def test_contract_is_what_the_framework_says(name: str) -> None:
 @pytest.mark.framework
 def test_templates_are_what_the_framework_says() -> None:
     assert TEMPLATES.read_text(encoding="utf-8") == extracted_templates()
+
+
+@pytest.mark.framework
+def test_liger_is_what_the_package_says() -> None:
+    assert committed(LIGER)[LIGER_VERSION] == extracted_liger()
+
+
+def test_releases_of_liger_are_newest_first_and_lose_no_family() -> None:
+    releases = committed(LIGER)
+    assert next(iter(releases)) == LIGER_VERSION == EXAMPLES["liger-kernel"]
+    assert list(releases) == sorted(releases, key=lambda name: [int(part) for part in name.split(".")], reverse=True)
+    for newer, older in pairwise(releases.values()):
+        for kind in ("fuses", "plain"):
+            assert all(set(kinds) <= set(newer[kind][name]) for name, kinds in older[kind].items())
 
 
 @pytest.mark.parametrize("name", CONTRACTS)

@@ -10,6 +10,7 @@ choices. `x-mfc.group` is the dataclass that a key belongs to: model, data, trai
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import sys
 import typing
@@ -49,6 +50,20 @@ def arguments() -> json_types.Schema:
                 schema = json_types.either([schema, {"type": "null"}]) if "null" not in str(schema) else schema
             properties[field.name] = {**schema, "default": default, "x-mfc": {"group": group}}
     return json_types.closed(properties, required=["model_name_or_path"])
+
+
+def liger() -> dict[str, str]:
+    """Model type -> the function of Liger's that is called for it, less its prefix: read from the chain of ifs."""
+    import llamafactory.model.model_utils.liger_kernel as module
+
+    found: dict[str, str] = {}
+    for node in ast.walk(ast.parse(Path(module.__file__).read_text(encoding="utf-8"))):
+        match node:
+            case ast.If(test=ast.Compare(left=ast.Name("model_type"), comparators=[kinds])):
+                (name, *_) = (one.names[0].name for one in ast.walk(node.body[0]) if isinstance(one, ast.ImportFrom))
+                function, known = name.removeprefix("apply_liger_kernel_to_"), ast.literal_eval(kinds)
+                found |= dict.fromkeys([known] if isinstance(known, str) else known, function)
+    return dict(sorted(found.items()))
 
 
 def templates() -> dict[str, Any]:
@@ -93,4 +108,9 @@ if __name__ == "__main__":
     if sys.argv[1] == "templates":
         json_types.write(templates(), out)
     else:
-        json_types.write(json_types.contract("llamafactory", "LLaMA-Factory", PACKAGES, arguments()), out)
+        json_types.write(
+            json_types.contract(
+                "llamafactory", "LLaMA-Factory", PACKAGES, {**arguments(), "x-knows": {"liger": liger()}}
+            ),
+            out,
+        )
