@@ -19,7 +19,7 @@ from . import templates
 from .clashes import CLASHES
 from .data import dataset_info
 from .keys import ELSEWHERE, ENVIRONMENT, KEYS, TORCHRUN
-from .rules import RULES, VERSIONS
+from .rules import RULES, VERSIONS, neat
 from .unmodelled import UNMODELLED
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             trainable_fp32=True,
             adapter_fp32=True,
             kbit_fp32=False,
+            packing_mask=neat(version, packages),  # data/collator.py, prepare_4d_attention_mask
             fused_experts=int(transformers.partition(".")[0]) >= 5,
             expert_adapters=False,  # it pins PEFT up to 0.18, which does not find fused experts
             checkpoints_frozen=False,  # model_utils/checkpointing.py: only layers that have something to train

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from mfc.rules import packages
+from mfc.rules.attention import flash_cannot
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib, listed
 from mfc.target import contracts, liger
@@ -16,7 +18,7 @@ from . import data, templates
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.catalog.gpu import Gpu
-    from mfc.problem import Model
+    from mfc.problem import Model, Problem
     from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import Quantization, Strategy
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 VERSIONS = ("0.9.5", "0.9.4")
 _PARSER = "LLaMA-Factory hparams/parser.py"
 _DATA = "LLaMA-Factory data/parser.py and data/converter.py"
+_NO_NEAT_FLASH = ("gemma4", "gpt_oss")
 _LIGER = "LLaMA-Factory model/model_utils/liger_kernel.py"
 
 # Mixtures of experts whose sparse blocks LLaMA-Factory tells ZeRO-3 to gather as one.
@@ -89,7 +92,7 @@ def neat_packing(task: str, packing: bool, profile: Profile) -> Value:
         return Value(None, "samples are packed in supervised fine-tuning only; pretraining lets texts run on")
     if not packing:
         return Value(False, "nothing is packed")
-    if nearest(profile.version, VERSIONS) == "0.9.4" and _transformers(profile) >= (4, 53):
+    if not neat(profile.version, profile.packages):
         return Value(False, "0.9.4 refuses it with transformers 4.53 and newer")
     return Value(True, "the samples of a row do not see each other")
 
@@ -100,6 +103,35 @@ def packed_rows_are_single(neat_packing: bool, attention: str, micro_batch: int)
     if not neat_packing or attention != "flash" or micro_batch == 1:
         return None
     return f"packed rows with flash attention come one at a time, not {micro_batch}: a longer row does the same"
+
+
+@require("LLaMA-Factory data/collator.py: a mask of length^2 is made unless attention is flash_attention_2")
+def packed_rows_need_no_mask(
+    neat_packing: bool | None,
+    attention: str,
+    precision: str,
+    gpu: Gpu,
+    architecture: Architecture,
+    profile: Profile,
+    problem: Problem,
+) -> str | None:
+    """Packed rows go without a mask where flash-attn is declared, unless the spec asks for what flash cannot do."""
+    if not neat_packing or attention == "flash" or not packages.declared(profile, packages.FLASH):
+        return None
+    if "attention" in problem.pins or problem.pins.get("micro_batch", 1) != 1:
+        return None
+    if flash_cannot(gpu, precision, architecture) or architecture.family in _NO_NEAT_FLASH:
+        return None
+    return "flash-attn is declared, and keeps the samples of a row apart without a mask of length^2"
+
+
+@require("LLaMA-Factory 0.9.5 data/collator.py, SFTDataCollatorWith4DAttentionMask: refused at start")
+def some_families_are_not_packed(neat_packing: bool | None, attention: str, architecture: Architecture) -> str | None:
+    """Samples of a packed row are not kept apart by flash kernels in gemma4 and gpt_oss."""
+    family = architecture.family
+    if not neat_packing or family not in _NO_NEAT_FLASH or (family == "gemma4" and attention != "flash"):
+        return None
+    return f"LLaMA-Factory refuses to pack {family} with flash attention: its kernels would not know the borders"
 
 
 @advise(_PARSER + ": neat_packing in 0.9.4")
@@ -247,8 +279,13 @@ def _kernels(version: str) -> Mapping[str, str]:
     return known
 
 
-def _transformers(profile: Profile) -> tuple[int, ...]:
-    version = profile.packages.get("transformers") or "4.57"
+def neat(version: str, packages: Mapping[str, str | None]) -> bool:
+    """Whether a version of LLaMA-Factory can keep the samples of packed rows apart, with the transformers beside it."""
+    return nearest(version, VERSIONS) == "0.9.5" or _transformers(packages) < (4, 53)
+
+
+def _transformers(packages: Mapping[str, str | None]) -> tuple[int, ...]:
+    version = packages.get("transformers") or "4.57"
     return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
 
 
@@ -259,6 +296,8 @@ RULES = (
     template_is_known,
     neat_packing,
     packed_rows_are_single,
+    packed_rows_need_no_mask,
+    some_families_are_not_packed,
     packed_samples_see_each_other,
     fp32_is_for_whole_models,
     parts_of_the_family_are_known,

@@ -118,6 +118,14 @@ def test_levers_save_memory(less: str, more: str) -> None:
     assert predict(run(less, 4)).allocated_bytes <= predict(run(more, 4)).allocated_bytes
 
 
+def test_the_mask_of_packed_rows_is_one_for_all_layers() -> None:
+    flash, sdpa = (
+        prepare(run("full", attention=kernel, max_length=131072)._replace(stack=Stack(packing_mask=True)))
+        for kernel in ("flash", "sdpa")
+    )
+    assert sdpa.allocated(1) - flash.allocated(1) == 32 * 2**30  # 2 bytes x 131072^2, as the loss runs backward
+
+
 def test_offload_moves_states_to_the_host() -> None:
     """Stage 2 keeps 18 bytes per trained parameter and GPU share on the host, before pinned rounding."""
     plain, offloaded = predict(run("zero2")), predict(run("zero2 offload"))

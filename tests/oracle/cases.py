@@ -30,6 +30,12 @@ CASES: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "llama full": ("meta-llama/Llama-3.1-8B", {}, {}),
     "llama full, fp32 weights under autocast": ("meta-llama/Llama-3.1-8B", OPEN, {"trainable_fp32": True}),
     "llama lora, padded batches": ("meta-llama/Llama-3.1-8B", {**LORA, **OPEN, "packing": False}, {}),
+    "llama lora, packed with a mask": (
+        "meta-llama/Llama-3.1-8B",
+        {**LORA, **OPEN, "max_length": 4096},
+        {"packing_mask": True},
+    ),
+    "qwen3 full, packed with a mask": ("Qwen/Qwen3-8B", {"max_length": 8192}, {"packing_mask": True}),
     "llama lora, accumulating, outputs held": (
         "meta-llama/Llama-3.2-1B",
         {**LORA, "gradient_accumulation": 4, "micro_batch": 4},

@@ -78,6 +78,7 @@ def test_what_cannot_be_traced(changes: dict[str, Any]) -> None:
     [
         (Stack(), {}, {"weights": 2, "autocast": True, "kernel": "masked"}),
         (Stack(), {"packing": True}, {"kernel": "flash"}),
+        (Stack(packing_mask=True), {"packing": True}, {"kernel": "blocks"}),
         (Stack(), {"attention": "eager"}, {"kernel": "eager"}),
         (Stack(trainable_fp32=True), {}, {"weights": 4, "autocast": True}),
         (Stack(trainable_fp32=True), {"sharding": "zero2"}, {"weights": 2, "autocast": False}),

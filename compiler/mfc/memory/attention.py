@@ -42,7 +42,7 @@ def _grouped(attention: Attention, given: Inputs, own_input: bool) -> float:
     element, heads, family = given.formats.element, attention.heads, given.architecture.family
     q, kv = attention.q_width, attention.kv_width
     grouped = heads != attention.kv_heads
-    eager, masked = given.kernel == "eager" or attention.softcap, given.kernel == "masked"
+    eager, masked = given.kernel == "eager" or attention.softcap, given.kernel in ("masked", "blocks")
     math = element == 4 and grouped and not eager and not masked  # fp32 with grouped heads: no fused kernel
     repeats = given.stack.expands_kv or (given.kernel == "sdpa" and given.stack.sdpa_expands_kv)
     expanded = grouped and (eager or masked or math or repeats)
@@ -58,7 +58,7 @@ def _grouped(attention: Attention, given: Inputs, own_input: bool) -> float:
     elif math:
         kept += 4 * heads * given.length
     else:
-        kept += 4 * heads + (element * given.length if masked else 0)
+        kept += 4 * heads + (element * given.length if given.kernel == "masked" else 0)
         if own_input and (attention.fused_qkv or family in PARTIAL_ROTARY):
             kept += element * q  # the output needs a contiguous copy
     if family in INTERLEAVED_ROTARY:

@@ -54,8 +54,7 @@ def saved(model: Shape, given: Inputs, trains: Trains, seen: bool = False) -> Sa
     layers = sum(group.size * group.waits for group in groups)
     if not formats.full and not given.checkpointing and not seen:
         layers -= (4 * hidden + 4) * tokens  # the frozen embedding's output needs no gradient
-    if given.kernel in ("masked", "eager"):
-        layers += given.length * tokens * (2 if given.kernel == "eager" else 1)
+    layers += given.length * tokens * _mask(given)
     attention = model.layers[0].block.attention
     last_norm = (4 if formats.stream == 4 else 2) * hidden + 2 * hidden if formats.full else 0
     casts, cast_head = _casts(model, given, trains)
@@ -70,6 +69,11 @@ def saved(model: Shape, given: Inputs, trains: Trains, seen: bool = False) -> Sa
         casts=casts,
         cast_head=cast_head,
     )
+
+
+def _mask(given: Inputs) -> int:
+    """Bytes per pair of tokens of the mask that all layers share: bits of padding, or numbers."""
+    return {"masked": 1, "eager": 2, "blocks": given.formats.element}.get(given.kernel, 0)
 
 
 def _groups(model: Shape, given: Inputs, trains: Trains) -> tuple[Group, ...]:

@@ -21,7 +21,7 @@ class Inputs(NamedTuple):
     lora: Lora | None
     tokens: float  # of one sequence, on one GPU
     length: int  # keys that each of them sees
-    kernel: str  # flash, sdpa (no mask), masked (sdpa with a mask), eager
+    kernel: str  # flash, sdpa (no mask), masked (sdpa with a mask of padding), blocks (with one of packed rows), eager
     checkpointing: bool
     lean: bool  # norm and MLP kernels that keep no fp32 copies
     kbit: bool  # linears are quantised by bitsandbytes

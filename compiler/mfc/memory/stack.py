@@ -105,6 +105,7 @@ class Stack(NamedTuple):
     sdpa_expands_kv: bool = False  # k and v are repeated to all heads before SDPA (transformers < 4.48, torch < 2.5)
     expands_kv: bool = False  # k and v are repeated to all heads before any kernel
     padding_mask: bool = True  # padded batches give SDPA a mask, which rules out its flash kernel
+    packing_mask: bool = False  # packed rows of SFT bring one mask of length^2 numbers, unless attention is flash
     kbit_keeps_inputs: bool = False  # bitsandbytes < 0.43.2 keeps the input of every 4-bit linear for backward
     kbit_everything: bool = False  # the head is quantised too, and matrices are dequantised to fp16, then cast
     checkpoint: Literal["block", "selective"] = "block"  # what gradient_checkpointing recomputes

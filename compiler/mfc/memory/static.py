@@ -123,13 +123,30 @@ def _whole_parts(figure: Shape, strategy: Strategy) -> int:
     return sum(size for part, size in sizes.items() if strategy.learns(part) == "whole")
 
 
+def mask_bytes(strategy: Strategy, stack: Stack) -> float:
+    """Bytes per pair of tokens of the mask that keeps the samples of packed rows apart; 0 where there is none.
+
+    It has the format that the model computes in. All layers share it, since SDPA takes a mask of numbers as it is
+    (PyTorch aten transformers/attention.cpp, convert_boolean_attn_mask).
+    """
+    if not (strategy.packing and stack.packing_mask and strategy.task == "sft") or strategy.attention == "flash":
+        return 0.0
+    return 4.0 if strategy.precision == "fp32" else 2.0
+
+
+def kernel(strategy: Strategy, stack: Stack) -> str:
+    """The attention kernel with the mask that it gets: flash, sdpa, masked, blocks or eager (`Inputs.kernel`)."""
+    if strategy.attention != "sdpa":
+        return strategy.attention
+    if strategy.packing:
+        return "blocks" if mask_bytes(strategy, stack) else "sdpa"
+    return "masked" if stack.padding_mask else "sdpa"
+
+
 def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: Formats) -> Inputs:
     frozen = architecture.vision is not None and strategy.learns("language") == "frozen"
     if frozen:  # its layers pass gradients on to the pictures, and keep what layers under adapters keep
         form = sight.passive(form)
-    kernel: str = strategy.attention
-    if kernel == "sdpa" and stack.padding_mask and not strategy.packing:
-        kernel = "masked"
     kind = strategy.quantization.kind if strategy.quantization is not None else ""
     return Inputs(
         architecture=architecture,
@@ -138,7 +155,7 @@ def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: 
         lora=strategy.lora if form.adapters else None,
         tokens=strategy.max_length / strategy.sequence_parallel,
         length=strategy.max_length,
-        kernel=kernel,
+        kernel=kernel(strategy, stack),
         checkpointing=strategy.gradient_checkpointing and (stack.checkpoints_frozen or not frozen),
         lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and strategy.loss == "fused"),
         kbit=kind in ("nf4", "fp4"),

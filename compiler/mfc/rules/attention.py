@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mfc.memory.static import mask_bytes
 from mfc.rules import packages
 from mfc.rules.engine import advise, require
 from mfc.rules.words import capability, gib
@@ -47,6 +48,17 @@ def flash_needs_narrow_heads(architecture: Architecture, attention: str) -> str 
     return f"heads of {architecture.family} are {widest} wide, FlashAttention-2 ends at 256"
 
 
+def flash_cannot(gpu: Gpu, precision: str, architecture: Architecture) -> str | None:
+    """Why flash attention has no kernel here, whatever is installed; None where it has."""
+    say = (
+        flash_needs_hardware.function(gpu, "flash"),
+        flash_needs_16_bits.function(precision, "flash"),
+        flash_needs_narrow_heads.function(architecture, "flash"),
+        sinks_need_eager.function(architecture, "flash"),
+    )
+    return next(filter(None, say), None)
+
+
 @require(packages.SOURCE + "; some frameworks fall back from flash-attn in silence", package=packages.FLASH)
 def flash_needs_its_package(profile: Profile, attention: str, problem: Problem) -> str | None:
     """Flash attention is chosen where flash-attn is declared, or where the spec asks for it."""
@@ -88,16 +100,21 @@ def eager_is_quadratic(strategy: Strategy, architecture: Architecture) -> str | 
     )
 
 
-@advise("transformers: packed rows need a variable-length kernel, or a mask of length^2")
-def packing_wants_flash(strategy: Strategy, gpu: Gpu) -> str | None:
-    """Packed rows are cheapest with flash attention."""
-    if not strategy.packing or strategy.attention == "flash" or not gpu.flash_attention:
+@advise("mfc's memory model: mfc.memory.static.mask_bytes; flash attention takes the borders of samples instead")
+def packing_wants_flash(
+    strategy: Strategy, architecture: Architecture, gpu: Gpu, profile: Profile, problem: Problem
+) -> str | None:
+    """Where packed rows come with a mask of their samples, flash attention needs none."""
+    mask = strategy.micro_batch * strategy.max_length**2 * mask_bytes(strategy, profile.stack)
+    if not mask or flash_cannot(gpu, strategy.precision, architecture):
         return None
-    mask = 2 * strategy.micro_batch * strategy.max_length**2
-    return (
-        f"packed rows keep samples apart by a mask of {gib(mask)} under {strategy.attention}; with the flash-attn "
-        "package installed, strategy.attention: flash needs none"
-    )
+    if "attention" in problem.pins:
+        way = "strategy.attention: flash needs none"
+    elif packages.undeclared(profile, packages.FLASH) and profile.target:
+        way = f"with flash-attn there is none: {packages.declaration(profile, packages.FLASH)}"
+    else:
+        return None
+    return f"packed rows keep samples apart by a mask of {gib(mask)} under {strategy.attention}; {way}"
 
 
 RULES = (

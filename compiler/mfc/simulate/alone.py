@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 from mfc.catalog.parameters import target_names
 from mfc.errors import SpecError
-from mfc.memory import Run, Stack
+from mfc.memory import Run, Stack, static
 from mfc.memory.formats import formats
 from mfc.simulate.setup import Kernel, Setup
 from mfc.strategy import Method, Strategy
 
 # Facts of a stack that the trace takes over, beside number formats.
-FOLLOWED = ("name", "known", "frozen_fp32", "keeps_outputs", "optimizer_foreach", "padding_mask", "expandable_segments")
+FOLLOWED = (
+    *("name", "known", "frozen_fp32", "keeps_outputs", "optimizer_foreach"),
+    *("padding_mask", "packing_mask", "expandable_segments"),
+)
 # Facts about the target's libraries: those installed here take their place.
 LIBRARIES = (
     *("logits_fp32_copy", "logits_shift_copy", "logits_beside_copies"),
@@ -62,8 +66,8 @@ def setup(run: Run, config: dict[str, object]) -> Setup:
     strategy, stack = run.strategy, run.stack
     form = formats(strategy, stack)
     kernel: Kernel = "eager" if strategy.attention == "eager" or _eager_only(run) else "flash"
-    if strategy.attention == "sdpa" and kernel != "eager" and stack.padding_mask and not strategy.packing:
-        kernel = "masked"
+    if kernel != "eager" and (masked := static.kernel(strategy, stack)) in ("masked", "blocks"):
+        kernel = cast("Kernel", masked)
     return Setup(
         config=config,
         sequences=strategy.sequences,

@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_map_only
 from transformers import masking_utils
 from transformers.integrations import moe
 
-Kernel = Literal["flash", "masked", "eager"]
+Kernel = Literal["flash", "masked", "blocks", "eager"]
 HALF = (torch.float16, torch.bfloat16)
 # What CUDA's autocast runs in fp32: by casting what goes in, and by the type of what comes out.
 WIDENED = frozenset(

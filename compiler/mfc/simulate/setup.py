@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from mfc.strategy import Lora
 
-Kernel = Literal["flash", "masked", "eager"]
+Kernel = Literal["flash", "masked", "blocks", "eager"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Setup:
     targets: str | tuple[str, ...] = "all-linear"
     adapter: int = 4
     autocast: bool = False  # forward runs under autocast and returns fp32 logits, as accelerate's models do
-    kernel: Kernel = "flash"  # masked: SDPA with a padding mask
+    kernel: Kernel = "flash"  # masked, blocks: SDPA with a mask of padding, of packed samples
     optimizer: Literal["adamw", "sgd"] = "adamw"
     foreach: bool = False
     accumulates: bool = False  # gradients of an earlier micro-batch are there already

@@ -192,6 +192,11 @@ def _forward(model: Any, setup: Setup) -> Any:
     given = {"input_ids": ids, "labels": ids.clone(), "use_cache": False}
     if setup.kernel == "masked":
         given["attention_mask"] = torch.ones_like(ids)
+    elif setup.kernel == "blocks":
+        dtype = torch.bfloat16 if setup.autocast or setup.weights == 2 else torch.float32
+        given["attention_mask"] = torch.zeros(
+            setup.sequences, 1, setup.length, setup.length, dtype=dtype, device=DEVICE
+        )
     if not setup.autocast:
         return model(**given)
     with torch.autocast(DEVICE, dtype=torch.bfloat16):

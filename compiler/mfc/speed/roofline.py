@@ -12,6 +12,7 @@ from typing import NamedTuple
 from mfc.catalog.architecture import Architecture
 from mfc.memory.formats import formats
 from mfc.memory.stack import Stack
+from mfc.memory.static import mask_bytes
 from mfc.speed import constants as c
 from mfc.speed.chip import Chip, Passes
 from mfc.speed.lengths import padded
@@ -134,6 +135,8 @@ def prepare(
     carried = links(architecture, strategy, machines, trains)
     step = step_seconds(strategy, machines, form, stack, trains, chip.stream) | {"gradients": carried.gradients}
     context, masked = chip.attention(once)
+    if mask_bytes(strategy, stack):  # packed rows with a mask, whatever their lengths
+        context = masked
     padded_rows = mean_tokens is not None and mean_tokens < strategy.max_length and stack.padding_mask
     return StepTime(
         strategy=strategy,

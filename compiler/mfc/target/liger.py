@@ -45,7 +45,7 @@ def refuses(profile: Profile, family: str, function: str = "") -> str | None:
         return None
     if _has(known["plain"], family, function):
         return f"Liger {own} leaves the loss of {family} as it is"
-    first = next((name for name in reversed(every) if _has(every[name]["fuses"], family, function)), "")
+    first = next((name for name in reversed(tuple(every)) if _has(every[name]["fuses"], family, function)), "")
     return f"Liger {own} has no kernels for {family}" + (f"; {first} is the first that has" if first else "")
 
 
