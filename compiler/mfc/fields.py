@@ -84,6 +84,7 @@ ROLLOUTS = ("ppo", "grpo")
 MODES = ("colocate", "server", "native")  # vLLM on the training GPUs, on GPUs of its own, or the trainer generates
 _PARTS = tuple(some for number in range(4) for some in permutations(("vision", "projector", "language"), number))
 _OFFLOAD = {"none": 0, "cpu": 4, "nvme": 6}  # it costs host memory, CPU time and a compiler on the machine
+_KERNELS = ("sdpa", "flash", "flash3", "eager")
 _OPTIMIZERS = (
     *("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "sgd"),
     *("lion", "muon", "galore", "apollo", "badam"),
@@ -168,10 +169,10 @@ FIELDS: tuple[Field, ...] = (
         "attention",
         "strategy.attention",
         open=True,
-        candidates=("sdpa", "flash", "eager"),
-        machinery={"sdpa": 0, "flash": 1, "eager": 1},
+        candidates=("sdpa", "flash", "flash3", "eager"),
+        machinery={"sdpa": 0, "flash": 1, "flash3": 1, "eager": 1},
         relaxed=6,
-        values=("sdpa", "flash", "eager"),
+        values=_KERNELS,
         neutral=("sdpa",),
     ),
     Field(
@@ -299,8 +300,12 @@ FIELDS: tuple[Field, ...] = (
     Field("steps_per_generation", applies=_for(*ROLLOUTS)),
     Field("kl_beta", "train.rollout.beta", applies=_for(*ROLLOUTS)),
     Field("rewards", "train.rollout.rewards", applies=_for(*ROLLOUTS)),
+    # Which tasks' samples can share a row, for a target to say.
+    Field("packing_task", values=TASKS, neutral=("pretrain", "sft"), decided=False),
     # Which attention kernels keep the samples of a packed row apart, for a target to say.
-    Field("packing_attention", values=("sdpa", "flash", "eager"), neutral=("sdpa", "flash", "eager"), decided=False),
+    Field("packing_attention", values=_KERNELS, neutral=_KERNELS, decided=False),
+    # Which know the attention sinks that some models learn.
+    Field("sink_attention", values=("eager", "flash3"), neutral=("eager",), decided=False),
     # DeepSpeed's own numbers.
     Field("reduce_bucket_elements", "strategy.buckets.reduce", open=True, applies=_under("zero1", "zero2", "zero3")),
     Field("allgather_bucket_elements", "strategy.buckets.allgather", open=True, applies=_under("zero1", "zero2")),

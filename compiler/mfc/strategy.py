@@ -11,7 +11,7 @@ Method = Literal["full", "lora", "qlora", "freeze"]
 Precision = Literal["bf16", "pure_bf16", "fp16", "fp32"]
 Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"]
 Offload = Literal["none", "cpu", "nvme"]
-AttentionKernel = Literal["flash", "sdpa", "eager"]
+AttentionKernel = Literal["flash", "flash3", "sdpa", "eager"]
 Loss = Literal["plain", "fused"]
 # The last ones; spread evenly over the model (LLaMA Pro); with method full, drawn anew now and then, besides embedding
 # and head (LISA).
@@ -103,6 +103,11 @@ class Strategy(NamedTuple):
         if part in self.freeze_parts or (self.method == "freeze" and part != "language"):
             return "frozen"
         return "adapters" if self.method in ("lora", "qlora") and part not in self.whole_parts else "whole"
+
+    @property
+    def fills_rows(self) -> bool:
+        """Samples fill whole rows. Answers that are still to be generated only lie end to end, without padding."""
+        return self.packing and self.task not in ("ppo", "grpo")
 
     @property
     def sequences(self) -> int:

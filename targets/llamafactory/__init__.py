@@ -95,7 +95,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "quantization": ("nf4", "fp4", "int8", "hqq", "eetq", "gptq", "awq", "aqlm", "bnb"),
             "sharding": ("ddp", "zero1", "zero2", "zero3"),
             "sequence_parallel": (1,),
-            "attention": ("sdpa", "flash", "eager"),
+            "attention": ("sdpa", "flash", "flash3", "eager"),
+            "sink_attention": ("flash3",),  # model/model_utils/attention.py: loaded for gpt_oss, whatever is asked for
             "loss": ("plain", "fused"),
             "optimizer": (
                 *("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "sgd", "lion"),

@@ -60,7 +60,7 @@ _STAGES = {"pretrain": "pt", "sft": "sft", "reward": "rm", "kto": "kto"} | dict.
     ("dpo", "orpo", "simpo"), "dpo"
 )
 _TYPES = {"lora": "lora", "qlora": "lora", "full": "full", "freeze": "freeze"}
-_ATTENTION = {"flash": "fa2", "sdpa": "sdpa", "eager": "disabled"}
+_ATTENTION = {"flash": "fa2", "flash3": "fa3", "sdpa": "sdpa", "eager": "disabled"}
 _QUANTISERS = {**dict.fromkeys(("nf4", "fp4", "int8"), "bnb"), "hqq": "hqq", "eetq": "eetq"}
 _OPTIMIZERS = {
     "adamw": "adamw_torch_fused",

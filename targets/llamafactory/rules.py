@@ -116,7 +116,7 @@ def packed_rows_need_no_mask(
     problem: Problem,
 ) -> str | None:
     """Packed rows go without a mask where flash-attn is declared, unless the spec asks for what flash cannot do."""
-    if not neat_packing or attention == "flash" or not packages.declared(profile, packages.FLASH):
+    if not neat_packing or attention in ("flash", "flash3") or not packages.declared(profile, packages.FLASH):
         return None
     if "attention" in problem.pins or problem.pins.get("micro_batch", 1) != 1:
         return None
@@ -215,6 +215,22 @@ def gpt_oss_needs_hopper(architecture: Architecture, gpu: Gpu) -> str | None:
     return f"LLaMA-Factory runs gpt_oss with a FlashAttention-3 kernel only, which {gpu.name} cannot ({gpu.generation})"
 
 
+@require("LLaMA-Factory model/model_utils/attention.py: flash_attn fa3 raises NotImplementedError but for gpt_oss")
+def flash3_is_for_gpt_oss(architecture: Architecture, attention: str) -> str | None:
+    """FlashAttention-3 runs for gpt_oss alone."""
+    if attention != "flash3" or architecture.family == "gpt_oss":
+        return None
+    return "LLaMA-Factory runs FlashAttention-3 for gpt_oss only"
+
+
+@advise("LLaMA-Factory model/model_utils/attention.py: load_and_register_kernel, kernels-community/vllm-flash-attn3")
+def gpt_oss_loads_its_kernel(strategy: Strategy) -> str | None:
+    """The kernel of gpt_oss comes from the Hub."""
+    if strategy.attention != "flash3":
+        return None
+    return "gpt_oss gets kernels-community/vllm-flash-attn3 from the Hub at start: it needs the kernels package"
+
+
 @require(_DATA)
 def rows_suit_the_task(spec: Spec, task: str) -> str | None:
     """The rows of each data set have a layout that LLaMA-Factory can read for the task."""
@@ -306,6 +322,8 @@ RULES = (
     merging_needs_whole_weights,
     badam_runs_alone,
     gpt_oss_needs_hopper,
+    flash3_is_for_gpt_oss,
+    gpt_oss_loads_its_kernel,
     rows_suit_the_task,
     files_are_readable,
     experts_are_marked,

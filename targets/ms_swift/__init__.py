@@ -55,7 +55,7 @@ _UNCOUNTED = """
     freeze_parameters_ratio freeze_parameters_regex fsdp_config galore_rank generation_batch_size init_weights
     label_smoothing_factor lisa_activated_layers liger_kernel_config llamapro_num_new_blocks lora_dtype max_memory
     neftune_noise_alpha new_special_tokens num_beams offload_teacher_model optim_args optim_target_modules optimizer
-    padding_free predict_with_generate rope_scaling sync_ref_model target_parameters teacher_adapters
+    predict_with_generate rope_scaling sync_ref_model target_parameters teacher_adapters
     teacher_deepspeed teacher_model torch_compile trainable_parameters trainable_parameters_regex tuner_backend
     use_galore use_logits_to_keep use_swift_lora vllm_enforce_eager vllm_engine_kwargs
     vllm_quantization vllm_speculative_config zero_hpz_partition_size
@@ -70,6 +70,7 @@ PREFERENCES = Preferences(
     orpo=(Moments(18), Moments(5)),
     simpo=(Moments(16), Moments(4)),
     grpo=(Moments(16, forward=8), Moments(8, forward=4)),  # a view is divided by the temperature in place: CopySlices
+    packed=(Moments(16, 12), Moments(6, 6)),  # the loop over rows has one row then
 )
 
 
@@ -125,7 +126,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "sequence_parallel": ANYTHING,
             "gradient_checkpointing": (True, False),
             "packing": (True, False),
-            "packing_attention": ("flash",),
+            "packing_attention": ("flash", "flash3"),
+            "packing_task": ("pretrain", "sft", "dpo", "kto", "grpo"),  # arguments/rlhf_args.py, _check_padding_free
             "overlong": ("truncate", "drop"),
             "blank_pictures": pictures.BLANK[nearest(version, VERSIONS)],
             "blank_pictures_deepspeed": pictures.BLANK_DEEPSPEED,

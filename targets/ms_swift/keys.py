@@ -17,6 +17,7 @@ from mfc.target.codecs import (
     Writing,
     constant,
     contains,
+    doubled,
     either,
     file,
     flag,
@@ -52,7 +53,7 @@ from .rlhf import PREFERENCE, ROLLOUT, rolled
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-ATTENTION = {"flash": "flash_attn", "sdpa": "sdpa", "eager": "eager"}
+ATTENTION = {"flash": "flash_attn", "flash3": "flash_attention_3", "sdpa": "sdpa", "eager": "eager"}
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 OPTIMIZERS = {
     "adamw": "adamw_torch_fused",
@@ -232,8 +233,14 @@ DATA = section(
         ),
         note="drop: delete; ms-swift's default",
     ),
-    Key("packing", same("packing"), task("sft", "pretrain")),
-    Key("packing_length", same("max_length"), is_("packing", True)),
+    Key("packing", same("packing"), task("sft", "pretrain", "dpo", "kto")),
+    Key(
+        "packing_length",
+        either(same("max_length"), doubled("max_length"), task("dpo"), "rlhf_type", "dpo"),
+        both(task("sft", "pretrain", "dpo", "kto"), is_("packing", True)),
+        "DPO: both answers of a pair share the row",
+    ),
+    Key("padding_free", same("packing"), task("grpo"), "answers of a micro-batch lie end to end in one row"),
     Key("dataset_num_proc", same("preprocessing_workers")),
     Key("dataloader_num_workers", same("dataloader_workers")),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mfc.rules import packages
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
 from mfc.target import liger
@@ -24,6 +25,7 @@ _RLHF = "ms-swift swift/arguments/rlhf_args.py"
 _LIGER = "liger_kernel/transformers/monkey_patch.py, which ms-swift's use_liger_kernel applies"
 
 _FUSED = ("pretrain", "sft", "grpo")
+_FLASHES = ("flash", "flash3")
 _SPLIT = ("pretrain", "sft", "dpo")
 
 
@@ -58,7 +60,16 @@ def template_is_known(template: str, profile: Profile) -> str | None:
 @require(_ARGUMENTS + ": packing and padding_free need an explicit flash attn_impl")
 def packing_needs_flash(packing: bool, attention: str) -> str | None:
     """Packed rows are kept apart by flash attention alone."""
-    return f"ms-swift packs with flash attention only, not {attention}" if packing and attention != "flash" else None
+    if not packing or attention in _FLASHES:
+        return None
+    return f"ms-swift packs with flash attention only, not {attention}"
+
+
+@require(_RLHF + ": in GRPO padding_free does not go with the fused loss")
+def answers_end_to_end_take_the_plain_loss(task: str, packing: bool, loss: str) -> str | None:
+    """GRPO without padding makes whole logits."""
+    fused = (task, packing, loss) == ("grpo", True, "fused")
+    return "in GRPO ms-swift packs with the plain loss only" if fused else None
 
 
 @require(_LIGER)
@@ -83,7 +94,7 @@ def splitting_is_for_some_tasks(sequence_parallel: int, task: str, attention: st
         return None
     if task not in _SPLIT:
         return f"ms-swift splits sequences in {listed(_SPLIT, 'and')} as the plan counts them, not in {task}"
-    return None if attention == "flash" else f"ms-swift splits sequences with flash attention, not {attention}"
+    return None if attention in _FLASHES else f"ms-swift splits sequences with flash attention, not {attention}"
 
 
 @require("ms-swift swift/sequence_parallel: ranks beyond the key/value heads form a ring, which needs padding_free")
@@ -236,12 +247,13 @@ def the_server_starts_first(rollout_mode: str | None) -> str | None:
     return "start rollout.sh first: train.sh connects to it" if rollout_mode == "server" else None
 
 
-@advise("ms-swift asks for flash-attn by import: attn_impl flash_attn fails without it")
+@advise("ms-swift asks for flash attention by import: attn_impl fails without its package")
 def flash_is_installed(strategy: Strategy, profile: Profile) -> str | None:
     """Flash attention needs its package."""
-    if strategy.attention != "flash" or profile.packages.get("flash-attn"):
+    package = {"flash": packages.FLASH, "flash3": packages.FLASH3}.get(strategy.attention)
+    if package is None or packages.declared(profile, package):
         return None
-    return "attn_impl flash_attn needs the flash-attn package: pip install flash-attn --no-build-isolation"
+    return f"strategy.attention: {strategy.attention} needs the {package} package: check that it is installed"
 
 
 @advise("ms-swift releases: mfc knows the versions whose arguments it has extracted")
@@ -257,6 +269,7 @@ RULES = (
     template,
     template_is_known,
     packing_needs_flash,
+    answers_end_to_end_take_the_plain_loss,
     liger_knows_the_family,
     liger_fuses_the_loss_of_some_tasks,
     splitting_is_for_some_tasks,

@@ -102,6 +102,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "attention": ("flash", "sdpa", "eager"),
             "gradient_checkpointing": (True, False),
             "packing": (True, False),
+            "packing_task": ("pretrain", "sft", "dpo", "orpo", "reward"),
             "existing": ("fail", "resume", "overwrite"),
             "precision": ("bf16", "fp16", "fp32", "pure_bf16"),
             "quantization": ("nf4", "fp4", "int8"),

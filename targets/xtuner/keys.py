@@ -9,6 +9,7 @@ from __future__ import annotations
 from mfc.target.codecs import (
     Codec,
     constant,
+    doubled,
     flag,
     items,
     minutes,
@@ -29,6 +30,8 @@ from . import codecs as x
 from . import data
 
 ROWS, PAIRS = task("sft", "pretrain"), task(*x.PAIRED)
+PACKED_PAIRS = both(PAIRS, is_("packing", True))
+SHUFFLED = When(lambda plan: ROWS(plan) or PACKED_PAIRS(plan))
 REFERENCE = both(task("dpo"), is_("reference_model", True))  # DPO holds a frozen copy of a model
 REVISED, ITSELF = given("model.revision"), When(x.compares_with_itself)  # a revision is of one model alone
 QUANTISED = given("quantization")
@@ -45,6 +48,7 @@ SETTINGS = section(
     Key("prompt_template", x.prompt_template(), given("template")),
     Key("max_length", same("max_length"), also=("overlong",)),
     Key("pack_to_max_length", same("packing"), ROWS),
+    Key("max_packed_length", doubled("max_length"), PACKED_PAIRS, "both answers of a pair share the row", ("packing",)),
     Key("sequence_parallel_size", same("sequence_parallel")),
     Key("dpo_loss_type", same("preference_loss"), task("dpo")),
     Key("loss_beta", same("preference_beta"), task("dpo", "orpo")),
@@ -158,12 +162,13 @@ DATA = section(
     Key(_SET + "dataset_map_fn", data.rows_map(), note="mfc_rows.py where XTuner has none"),
     Key(_SET + "template_map_fn", x.template_map(), given("template")),
     Key(_SET + "remove_unused_columns", constant(True, "data.train"), ROWS),
-    Key(_SET + "shuffle_before_pack", constant(True, "packing"), ROWS),
+    Key(_SET + "shuffle_before_pack", constant(True, "packing"), SHUFFLED),
     Key(_SET + "pack_to_max_length", reference("pack_to_max_length", "packing"), ROWS),
     Key(_SET + "is_dpo", flag("task", "dpo", "orpo"), PAIRS),
     Key(_SET + "is_reward", flag("task", "reward"), PAIRS),
     Key(_SET + "reward_token_id", reference("reward_token_id", "reward_token"), task("reward")),
     Key(_SET + "use_varlen_attn", reference("use_varlen_attn", "varlen")),
+    Key(_SET + "max_packed_length", reference("max_packed_length", "max_length"), PACKED_PAIRS),
     Key(_SET + "map_num_proc", same("preprocessing_workers"), ROWS, "XTuner's default is 32 processes"),
     Key(_SET + "num_proc", same("preprocessing_workers"), PAIRS),
     Key("train_dataloader.batch_size", reference("batch_size", "micro_batch")),

@@ -148,6 +148,14 @@ def packed_samples_stay_apart(
     return "packed samples would see each other; flash attention keeps them apart"
 
 
+@require("XTuner 0.2.0 dataset/preference_dataset.py: PackedDatasetWrapper is for use_varlen_attn alone")
+def packed_pairs_need_flash(task: str, packing: bool, varlen: bool) -> str | None:
+    """Pairs of answers share a row with variable-length attention only."""
+    if task not in _PAIRS or not packing or varlen:
+        return None
+    return f"XTuner packs pairs with flash attention only, in {listed(sorted(facts.DISPATCHED), 'and')}"
+
+
 @advise(_DATA + ": without use_varlen_attn a packed row is one long text")
 def packed_samples_see_each_other(strategy: Strategy, varlen: bool) -> Rather | None:
     """Without variable-length attention, each sample of a row sees those before it."""
@@ -303,6 +311,7 @@ RULES = (
     varlen,
     packed_rows_are_single,
     packed_samples_stay_apart,
+    packed_pairs_need_flash,
     packed_samples_see_each_other,
     split_sequences_need,
     flash_loses_masters,

@@ -60,6 +60,23 @@ def split(version: str) -> Iterator[tuple[str, Any]]:
         )
 
 
+def packed(version: str) -> Iterator[tuple[str, Any]]:
+    """Samples that share rows, for every task that ms-swift packs, with both generations of flash attention."""
+    rollout = {"rewards": ["accuracy"], "num_generations": 4, "engine": "native"}
+    for task, attention in (("sft", "flash3"), ("dpo", "flash"), ("kto", "flash"), ("grpo", "flash3")):
+        yield (
+            f"packed-{task}",
+            {
+                "model": "Qwen/Qwen2.5-7B-Instruct",
+                "hardware": {"gpu": "H100 SXM", "count": 4, "host_memory": "1TiB"},
+                "data": {"train": "train.jsonl", "max_length": 2048, "packing": True},
+                "train": {"task": task, "batch_size": 64, **({"rollout": rollout} if task == "grpo" else {})},
+                "strategy": {"attention": attention},
+                "targets": {"ms-swift": {"version": version}},
+            },
+        )
+
+
 def spoken(folder: Path, script: str) -> dict[str, Any]:
     """What a script says to `swift`: its words and environment, as the shell makes them."""
     programs = folder / "programs"
@@ -98,7 +115,7 @@ def planned(plan: Plan) -> dict[str, Any]:
         "tuner_type": "lora" if strategy.lora else "full",
         "torch_dtype": "float32" if whole else DTYPES[strategy.precision],
         "max_length": values.get("max_prompt_length") or strategy.max_length,
-        "packing": strategy.packing,
+        "packing": strategy.fills_rows,
         "per_device_train_batch_size": strategy.micro_batch,
         "gradient_accumulation_steps": strategy.gradient_accumulation,
         "world_size": strategy.world_size,
@@ -144,7 +161,9 @@ def failures(cases: list[Case], version: str) -> dict[str, str]:
 @pytest.mark.framework
 @pytest.mark.parametrize("version", ["4.6.0", "3.12.6"])
 def test_generated_specs_are_accepted(version: str, tmp_path: Path) -> None:
-    cases, too_big = compile_all(itertools.chain(generated(version), split(version)), "ms-swift", tmp_path)
+    cases, too_big = compile_all(
+        itertools.chain(generated(version), split(version), packed(version)), "ms-swift", tmp_path
+    )
     assert len(cases) >= ENOUGH, too_big
     assert failures(cases, version) == {}
 

@@ -37,6 +37,18 @@ EXTRA: tuple[tuple[str, dict[str, Any]], ...] = tuple(
             {"packing": True, "max_length": 32768},
             {"train": {"method": "full", "batch_size": 8}, "strategy": {"sequence_parallel": 4, "attention": "flash"}},
         ),
+        (
+            "packed-dpo",
+            "8x A100-80G",
+            {"packing": True},
+            {"train": {"task": "dpo"}, "strategy": {"attention": "flash"}},
+        ),
+        (
+            "packed-orpo",
+            "8x A100-80G",
+            {"packing": True},
+            {"train": {"task": "orpo"}, "strategy": {"attention": "flash"}},
+        ),
         ("alpaca", "4x A100-80G", {"format": "alpaca"}, {"train": {"optim": {"schedule": "linear", "warmup": 0}}}),
         ("sharegpt", "4x A100-80G", {"format": "sharegpt"}, {"train": {"optim": {"schedule": "constant"}}}),
         ("steps", "4x A100-80G", {}, {"train": {"max_steps": 200}, "run": {"save_every": 50}}),
@@ -48,14 +60,18 @@ EXTRA: tuple[tuple[str, dict[str, Any]], ...] = tuple(
         ("small-optimizer", "4x A100-80G", {}, {"strategy": {"optimizer": "paged_adamw_8bit"}}),
     )
 )
-REWARD = (
-    "reward",
-    {
-        "model": "meta-llama/Llama-3.1-8B-Instruct",
-        "data": {"train": "a.jsonl", "max_length": 1024},
-        "hardware": "8x A100-80G",
-        "train": {"task": "reward", "method": "lora"},
-    },
+REWARDS = tuple(
+    (
+        "reward-packed" if packing else "reward",
+        {
+            "model": "meta-llama/Llama-3.1-8B-Instruct",
+            "data": {"train": "a.jsonl", "max_length": 1024, "packing": packing},
+            "hardware": "8x A100-80G",
+            "train": {"task": "reward", "method": "lora"},
+            **({"strategy": {"attention": "flash"}} if packing else {}),
+        },
+    )
+    for packing in (False, True)
 )
 
 
@@ -67,7 +83,7 @@ def generated() -> Iterator[tuple[str, dict[str, Any]]]:
         model = "Qwen/Qwen2.5-0.5B-Instruct" if LEFT_OUT.search(spec["model"]) else spec["model"]
         yield name, {**spec, "model": model, "train": {**train, "method": method}}
     yield from EXTRA
-    yield REWARD
+    yield from REWARDS
 
 
 def question(case: Case) -> dict[str, Any]:
@@ -166,7 +182,7 @@ def test_examples_are_accepted(tmp_path: Path) -> None:
 
 @pytest.mark.framework
 def test_the_judge_can_say_no(tmp_path: Path) -> None:
-    [case], _ = compile_all([REWARD], "xtuner", tmp_path)
+    [case], _ = compile_all([REWARDS[0]], "xtuner", tmp_path)
     good = (case.folder / "train.py").read_text(encoding="utf-8")
     changes = {
         "lora_alpha=": "lora_alfa=",
@@ -225,7 +241,7 @@ def test_two_real_steps(task: str, form: str, sharding: str, tmp_path: Path) -> 
 @pytest.mark.framework
 def test_a_run_that_fails_is_seen(tmp_path: Path) -> None:
     """`xtuner train` would exit with 0 here."""
-    [case], _ = compile_all([REWARD], "xtuner", tmp_path)
+    [case], _ = compile_all([REWARDS[0]], "xtuner", tmp_path)
     done = environment(ENVIRONMENT).run(
         ["bash", "launch.sh"], env={"NPROC_PER_NODE": "1"}, cwd=case.folder, timeout=600, check=False
     )

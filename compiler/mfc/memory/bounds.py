@@ -51,4 +51,4 @@ def factors(run: Run) -> tuple[float, float]:
 
 def varies(run: Run) -> bool:
     """Whether free blocks of other lengths count: batches differ in length, and the allocator can fragment."""
-    return not run.strategy.packing and not run.stack.expandable_segments
+    return not run.strategy.fills_rows and not run.stack.expandable_segments

@@ -68,7 +68,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         ),
         Loop(
             accumulates=strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack),
-            varies=not strategy.packing,
+            varies=not strategy.fills_rows,
             models=trained_models(strategy),
             sequences=strategy.sequences,
         ),
@@ -129,7 +129,9 @@ def mask_bytes(strategy: Strategy, stack: Stack) -> float:
     It has the format that the model computes in. All layers share it, since SDPA takes a mask of numbers as it is
     (PyTorch aten transformers/attention.cpp, convert_boolean_attn_mask).
     """
-    if not (strategy.packing and stack.packing_mask and strategy.task == "sft") or strategy.attention == "flash":
+    if not (strategy.packing and stack.packing_mask and strategy.task == "sft"):
+        return 0.0
+    if strategy.attention.startswith("flash"):
         return 0.0
     return 4.0 if strategy.precision == "fp32" else 2.0
 
@@ -178,7 +180,7 @@ def _head(architecture: Architecture, strategy: Strategy, stack: Stack, form: Fo
         share=narrow,
         in_place=fused and stack.fused_loss == "in_place",
         unscored=unscored,
-        preference=stack.preferences.of(strategy.task, form.autocast or form.logits == 4),
+        preference=stack.preferences.of(strategy.task, form.autocast or form.logits == 4, strategy.packing),
     )
 
 

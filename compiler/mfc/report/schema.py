@@ -47,7 +47,7 @@ class StrategyReport(_Part):
     max_length: int = Field(description="tokens")
     packing: bool
     gradient_checkpointing: bool
-    attention: Literal["flash", "sdpa", "eager"]
+    attention: Literal["flash", "flash3", "sdpa", "eager"]
     loss: Literal["plain", "fused"]
     optimizer: str
     sequence_parallel: int

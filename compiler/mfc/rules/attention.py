@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mfc.memory.static import mask_bytes
 from mfc.rules import packages
 from mfc.rules.engine import advise, require
-from mfc.rules.words import capability, gib
+from mfc.rules.words import capability, gib, listed
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from mfc.strategy import Strategy
 
 _FLASH = "Dao-AILab/flash-attention README: FlashAttention-2 needs Ampere or newer, fp16 or bf16, head widths up to 256"
+_FLASH3 = "Dao-AILab/flash-attention README, hopper: FlashAttention-3 needs H100 or H800, and a package of its own"
+_FLASHES = ("flash", "flash3")
 _LONG = 4096  # tokens from which the quadratic term of eager attention is worth a word
 
 
@@ -29,23 +31,33 @@ def flash_needs_hardware(gpu: Gpu, attention: str) -> str | None:
     return f"FlashAttention-2 begins with compute capability 8.0; {gpu.name} has {which}: use sdpa"
 
 
+@require(_FLASH3)
+def flash3_needs_hopper(gpu: Gpu, attention: str) -> str | None:
+    """FlashAttention-3 is written for Hopper."""
+    if attention != "flash3" or gpu.generation == "hopper":
+        return None
+    return f"FlashAttention-3 runs on Hopper only, not on {gpu.name} ({gpu.generation})"
+
+
 @require(_FLASH)
 def flash_needs_16_bits(precision: str, attention: str) -> str | None:
-    """FlashAttention-2 works in 16 bits only."""
-    return "FlashAttention-2 takes fp16 and bf16, not fp32" if (attention, precision) == ("flash", "fp32") else None
+    """Flash attention works in 16 bits only."""
+    if attention not in _FLASHES or precision != "fp32":
+        return None
+    return "FlashAttention takes fp16 and bf16, not fp32"
 
 
 @require(_FLASH)
 def flash_needs_narrow_heads(architecture: Architecture, attention: str) -> str | None:
-    """FlashAttention-2 has kernels for heads of up to 256 features."""
-    if attention != "flash":
+    """Flash attention has kernels for heads of up to 256 features."""
+    if attention not in _FLASHES:
         return None
     widest = max(
         0 if block.attention.kind == "linear" else block.attention.head_dim for _, block in architecture.blocks
     )
     if widest <= 256:
         return None
-    return f"heads of {architecture.family} are {widest} wide, FlashAttention-2 ends at 256"
+    return f"heads of {architecture.family} are {widest} wide, FlashAttention ends at 256"
 
 
 def flash_cannot(gpu: Gpu, precision: str, architecture: Architecture) -> str | None:
@@ -54,7 +66,7 @@ def flash_cannot(gpu: Gpu, precision: str, architecture: Architecture) -> str | 
         flash_needs_hardware.function(gpu, "flash"),
         flash_needs_16_bits.function(precision, "flash"),
         flash_needs_narrow_heads.function(architecture, "flash"),
-        sinks_need_eager.function(architecture, "flash"),
+        _has_sinks(architecture) or None,
     )
     return next(filter(None, say), None)
 
@@ -71,6 +83,20 @@ def flash_needs_its_package(profile: Profile, attention: str, problem: Problem) 
     return "flash-attn is not declared under packages; strategy.attention: flash asks for it all the same"
 
 
+@require(packages.SOURCE + "; transformers utils/import_utils.py: is_flash_attn_3_available", package=packages.FLASH3)
+def flash3_needs_its_package(
+    profile: Profile, attention: str, problem: Problem, architecture: Architecture
+) -> str | None:
+    """FlashAttention-3 is chosen where flash-attn-3 is declared, or where the spec asks for it."""
+    if attention != "flash3" or _has_sinks(architecture):  # whose kernel comes from the Hub
+        return None
+    if absent := packages.absent(profile, packages.FLASH3):
+        return absent
+    if packages.declared(profile, packages.FLASH3) or "attention" in problem.pins:
+        return None
+    return "flash-attn-3 is not declared under packages; strategy.attention: flash3 asks for it all the same"
+
+
 @require("transformers integrations/sdpa_attention.py has no softcap argument; models/gemma2 passes one")
 def softcap_is_not_in_sdpa(architecture: Architecture, attention: str) -> str | None:
     """SDPA leaves out the soft cap on attention logits, which changes the model."""
@@ -79,12 +105,19 @@ def softcap_is_not_in_sdpa(architecture: Architecture, attention: str) -> str | 
     return f"{architecture.family} caps its attention logits with tanh, and torch's SDPA cannot: eager and flash can"
 
 
-@require("transformers models/gpt_oss: _supports_sdpa is False, and FlashAttention-2 has no sinks")
-def sinks_need_eager(architecture: Architecture, attention: str) -> str | None:
-    """Attention sinks exist in eager attention only."""
-    if attention == "eager" or not any(block.attention.sinks for _, block in architecture.blocks):
+@require("transformers models/gpt_oss: no SDPA, and FlashAttention-2 has no sinks; the target's profile")
+def sinks_need_their_kernel(architecture: Architecture, attention: str, profile: Profile) -> str | None:
+    """Attention sinks exist in eager attention, and in a kernel of FlashAttention-3 that a framework may load."""
+    able = profile.can("sink_attention")
+    if attention in able or not (sinks := _has_sinks(architecture)):
         return None
-    return f"{architecture.family} learns an attention sink per head, which {attention} has not; eager has"
+    return f"{sinks}: {profile.target or 'a plain trainer'} runs it with {listed(able)} attention, not with {attention}"
+
+
+def _has_sinks(architecture: Architecture) -> str:
+    """That a model learns attention sinks; empty where it does not."""
+    sinks = any(block.attention.sinks for _, block in architecture.blocks)
+    return f"{architecture.family} learns an attention sink per head" if sinks else ""
 
 
 @advise("transformers modeling_utils eager attention: scores and probabilities are kept, 6 bytes per head and pair")
@@ -119,11 +152,13 @@ def packing_wants_flash(
 
 RULES = (
     flash_needs_hardware,
+    flash3_needs_hopper,
     flash_needs_16_bits,
     flash_needs_narrow_heads,
     flash_needs_its_package,
+    flash3_needs_its_package,
     softcap_is_not_in_sdpa,
-    sinks_need_eager,
+    sinks_need_their_kernel,
     eager_is_quadratic,
     packing_wants_flash,
 )

@@ -101,15 +101,18 @@ def batch_holds_whole_groups(spec: Spec, batch_size: int) -> str | None:
 @advise("arithmetic: a packed row is one item of a batch")
 def packed_rows_hold_many_samples(spec: Spec, strategy: Strategy, batch_size: int) -> str | Rather | None:
     """With packing, a step counts rows, each of several samples, also where the spec counts samples."""
-    if not strategy.packing or strategy.task == "pretrain" or spec.train.batch_unit == "row":
+    if not strategy.fills_rows or strategy.task == "pretrain" or spec.train.batch_unit == "row":
         return None
     mean = spec.data.mean_length
     if mean == "auto":
         return f"{batch_size} are packed rows, not samples; data.mean_length would tell how many samples they hold"
-    samples = batch_size * strategy.max_length / mean
-    rows = max(round(batch_size * mean / strategy.max_length), 1)
+    pairs = strategy.sequences // strategy.micro_batch  # of which a row has both answers
+    room = strategy.max_length * pairs
+    mean *= 2 if strategy.task == "kto" else pairs  # KTO: each sample with the one that estimates the KL
+    samples = batch_size * room / mean
+    rows = max(round(batch_size * mean / room), 1)
     return Rather(
-        f"{batch_size} packed rows of {strategy.max_length} tokens hold about {samples:.0f} samples of {mean}",
+        f"{batch_size} packed rows of {room} tokens hold about {samples:.0f} samples of {mean}",
         f"for {batch_size} samples a step, train.batch_size: {rows}",
         {"batch_size": rows},
     )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mfc.rules import packages
 from mfc.rules.engine import Rather, Value, advise, derive, require, said
-from mfc.rules.words import gpus
+from mfc.rules.words import gpus, listed
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -52,7 +52,7 @@ def packing(task: str, profile: Profile, gpu: Gpu, problem: Problem) -> Value:
     """Left open, texts are packed in pretraining where the framework can; samples stay apart in all other tasks."""
     if task == "pretrain":
         flash = packages.declared(profile, packages.FLASH) or problem.pins.get("attention") == "flash"
-        if profile.can("packing_attention") == ("flash",) and not (gpu.flash_attention and flash):
+        if "sdpa" not in profile.can("packing_attention") and not (gpu.flash_attention and flash):
             declare = f"flash-attn is not declared; {packages.declaration(profile, packages.FLASH)} would do"
             lacks = declare if gpu.flash_attention else f"{gpu.name} has none"
             return Value(False, f"{profile.target} packs with flash attention only, and {lacks}")
@@ -64,12 +64,14 @@ def packing(task: str, profile: Profile, gpu: Gpu, problem: Problem) -> Value:
     return Value(False, "packing changes what a step sees; data.packing: true asks for it")
 
 
-@require("preference pairs, rewards and rollouts are compared sample by sample")
-def packing_suits_the_task(task: str, packing: bool) -> str | None:
-    """Only pretraining and supervised fine-tuning can pack."""
-    return (
-        f"task {task} compares whole samples, which cannot share a row" if packing and task not in _PACKABLE else None
-    )
+@require("the target's profile: a trainer that compares samples has to tell them apart within a row")
+def packing_suits_the_task(task: str, packing: bool, profile: Profile) -> str | None:
+    """Samples share a row for the tasks that the framework packs."""
+    able = profile.can("packing_task")
+    if not packing or task in able:
+        return None
+    who = profile.target or "a plain trainer"
+    return f"task {task} compares whole samples, which cannot share a row in {who}; it packs {listed(able, 'and')}"
 
 
 @derive("overlong", "the spec language")

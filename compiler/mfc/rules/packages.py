@@ -14,9 +14,16 @@ if TYPE_CHECKING:
 
 SOURCE = "the target's settings: packages says what is installed"
 
-FLASH, LIGER, BITSANDBYTES, DEEPSPEED = "flash-attn", "liger-kernel", "bitsandbytes", "deepspeed"
+FLASH, FLASH3, LIGER = "flash-attn", "flash-attn-3", "liger-kernel"
+BITSANDBYTES, DEEPSPEED = "bitsandbytes", "deepspeed"
 # A version of each, to show how it is declared: the newest as this is written.
-EXAMPLES: Mapping[str, str] = {FLASH: "2.8.3", LIGER: "0.8.5", BITSANDBYTES: "0.50.2", DEEPSPEED: "0.19.8"}
+EXAMPLES: Mapping[str, str] = {
+    FLASH: "2.8.3",
+    FLASH3: "3.0.0",
+    LIGER: "0.8.5",
+    BITSANDBYTES: "0.50.2",
+    DEEPSPEED: "0.19.8",
+}
 
 
 def absent(profile: Profile, package: str) -> str | None:

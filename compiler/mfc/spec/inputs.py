@@ -177,7 +177,9 @@ class DataSpec(Section):
         default="truncate", description="What happens to samples longer than max_length."
     )
     mean_length: AutoCount = Field(default="auto", description="Mean length of a sample in tokens, when known.")
-    packing: AutoFlag = Field(default="auto", description="Whether several samples share one row of max_length tokens.")
+    packing: AutoFlag = Field(
+        default="auto", description="Whether several samples share one row of max_length tokens (pairs: twice as many)."
+    )
     image: ImageSpec = section("Images, for vision-language models.")
 
     @model_validator(mode="before")

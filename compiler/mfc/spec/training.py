@@ -216,7 +216,9 @@ class StrategySpec(Section):
     gradient_checkpointing: AutoFlag = Field(
         default="auto", description="Whether activations are computed again in the backward pass."
     )
-    attention: Literal["auto", "flash", "sdpa", "eager"] = Field(default="auto", description="Attention kernel.")
+    attention: Literal["auto", "flash", "flash3", "sdpa", "eager"] = Field(
+        default="auto", description="Attention kernel; flash: FlashAttention-2, flash3: FlashAttention-3 (Hopper)."
+    )
     loss: Literal["auto", "plain", "fused"] = Field(
         default="auto", description="Loss kernel; fused never holds all logits at once."
     )

@@ -22,7 +22,7 @@ def prepare(strategy: Strategy, problem: Problem, stack: Stack) -> StepTime:
     machines = Machines(hardware.gpu, hardware.gpus_per_node, hardware.nodes, hardware.intra, hardware.inter)
     data = problem.spec.data
     mean = data.mean_length if data else None
-    known = mean if isinstance(mean, int) and not strategy.packing else None
+    known = mean if isinstance(mean, int) and not strategy.fills_rows else None
     return roofline.prepare(problem.model.architecture, strategy, machines, mean_tokens=known, stack=stack)
 
 

@@ -83,6 +83,11 @@ def same(field: str) -> Codec:
     return Codec((field,), lambda at: at.value(field), lambda value, _: {field: (value,)})
 
 
+def doubled(field: str) -> Codec:
+    """Twice the field."""
+    return Codec((field,), lambda at: 2 * at.value(field), lambda value, _: {field: (value // 2,)})
+
+
 def whole(field: str) -> Codec:
     """A number, written without a fraction where it has none."""
 

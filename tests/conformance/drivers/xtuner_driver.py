@@ -189,7 +189,7 @@ def _late(config: Config, case: dict[str, Any]) -> None:
     hooks = [_object(hook["type"]).__name__ for hook in config["custom_hooks"]]
     if varlen != ("VarlenAttnArgsToMessageHubHook" in hooks):
         raise Rejected("late: variable-length attention and its hook come together")
-    if varlen and not dataset["pack_to_max_length"]:
+    if varlen and not (dataset.get("pack_to_max_length") or dataset.get("max_packed_length")):
         raise Rejected("late: variable-length attention is for packed rows")
     if split > 1 and "SequenceParallel" not in _object(loader["sampler"]["type"]).__name__:
         raise Rejected("late: split sequences need SequenceParallelSampler")
