@@ -29,6 +29,18 @@ def _quantised(_: Plan, data: Data) -> bool:
     return "quantization_bit" in data
 
 
+def _always(*_: object) -> bool:
+    return True
+
+
+def _resizes_beside_adapters(_: Plan, data: Data) -> bool:
+    return (
+        data.get("finetuning_type") == "lora"
+        and "quantization_bit" not in data
+        and data.get("additional_target") is None
+    )
+
+
 def _not(key: str, *values: object) -> Test:
     return lambda _, data: data.get(key) not in values
 
@@ -68,6 +80,21 @@ CLASHES: tuple[Clash, ...] = (
         "only the loss sigmoid is smoothed",
         _ARGUMENTS,
     ),
+    Clash(
+        "resize_vocab",
+        _resizes_beside_adapters,
+        "beside adapters it trains embedding and head whole",
+        "model/adapter.py",
+        "train.lora.modules_to_save: [embed_tokens, lm_head] beside it",
+    ),
+    Clash(
+        "per_gpu_train_batch_size",
+        _always,
+        "it takes the place of per_device_train_batch_size",
+        "transformers training_args.py",
+        "strategy.micro_batch",
+    ),
+    Clash("adafactor", _always, "it takes the place of optim", "transformers training_args.py", "strategy.optimizer"),
     Clash("resize_vocab", _quantised, "the embedding of a quantised model cannot be resized", _PARSER),
     Clash("fp8", _quantised, "fp8 does not go with quantised weights", _PARSER),
     Clash("predict_with_generate", _zero3, "nothing is generated under ZeRO-3", _PARSER),

@@ -50,15 +50,19 @@ _WITH = {
 
 # The user's own flags that change what is held in memory, and that the memory model does not count.
 _UNCOUNTED = """
-    async_generate auto_find_batch_size bf16_full_eval bnb_4bit_quant_storage deepspeed_autotp_size device_map
-    ds3_gather_for_generation enable_channel_loss eval_accumulation_steps experts_impl fp16_full_eval freeze_parameters
-    freeze_parameters_ratio freeze_parameters_regex fsdp_config galore_rank generation_batch_size init_weights
-    label_smoothing_factor lisa_activated_layers liger_kernel_config llamapro_num_new_blocks lora_dtype max_memory
-    neftune_noise_alpha new_special_tokens num_beams offload_teacher_model optim_args optim_target_modules optimizer
-    predict_with_generate rope_scaling sync_ref_model target_parameters teacher_adapters
-    teacher_deepspeed teacher_model torch_compile trainable_parameters trainable_parameters_regex tuner_backend
-    use_galore use_logits_to_keep use_swift_lora vllm_enforce_eager vllm_engine_kwargs
-    vllm_quantization vllm_speculative_config zero_hpz_partition_size
+    advantage_reweight async_generate auto_find_batch_size bf16_full_eval bnb_4bit_quant_storage chord_sft_dataset
+    chord_sft_per_device_train_batch_size ddp_bucket_cap_mb deepspeed_autotp_size device_map
+    ds3_gather_for_generation enable_channel_loss enable_dft_loss eval_accumulation_steps eval_use_evalscope
+    experts_impl fp16_full_eval freeze_parameters freeze_parameters_ratio freeze_parameters_regex fsdp_config
+    galore_rank generation_batch_size gradient_checkpointing_kwargs init_weights label_smoothing_factor
+    liger_kernel_config lisa_activated_layers llamapro_num_new_blocks log_entropy lora_bias lora_dtype max_memory
+    model_kwargs neftune_noise_alpha new_special_tokens num_beams num_labels offload_teacher_model optim_args
+    optim_target_modules optimizer parallelism_config predict_with_generate ref_adapters rope_scaling
+    router_aux_loss_coef sdar_loss_coef sync_ref_model target_parameters task_type teacher_adapters
+    teacher_deepspeed teacher_model top_entropy_quantile torch_compile torch_compile_backend torch_compile_mode
+    torchdynamo trainable_parameters trainable_parameters_regex tuner_backend use_cache use_galore
+    use_logits_to_keep use_swift_lora vllm_enforce_eager vllm_engine_kwargs vllm_quantization
+    vllm_speculative_config zero_hpz_partition_size
 """
 UNMODELLED = frozenset(_UNCOUNTED.split())
 

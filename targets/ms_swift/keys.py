@@ -233,14 +233,18 @@ DATA = section(
         ),
         note="drop: delete; ms-swift's default",
     ),
-    Key("packing", same("packing"), task("sft", "pretrain", "dpo", "kto")),
+    Key(
+        "packing",
+        same("packing"),
+        task("sft", "pretrain", "dpo", "kto", "grpo"),
+        "GRPO: the answers of a micro-batch lie end to end (padding_free)",
+    ),
     Key(
         "packing_length",
         either(same("max_length"), doubled("max_length"), task("dpo"), "rlhf_type", "dpo"),
         both(task("sft", "pretrain", "dpo", "kto"), is_("packing", True)),
         "DPO: both answers of a pair share the row",
     ),
-    Key("padding_free", same("packing"), task("grpo"), "answers of a micro-batch lie end to end in one row"),
     Key("dataset_num_proc", same("preprocessing_workers")),
     Key("dataloader_num_workers", same("dataloader_workers")),
 )

@@ -115,7 +115,7 @@ def planned(plan: Plan) -> dict[str, Any]:
         "tuner_type": "lora" if strategy.lora else "full",
         "torch_dtype": "float32" if whole else DTYPES[strategy.precision],
         "max_length": values.get("max_prompt_length") or strategy.max_length,
-        "packing": strategy.fills_rows,
+        "packing": strategy.packing,
         "per_device_train_batch_size": strategy.micro_batch,
         "gradient_accumulation_steps": strategy.gradient_accumulation,
         "world_size": strategy.world_size,

@@ -1,7 +1,7 @@
-"""Clashes: what a framework refuses of the user's own native keys (`extra`) beside this plan.
+"""Clashes: native keys of the user's own (`extra`) that cannot stand beside this plan.
 
 A contract knows each key alone. What a framework's own reader checks between keys is a table of clashes, applied to the
-whole of what is written.
+whole of what is written; with it stand keys that would change what a field of the spec says, or that do nothing.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class Clash(NamedTuple):
     when: Callable[[Plan, Data], bool]
     text: str
     source: str
+    instead: str = ""  # what says it so that the plan counts it; the framework itself would take the key
 
 
 def refuse(clashes: Iterable[Clash], plan: Plan, data: Data) -> None:
@@ -33,4 +34,5 @@ def refuse(clashes: Iterable[Clash], plan: Plan, data: Data) -> None:
             raise Refused(
                 f"targets.{plan.profile.target}.extra.{clash.key}",
                 f"{clash.key}: {clash.text} ({clash.source})",
+                f"set {clash.instead}" if clash.instead else "",
             )
