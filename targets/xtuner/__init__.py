@@ -18,6 +18,7 @@ from mfc.target.when import is_
 from .. import deepspeed
 from ..deepspeed import keys as deepspeed_keys
 from . import facts
+from .clashes import CLASHES
 from .codecs import BACKENDS, OPTIMIZERS
 from .keys import ENVIRONMENT, KEYS
 from .rules import RULES
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
 __all__ = [
+    "CLASHES",
     "ELSEWHERE",
     "KEYS",
     "NAME",
@@ -47,7 +49,13 @@ CONFIG = "train.py"
 DEEPSPEED = "0.18.4"  # the oldest contract at hand; XTuner asks for 0.16.2 and newer
 
 # Sections of which a key of the user's may change what is held in memory.
-UNMODELLED = frozenset({"model", "optim_wrapper", "strategy", "train_dataloader", "train_dataset"})
+UNMODELLED = frozenset(
+    {
+        *("model", "optim_wrapper", "strategy", "train_dataloader", "train_dataset"),
+        *("data_preprocessor", "framework", "lora", "training_args"),  # of XTuner's other loop, the Trainer's
+        *("test_cfg", "test_dataloader", "test_evaluator", "val_cfg", "val_dataloader", "val_evaluator"),
+    }
+)
 
 # Decisions that no key of any file carries.
 ELSEWHERE = {

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from mfc import api, emit
 from mfc.emit.compiled import Compiled
-from mfc.errors import CannotFit
+from mfc.errors import CannotFit, SpecError
 from mfc.target import contracts
+from mfc.targets import xtuner
 
 from tests.targets.cases import compiled, good, over_base, read
 from tests.targets.launching import launch
@@ -56,6 +57,29 @@ def test_shipped_presets_are_used_where_they_say_the_plan(name: str, folder: Pat
         assert shipped["stage"] == one.plan.strategy.zero_stage
         assert ("offload_optimizer" in shipped) == (one.plan.strategy.offload_optimizer == "cpu")
         assert ("offload_param" in shipped) == (one.plan.strategy.offload_parameters == "cpu")
+
+
+def test_every_dead_variable_is_known() -> None:
+    """What the contract takes is read by XTuner, written by mfc, or refused with what says it."""
+    contract = contracts.load("xtuner-0.2.0")
+    mine = {key.name.partition(".")[0] for key in xtuner.KEYS}
+    dead = set(contract["properties"]) - set(contract["x-knows"]["read"]) - mine
+    assert {clash.key for clash in xtuner.CLASHES} == dead | {"dpo_loss_type", "loss_beta"}
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("label_smoothing", 0.1, "set targets.xtuner.extra.model.label_smoothing"),
+        ("log_interval", 1, "set run.log_every"),
+        ("SYSTEM", "x", "custom_hooks, which mfc writes"),
+        ("max_packed_length", 4096, "set data.max_length or data.packing"),
+    ],
+)
+def test_dead_variables_are_refused(key: str, value: Any, told: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        made(targets={"xtuner": {"extra": {key: value}}})
+    assert told in str(refused.value)
 
 
 def test_plain_lora_without_deepspeed_holds_an_fp32_base() -> None:

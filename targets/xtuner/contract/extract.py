@@ -217,6 +217,7 @@ def root() -> json_types.Schema:
     top["train_dataloader"] = json_types.closed(dict.fromkeys(loader, VALUE), required=["batch_size", "dataset"])
     presets = {name: path for name, path in cfgs_name_path.items() if name.startswith("deepspeed_")}
     knows = {
+        "read": sorted(runner_keys() | xtuner_keys()),  # the others are variables of XTuner's own configs
         "templates": sorted(PROMPT_TEMPLATE),
         "templates_used": templates_used(),
         "dataset_maps": sorted(fn.__name__ for fn in DATASET_FORMAT_MAPPING.values()),
