@@ -81,6 +81,7 @@ _OFFLOADS = Applies(
 TASKS = ("pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo")
 PREFERENCES = ("dpo", "kto", "orpo", "simpo")
 ROLLOUTS = ("ppo", "grpo")
+LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "real", "fipo")
 MODES = ("colocate", "server", "native")  # vLLM on the training GPUs, on GPUs of its own, or the trainer generates
 _PARTS = tuple(some for number in range(4) for some in permutations(("vision", "projector", "language"), number))
 _OFFLOAD = {"none": 0, "cpu": 4, "nvme": 6}  # it costs host memory, CPU time and a compiler on the machine
@@ -302,6 +303,14 @@ FIELDS: tuple[Field, ...] = (
     Field("rewards", "train.rollout.rewards", applies=_for(*ROLLOUTS)),
     # Which tasks' samples can share a row, for a target to say.
     Field("packing_task", values=TASKS, neutral=("pretrain", "sft"), decided=False),
+    Field("reward_weights", "train.rollout.reward_weights", applies=_for("grpo")),
+    Field("plugins", "train.rollout.plugins", applies=_for("grpo")),
+    Field("iterations", "train.rollout.iterations", applies=_for("grpo")),
+    Field("loss_type", "train.rollout.loss_type", values=LOSS_TYPES, neutral=(), applies=_for("grpo")),
+    Field("temperature", "train.rollout.temperature", applies=_for(*ROLLOUTS)),
+    Field("top_p", "train.rollout.top_p", applies=_for("grpo")),
+    Field("top_k", "train.rollout.top_k", applies=_for("grpo")),
+    Field("repetition_penalty", "train.rollout.repetition_penalty", applies=_for("grpo")),
     # Which attention kernels keep the samples of a packed row apart, for a target to say.
     Field("packing_attention", values=_KERNELS, neutral=_KERNELS, decided=False),
     # Which know the attention sinks that some models learn.

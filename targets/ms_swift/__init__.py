@@ -83,6 +83,14 @@ def _preferences(version: str) -> Preferences:
     return PREFERENCES._replace(grpo=Preferences().grpo) if before(version, "4.2") else PREFERENCES
 
 
+def _loss_types(version: str) -> tuple[str, ...]:
+    """What GRPO's loss_type may be (grpo_trainer.py, _compute_loss)."""
+    known: tuple[str, ...] = ("grpo", "bnpo", "dr_grpo")
+    for since, names in (("3.11", ("dapo", "cispo", "sapo")), ("4.1", ("real",)), ("4.3", ("fipo",))):
+        known += () if before(version, since) else names
+    return known
+
+
 def _hand_over(version: str) -> HandOver:
     """3.12.0 to 3.12.5 gathered all parameters under ZeRO-3 before the first batch of them (rollout_mixin.py)."""
     at_once = before(version, "3.12.6") and not before(version, "3.12.0")
@@ -125,6 +133,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "optimizer": tuple(OPTIMIZERS),
             "schedule": ("cosine", "linear", "constant", "polynomial", "inverse_sqrt"),
             "preference_loss": ("sigmoid", "kto", "orpo", "simpo"),
+            "loss_type": _loss_types(version),
             "offload_optimizer": ("none", "cpu", "nvme"),
             "offload_parameters": ("none", "cpu", "nvme"),
             "sequence_parallel": ANYTHING,
@@ -156,7 +165,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
         need_template(plan, models.templates(version))
     made = native(KEYS, plan, out_to_spec, extra)
     variables = native(ENVIRONMENT, plan)
-    served = plan.values["rollout_mode"] == "server"
+    served = plan.values["rollout_mode"] == "server" and plan.values["rollout_gpus"] > 0
     subcommand = {"sft": "sft", "pretrain": "pt"}.get(plan.strategy.task, "rlhf")
     script = {
         "command": subcommand,

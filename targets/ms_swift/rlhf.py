@@ -27,7 +27,7 @@ from mfc.target.codecs import (
     words,
 )
 from mfc.target.keys import Key, section
-from mfc.target.paths import named, spec_path
+from mfc.target.paths import located, named, spec_path
 from mfc.target.when import GENERATES, When, both, is_, is_not, task
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _GRPO, _PPO = task("grpo"), task("ppo")
 _COLOCATED, _SERVED = is_("rollout_mode", "colocate"), is_("rollout_mode", "server")
 _BY_VLLM = is_("rollout_mode", "colocate", "server")
 _SHARE = ("rollout_share",)
+_TOP_K = Codec(("top_k",), lambda at: at.value("top_k") or -1, lambda value, _: {"top_k": (max(value, 0),)})
 
 
 def rolled(usual: Codec, other: Codec) -> Codec:
@@ -47,9 +48,14 @@ def rolled(usual: Codec, other: Codec) -> Codec:
     return either(usual, other, GENERATES, "rlhf_type", "grpo", "ppo")
 
 
-def _shares_a_node(plan: Plan) -> bool:
-    """Whether vLLM's own GPUs are on the node that trains."""
-    return plan.problem.split is not None and bool(plan.problem.split.devices)
+def _outside(plan: Plan) -> bool:
+    """Whether vLLM is on hardware that the spec does not describe."""
+    return plan.problem.split is not None and plan.problem.split.outside
+
+
+def _knows_the_host(plan: Plan) -> bool:
+    """Whether vLLM's own GPUs are on the node that trains, or the spec says where it is."""
+    return _outside(plan) or (plan.problem.split is not None and bool(plan.problem.split.devices))
 
 
 def _functions(at: Writing) -> Any:
@@ -77,6 +83,25 @@ def _read_rewards(_: Any, reader: Reader) -> Reading:
     return {"rewards": tuple(found)}
 
 
+def _weights(at: Writing) -> Any:
+    """Weights of rewards in ms-swift's order: of functions, then of models."""
+    pairs = list(zip(at.value("rewards"), at.value("reward_weights"), strict=False))
+    ordered = sorted(pairs, key=lambda pair: is_model(pair[0]))
+    return [weight for _, weight in ordered] or LEFT_OUT
+
+
+def _host(at: Writing) -> list[str]:
+    return [at.value("train.rollout.server.host") if _outside(at.plan) else "127.0.0.1"]
+
+
+def _port(at: Writing) -> list[int]:
+    return [at.value("train.rollout.server.port") if _outside(at.plan) else PORT]
+
+
+def _plugins(at: Writing) -> Any:
+    return [located(file, at.out_to_spec) for file in at.value("plugins")] or LEFT_OUT
+
+
 def _layers(at: Writing) -> int:
     return at.plan.problem.model.architecture.layers
 
@@ -89,7 +114,11 @@ PREFERENCE = section(
         either(same("preference_beta"), same("kl_beta"), _GRPO, "rlhf_type", "grpo"),
         task("dpo", "kto", "orpo", "simpo", "grpo"),
     ),
-    Key("loss_type", single(same("preference_loss")), task("dpo", "kto")),
+    Key(
+        "loss_type",
+        either(single(same("preference_loss")), single(same("loss_type")), _GRPO, "rlhf_type", "grpo"),
+        When(lambda plan: plan.strategy.task in ("dpo", "kto") or plan.values["loss_type"] is not None),
+    ),
     Key("simpo_gamma", same("preference_gamma"), task("simpo")),
     Key(
         "cpo_alpha",
@@ -114,15 +143,17 @@ ROLLOUT = section(
     Key("max_completion_length", same("max_completion_length"), _GRPO, "ms-swift's default is 512"),
     Key("response_length", same("max_completion_length"), _PPO),
     Key("steps_per_generation", same("steps_per_generation"), _GRPO),
-    Key("num_iterations", constant(1, "steps_per_generation"), _GRPO, "on policy"),
+    Key("num_iterations", same("iterations"), _GRPO),
+    Key("temperature", same("temperature"), GENERATES, "ms-swift's default is 0.9"),
+    Key("top_p", same("top_p"), _GRPO, "0.9 in 3.x"),
+    Key("top_k", _TOP_K, _GRPO, "50 in 3.x; -1: all"),
+    Key("repetition_penalty", same("repetition_penalty"), _GRPO),
     Key(
-        "temperature",
-        constant(1.0, "task"),
-        GENERATES,
-        "samples are the policy's own; ms-swift's default is 0.9",
+        "reward_weights",
+        one_way(_weights, "reward_weights", because="functions come first, whatever the order in the spec"),
+        _GRPO,
     ),
-    Key("top_p", constant(1.0, "task"), GENERATES, "0.9 in 3.x"),
-    Key("top_k", constant(-1, "task"), _GRPO, "50 in 3.x"),
+    Key("external_plugins", one_way(_plugins, "plugins", because="./x and x are one file"), _GRPO),
     Key("kl_coef", same("kl_beta"), _PPO),
     Key("num_ppo_epochs", constant(4, "task"), _PPO),
     Key("num_mini_batches", constant(1, "task"), _PPO),
@@ -156,9 +187,13 @@ ROLLOUT = section(
     ),
     Key(
         "vllm_server_host",
-        constant(["127.0.0.1"], "rollout_gpus"),
-        both(_SERVED, When(_shares_a_node)),
+        one_way(_host, "rollout_gpus", "train.rollout.server.host", because="127.0.0.1 may be either").citing(),
+        both(_SERVED, When(_knows_the_host)),
         "on several nodes train.sh asks for it",
     ),
-    Key("vllm_server_port", constant([PORT], "rollout_gpus"), _SERVED),
+    Key(
+        "vllm_server_port",
+        one_way(_port, "rollout_gpus", "train.rollout.server.port", because="8000 may be either").citing(),
+        _SERVED,
+    ),
 )

@@ -242,9 +242,25 @@ def long_samples_disappear(spec: Spec) -> str | None:
 
 
 @advise("ms-swift swift/pipelines/train/rlhf.py: swift rollout has to answer before training starts")
-def the_server_starts_first(rollout_mode: str | None) -> str | None:
+def the_server_starts_first(problem: Problem, rollout_mode: str | None, max_length: int) -> str | None:
     """In server mode vLLM is a process of its own."""
-    return "start rollout.sh first: train.sh connects to it" if rollout_mode == "server" else None
+    if rollout_mode != "server":
+        return None
+    if problem.split is None or not problem.split.outside:
+        return "start rollout.sh first: train.sh connects to it"
+    server = problem.spec.train.rollout.server
+    return (
+        f"train.sh connects to {server.host}:{server.port}: start swift rollout there first, with --model "
+        f"{problem.model.name} and --vllm_max_model_len {max_length}; how long it generates is not counted"
+    )
+
+
+@require("liger_kernel/chunked_loss/grpo_loss.py: loss types of LigerFusedLinearGRPOLoss")
+def liger_knows_the_loss_type(loss: str, loss_type: str | None) -> str | None:
+    """The fused loss of GRPO is there for some ways in which token losses add up."""
+    if loss != "fused" or loss_type not in ("real", "fipo"):
+        return None
+    return f"Liger's fused loss of GRPO does not know loss_type {loss_type}"
 
 
 @advise("ms-swift asks for flash attention by import: attn_impl fails without its package")
@@ -288,6 +304,7 @@ RULES = (
     rows_suit_the_task,
     long_samples_disappear,
     the_server_starts_first,
+    liger_knows_the_loss_type,
     flash_is_installed,
     version_is_extrapolated,
 )

@@ -24,6 +24,7 @@ _SPEC_ALONE = {
     "model.adapter": (None,),
     "data.eval": (None, "none", 0.0),
     "train.preference.reference": ("auto",),
+    "train.rollout.server.host": ("none",),
 }
 
 

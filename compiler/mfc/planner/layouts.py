@@ -70,7 +70,9 @@ def layouts(problem: Problem, profile: Profile) -> tuple[Problem, ...]:
     problem = _measured(problem)
     found: list[Problem] = []
     for mode in modes:
-        if mode == "server":
+        if problem.spec.train.rollout.server.host != "none":
+            found.append(problem._replace(split=Split("server", 0)))
+        elif mode == "server":
             found += [_served(problem, number) for number in _kept(problem)]
         else:
             found.append(problem._replace(split=Split(mode, problem.hardware.world_size)))
@@ -131,6 +133,8 @@ def shared(problem: Problem, candidate: Candidate) -> Share:
 def timed(problem: Problem, candidate: Candidate, share: Share) -> Generation:
     """The time of the rollouts of a candidate in its layout."""
     env, hardware = candidate.env, problem.hardware
+    if problem.split is None or problem.split.outside:  # nobody knows how fast other hardware is
+        return Generation(0.0, {})
     made = engine(problem.model.architecture, env["max_length"], share.sequences, share.tensor_parallel)
     crosses = hardware.gpus_per_node % share.tensor_parallel != 0
     return generation(
@@ -142,6 +146,7 @@ def timed(problem: Problem, candidate: Candidate, share: Share) -> Generation:
         env["max_completion_length"],
         env["num_generations"] or 1,
         env["between"].host,
+        env["iterations"] or 1,
     )
 
 
@@ -206,7 +211,9 @@ def alternatives(chosen: Planned, planned: list[Planned]) -> tuple[Alternative, 
 def _told(one: Planned) -> str:
     found, split = one.outcome.best, one.problem.split
     assert split is not None
-    if split.mode == "server":
+    if split.outside:
+        where = "a server on other hardware"
+    elif split.mode == "server":
         where = f"server on {split.gpus} of {split.gpus + one.problem.hardware.world_size} GPUs"
     else:
         where = f"{split.mode} on {gpus(split.gpus)}"
@@ -224,7 +231,7 @@ def _wanted(problem: Problem, known: tuple[Any, ...]) -> tuple[RolloutMode, ...]
     asked = problem.spec.train.rollout
     if asked.engine == "native":
         return ("native",)
-    if asked.gpus != "auto":
+    if asked.gpus != "auto" or asked.server.host != "none":
         return ("server",)
     if asked.mode != "auto":
         return (asked.mode,)

@@ -26,7 +26,7 @@ FACTS = ("problem", "spec", "hardware", "gpu", "model", "architecture", "profile
 COSTS = ("upper_bytes", "held_bytes", *Costs._fields)
 ANSWER = ("strategy", "memory", "speed")
 # What the planner itself reads of an assignment.
-_READ = {*Strategy._fields, *COSTS, "batch_size", "max_completion_length", "num_generations"}
+_READ = {*Strategy._fields, *COSTS, "batch_size", "max_completion_length", "num_generations", "iterations"}
 
 BoundRule = tuple[Rule, Callable[[Mapping[str, Any]], tuple[Any, ...]]]
 

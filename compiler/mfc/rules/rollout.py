@@ -33,6 +33,8 @@ def rollout_mode(problem: Problem) -> Value:
     if problem.split is None:
         return NONE
     mode, asked = problem.split.mode, problem.spec.train.rollout
+    if problem.split.outside:
+        return from_spec(mode, "train.rollout.server")
     pins = {"mode": asked.mode == mode, "engine": asked.engine == mode, "gpus": asked.gpus != "auto"}
     for name, pinned in pins.items():
         if pinned:
@@ -45,7 +47,9 @@ def rollout_gpus(problem: Problem) -> Value:
     """How many GPUs generate."""
     if problem.split is None:
         return NONE
-    number = problem.split.gpus
+    number, server = problem.split.gpus, problem.spec.train.rollout.server
+    if problem.split.outside:
+        return Value(0, f"none of these: vLLM is at {server.host}:{server.port}")
     if problem.spec.train.rollout.gpus == number:
         return from_spec(number, "train.rollout.gpus")
     if problem.split.mode == "server":

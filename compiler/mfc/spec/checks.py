@@ -6,6 +6,7 @@ better ones.
 
 from __future__ import annotations
 
+import math
 import re
 
 from mfc.spec import quantities
@@ -85,6 +86,15 @@ def indices(value: object) -> object:
 
 def _is_fraction(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value < 1
+
+
+def numbers(value: object) -> object:
+    """Finite numbers, as a tuple."""
+    if not isinstance(value, (list, tuple)):
+        raise ValueError("")
+    if not all(isinstance(item, (int, float)) and not isinstance(item, bool) and math.isfinite(item) for item in value):
+        raise ValueError("")
+    return tuple(float(item) for item in value)
 
 
 def betas(value: object) -> object:

@@ -37,6 +37,9 @@ NAMES: dict[str, dict[str, str]] = {
         "max_prompt": "max_prompt_length",
         "max_completion": "max_completion_length",
         "memory_utilization": "gpu_memory_utilization",
+        "num_iterations": "iterations",
+        "reward_funcs": "rewards",
+        "external_plugins": "plugins",
     },
 }
 

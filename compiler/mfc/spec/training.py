@@ -21,6 +21,7 @@ from mfc.spec.values import (
     Fraction,
     Names,
     Number,
+    Numbers,
     Positive,
     Text,
     Whole,
@@ -87,6 +88,22 @@ class PreferenceSpec(Section):
     )
 
 
+# Of rollouts, what belongs to GRPO alone.
+GRPO_ALONE = (
+    *("iterations", "loss_type", "top_p", "top_k", "repetition_penalty"),
+    *("reward_weights", "plugins", "server"),
+)
+# What a server on other hardware decides as it is started.
+_ENGINE = ("tensor_parallel", "gpu_memory_utilization", "sleep")
+
+
+class ServerSpec(Section):
+    """A vLLM server on hardware that the spec does not describe. It is started there, before training."""
+
+    host: Text = Field(default="none", description="Its address. none: vLLM's GPUs are some of this hardware.")
+    port: Count = Field(default=8000, description="The port that it listens on.")
+
+
 class RolloutSpec(Section):
     """Tasks grpo and ppo: how answers are generated and scored."""
 
@@ -105,14 +122,43 @@ class RolloutSpec(Section):
     num_generations: AutoCount = Field(default="auto", description="Answers per prompt (grpo). auto: 8.")
     max_prompt_length: AutoCount = Field(default="auto", description="Longest prompt in tokens.")
     max_completion_length: AutoCount = Field(default="auto", description="Longest answer in tokens.")
+    iterations: Count = Field(default=1, description="Optimizer steps on the answers of one generation (grpo).")
+    temperature: Positive = Field(default=1.0, description="Temperature that answers are sampled at.")
+    top_p: Fraction = Field(default=1.0, description="Share of probability that is sampled from (grpo); 1: all.")
+    top_k: Whole = Field(default=0, description="How many of the likeliest tokens are sampled from (grpo); 0: all.")
+    repetition_penalty: Positive = Field(default=1.0, description="Penalty on tokens said before (grpo); 1: none.")
     rewards: Names = Field(default=(), description="Reward functions by name, or reward models by path.")
+    reward_weights: Numbers = Field(
+        default=(), description="Weight of each reward, in their order (grpo); none: all 1."
+    )
+    plugins: Names = Field(default=(), description="Files of Python that define reward functions (grpo).")
+    loss_type: Literal["auto", "grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "real", "fipo"] = Field(
+        default="auto", description="How the losses of tokens add up (grpo). auto: as in the GRPO paper."
+    )
     beta: AutoNumber = Field(default="auto", description="Weight of the KL penalty.")
+    server: ServerSpec = section("A vLLM server on other hardware (grpo).")
 
     @model_validator(mode="after")
     def _agree(self) -> "RolloutSpec":
         if self.gpus != "auto" and self.mode == "colocate":
             raise refuse("gpus is for mode server; colocated vLLM shares all of them", at="gpus")
+        if not self.top_p:
+            raise refuse("top_p 0 leaves nothing to sample from", at="top_p")
+        if self.server.host == "none" and self.server.model_fields_set:
+            raise refuse("a server needs its host", at="server")
+        if self.server.host != "none":
+            self._of_a_server()
         return self
+
+    def _of_a_server(self) -> None:
+        if self.mode == "colocate" or self.engine == "native":
+            at = "mode" if self.mode == "colocate" else "engine"
+            raise refuse(f"{at} {getattr(self, at)} has no server", at=at)
+        if self.gpus != "auto":
+            raise refuse("gpus keeps GPUs of this hardware for vLLM; server says that it is on other", at="gpus")
+        for name in _ENGINE:
+            if name in self.model_fields_set:
+                raise refuse(f"{name} is decided where the server is started", at=name)
 
 
 class TrainSpec(Section):
@@ -169,6 +215,8 @@ class TrainSpec(Section):
             raise refuse("give either epochs or max_steps", at="max_steps")
         if self.rollout.model_fields_set and self.task not in ROLLOUT_TASKS:
             raise refuse(f"rollout is for tasks grpo and ppo; task is {self.task}", at="rollout")
+        if self.task != "grpo" and (alone := [name for name in GRPO_ALONE if name in self.rollout.model_fields_set]):
+            raise refuse(f"rollout.{alone[0]} is for task grpo; task is {self.task}", at=f"rollout.{alone[0]}")
         preference = self.preference
         if preference.model_fields_set and self.task not in PREFERENCE_TASKS:
             raise refuse(f"preference is for tasks dpo, kto, orpo and simpo; task is {self.task}", at="preference")

@@ -184,12 +184,14 @@ BETAS = Kind(
     checks.betas,
     {"type": "array", "items": {"type": "number", "minimum": 0, "exclusiveMaximum": 1}, "minItems": 2, "maxItems": 2},
 )
+NUMBERS = Kind("a list of numbers such as [1, 0.5]", checks.numbers, {"type": "array", "items": {"type": "number"}})
 CAPABILITY = Kind("a CUDA compute capability such as 8.6", checks.capability, {"type": ["string", "number"]})
 
 # The types that fields are declared with. `Auto…` may be "auto": mfc decides.
 Text = Annotated[str, TEXT]
 Label = Annotated[str, LABEL]
 Names = Annotated[tuple[str, ...], NAMES]
+Numbers = Annotated[tuple[float, ...], NUMBERS]
 Indices = Annotated[tuple[int, ...], INDICES]
 Flag = Annotated[bool, FLAG]
 AutoFlag = Annotated[bool | Auto, also(FLAG, "auto")]

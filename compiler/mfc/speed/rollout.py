@@ -37,8 +37,9 @@ def generation(
     completion: int,
     answers: int,
     moved_bytes: float,
+    iterations: int,
 ) -> Generation:
-    """The time of one optimizer step's rollouts.
+    """The time of rollouts for one optimizer step, of which `iterations` learn from the same answers.
 
     `completion`: tokens of the longest answer. `answers`: answers per prompt, which share its prefill. `moved_bytes`:
     what training moves to the host and back on each GPU, where `share` says so.
@@ -65,4 +66,5 @@ def generation(
         parts["vLLM to sleep and awake"] = 2 * made.weights / gpu.host_link.bytes_per_second
     if share.offload:
         parts["states to the host and back"] = 2 * moved_bytes / gpu.host_link.bytes_per_second
+    parts = {name: seconds / iterations for name, seconds in parts.items()}
     return Generation(sum(parts.values()), parts)
