@@ -148,6 +148,16 @@ FIELDS: tuple[Field, ...] = (
         applies=_under("zero3", "fsdp2"),
     ),
     Field(
+        "offload_activations",
+        "strategy.offload.activations",
+        open=True,
+        candidates=("none", "cpu"),
+        machinery={"none": 0, "cpu": 2},  # it costs host memory and trips over its link
+        relaxed=5,
+        values=("none", "cpu"),
+        neutral=("none",),
+    ),
+    Field(
         "pin_memory",
         "strategy.offload.pin_memory",
         open=True,

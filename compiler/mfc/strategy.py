@@ -81,6 +81,7 @@ class Strategy(NamedTuple):
     trained_blocks: TrainedBlocks = "last"  # which ones; what is not "last" has no field in a spec
     reference_model: bool = False  # a second, frozen copy of the model is held (preference tasks, GRPO, PPO)
     rollout: Rollout | None = None
+    offload_activations: Offload = "none"  # none or cpu: where the layer inputs that checkpointing keeps wait
     pin_memory: bool = True  # what DeepSpeed keeps in host memory is pinned
 
     @property

@@ -106,6 +106,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "preference_loss": ("sigmoid", "kto", "orpo", "simpo"),
             "offload_optimizer": ("none", "cpu", "nvme"),
             "offload_parameters": ("none", "cpu", "nvme"),
+            "offload_activations": ("none", "cpu"),
             "gradient_checkpointing": (True, False),
             "packing": (True, False),
             "overlong": ("truncate",),

@@ -126,6 +126,7 @@ MODEL = section(
         negated("gradient_checkpointing"),
         note="on by default in LLaMA-Factory, so it is its absence that is said",
     ),
+    Key("use_unsloth_gc", flag("offload_activations", "cpu"), is_("offload_activations", "cpu")),
     Key(
         "quantization_bit",
         same("quantization.bits"),

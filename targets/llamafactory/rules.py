@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mfc.problem import Model, Problem
     from mfc.profile import Profile
     from mfc.spec.models import Spec
-    from mfc.strategy import Quantization, Strategy
+    from mfc.strategy import Lora, Quantization, Strategy
 
 VERSIONS = ("0.9.5", "0.9.4")
 _PARSER = "LLaMA-Factory hparams/parser.py"
@@ -62,6 +62,14 @@ def liger_fuses_in_two_stages(loss: str, task: str) -> str | None:
     if loss != "fused" or task in ("pretrain", "sft"):
         return None
     return f"task {task} needs whole logits, so LLaMA-Factory turns the fused loss off"
+
+
+@require("LLaMA-Factory model/model_utils/checkpointing.py: UnslothGradientCheckpointing keeps no random state")
+def offloaded_layers_have_no_dropout(offload_activations: str, lora: Lora | None) -> str | None:
+    """Layers whose input waits on the host are computed again with other random numbers: they may have no dropout."""
+    if offload_activations == "none" or lora is None or not lora.dropout:
+        return None
+    return f"with use_unsloth_gc layers are computed again with other dropout than before: {lora.dropout:g} must be 0"
 
 
 @derive("template", "LLaMA-Factory extras/constants.py and data/template.py: the default of each model")
@@ -308,6 +316,7 @@ def _transformers(packages: Mapping[str, str | None]) -> tuple[int, ...]:
 RULES = (
     liger_knows_the_family,
     liger_fuses_in_two_stages,
+    offloaded_layers_have_no_dropout,
     template,
     template_is_known,
     neat_packing,

@@ -79,7 +79,6 @@ UNMODELLED = frozenset(
         "use_muon",
         "use_reentrant_gc",
         "use_unsloth",
-        "use_unsloth_gc",
         "use_v1_kernels",
         "video_fps",
         "video_min_pixels",

@@ -156,3 +156,14 @@ def test_loading_counts_scales_once(sharding: Any) -> None:
 
     quantised = 32 * (2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336)
     assert load(False) - load(True) == pytest.approx(quantised * (4 / 64 - 1 / 64 - 4 / (64 * 256)), abs=1)
+
+
+@pytest.mark.parametrize("micro_batch", [1, 4])
+def test_offloaded_inputs_wait_on_the_host(micro_batch: int) -> None:
+    """All but one of the layers' inputs leave the card, and are counted where they go."""
+    plain = run("lora", micro_batch)
+    offloading = plain._replace(strategy=plain.strategy._replace(offload_activations="cpu"))
+    here, there = predict(plain), predict(offloading)
+    inputs = 2 * plain.architecture.layers * plain.architecture.hidden * plain.strategy.max_length * micro_batch
+    assert there.host_bytes_per_node - here.host_bytes_per_node == inputs * plain.gpus_per_node
+    assert 0.8 * inputs < here.allocated_bytes - there.allocated_bytes <= inputs

@@ -21,7 +21,7 @@ SPECS = {
     "qlora": {"model": "meta-llama/Llama-3.1-8B", "hardware": "RTX 4090", "train": {"method": "qlora"}},
     "host too small": {
         "model": "Qwen/Qwen2.5-7B",
-        "hardware": {"gpu": "RTX 3090", "count": 2, "host_memory": "32GiB"},
+        "hardware": {"gpu": "RTX 3090", "host_memory": "96GiB"},
         "train": {"method": "full"},
     },
 }

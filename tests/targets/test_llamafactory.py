@@ -99,10 +99,10 @@ def test_strings_arrive_as_they_are(tmp_path: Path, text: str) -> None:
 
 def test_unmodelled_keys_do_not_verify(tmp_path: Path) -> None:
     """A key that memory does not count is passed, and the plan says that its bound no longer holds."""
-    extra = {"targets": {"llamafactory": {"extra": {"use_unsloth_gc": True}}}}
+    extra = {"targets": {"llamafactory": {"extra": {"upcast_layernorm": True}}}}
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(over_base("llamafactory", extra)), encoding="utf-8")
     (one,) = api.compile(tmp_path / "run.yaml")
-    assert read("train.yaml", one.files["train.yaml"])["use_unsloth_gc"] is True
+    assert read("train.yaml", one.files["train.yaml"])["upcast_layernorm"] is True
     assert not one.plan.verified
 
 

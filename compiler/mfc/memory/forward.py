@@ -36,7 +36,7 @@ class Saved(NamedTuple):
     fixed: float  # and fixed
     batch: float  # the batch itself
     rotary: float  # cosines and sines
-    checkpoint: float  # of `layers`, the input of one layer that checkpointing keeps
+    checkpoint: float  # the input of one layer, which checkpointing keeps or fetches back from the host
     final: float  # the last norm and the gradient of its output
     casts: float  # fixed: 16-bit copies until the forward pass ends
     cast_head: float  # fixed: of these, what lives until the head's backward pass
@@ -64,7 +64,7 @@ def saved(model: Shape, given: Inputs, trains: Trains, seen: bool = False) -> Sa
         fixed=sum(group.size * group.waits_fixed for group in groups),
         batch=BATCH * tokens,
         rotary=2 * formats.element * (attention.rope_dim or attention.head_dim) * tokens,
-        checkpoint=_checkpoint(given) if given.checkpointing else 0.0,
+        checkpoint=given.stream if given.checkpointing else 0.0,
         final=(4 * hidden + 4 + last_norm) * tokens,
         casts=casts,
         cast_head=cast_head,
@@ -101,14 +101,9 @@ def group_of(model: Shape, layer: Layer, size: int, chosen: tuple[Adapter, ...],
     keeps = kept(model, layer, chosen, given)
     waits, waits_fixed = keeps.sequence, keeps.fixed
     if given.checkpointing:
-        waits, waits_fixed = _checkpoint(given) + _selective(layer, given), 0.0
+        waits, waits_fixed = (0.0 if given.offloads else given.stream) + _selective(layer, given), 0.0
     busy = keeps.sequence + scratch(layer, given)
     return Group(layer, size, chosen, float(trained), keeps, busy, waits, waits_fixed)
-
-
-def _checkpoint(given: Inputs) -> float:
-    """The input of a layer, where checkpointing keeps it on the GPU."""
-    return 0.0 if given.stack.checkpoint_offload else given.stream
 
 
 def _selective(layer: Layer, given: Inputs) -> float:

@@ -23,6 +23,7 @@ class Inputs(NamedTuple):
     length: int  # keys that each of them sees
     kernel: str  # flash, sdpa (no mask), masked (sdpa with a mask of padding), blocks (with one of packed rows), eager
     checkpointing: bool
+    offloads: bool  # what checkpointing keeps waits in host memory
     lean: bool  # norm and MLP kernels that keep no fp32 copies
     kbit: bool  # linears are quantised by bitsandbytes
     dequantised: bool  # linears are dequantised in plain torch (GPTQ), which keeps the 16-bit matrix

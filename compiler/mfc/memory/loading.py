@@ -22,7 +22,7 @@ def saving(run: Run, prepared: Prepared) -> int:
     ZeRO-3 gathers the 16-bit weights in the RAM of one process (transformers trainer.py; DeepSpeed engine.py,
     `_zero3_consolidated_16bit_state_dict`), of adapters those alone.
     """
-    training = host.host_bytes(prepared.placement.host, run.gpus_per_node)
+    training = host.host_bytes(prepared.placement.host, run.gpus_per_node)  # between steps
     gathers = run.strategy.sharding == "zero3" and run.strategy.method in ("full", "freeze")
     return training + (int(2 * prepared.static.states.total) if gathers else 0)
 

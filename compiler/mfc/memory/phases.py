@@ -49,6 +49,7 @@ class Course(NamedTuple):
     phases: tuple[Phase, ...]
     free: Mapping[Where, Free]  # blocks that the allocator holds and such a moment cannot use
     layer_trained: float  # trained numbers of the largest layer
+    offloaded: float = 0.0  # bytes of host memory per sequence: layer inputs that checkpointing keeps there
 
 
 def course(given: Inputs, head: Head, trains: Trains, loop: Loop, sight: Sight | None = None) -> Course:
@@ -72,7 +73,10 @@ def course(given: Inputs, head: Head, trains: Trains, loop: Loop, sight: Sight |
         phases += _tower(pictures, given, trains, loop)
     phases.append(Phase("optimizer step", "optimizer"))
     free = blocks.free(_demand(given, head, loop, left, logits))
-    return Course(tuple(phases), free, max((group.trained for group in left.groups), default=0.0))
+    offloaded = (
+        sum(group.size for group in left.groups) * given.stream if given.offloads and given.checkpointing else 0.0
+    )
+    return Course(tuple(phases), free, max((group.trained for group in left.groups), default=0.0), offloaded)
 
 
 def _loss(model: Shape, given: Inputs, head: Head, left: Saved, logits: Logits) -> Iterator[Phase]:
@@ -146,7 +150,7 @@ def _layers(given: Inputs, trains: Trains, loop: Loop, left: Saved, done: float)
             passed += between
             beside = below + left.checkpoint + left.batch + left.rotary
             if given.holds_streams and given.checkpointing:  # inputs are not freed either
-                beside += (left.checkpoint + given.stream) * passed
+                beside += (given.stream if given.offloads else 2 * given.stream) * passed
             at = Phase(f"{position} layer", "layers", beside, scratch=below_fixed, done=done)
             if not passed:  # recomputing starts while nothing of the layers is freed yet
                 yield at.plus("first", 24 * token + group.waits, group.waits_fixed)

@@ -25,6 +25,7 @@ def predict(run: Run) -> Memory:
     components["fragmentation"] = max(0, int(process) - sum(components.values()))
     phases = prepared.phases
     load_gpu, load_host = loading(run, prepared)
+    training = host.host_bytes(prepared.placement.host, run.gpus_per_node) + prepared.waiting(batch)
     confidence, reasons = _confidence(run)
     return Memory(
         allocated_bytes=int(prepared.allocated(batch)),
@@ -34,8 +35,8 @@ def predict(run: Run) -> Memory:
         moment=phases[index].name,
         components=components,
         moments={p.name: int(min(r + prepared.outside, process)) for p, r in zip(phases, reserved, strict=True)},
-        host_bytes_per_node=host.host_bytes(prepared.placement.host, run.gpus_per_node),
-        save_host_bytes=saving(run, prepared),
+        host_bytes_per_node=training,
+        save_host_bytes=max(training, saving(run, prepared)),
         load_gpu_bytes=load_gpu,
         load_host_bytes=load_host,
         uncertainty=_uncertainty(run, prepared.static),

@@ -39,6 +39,12 @@ class Prepared(NamedTuple):
         """Bytes that the allocator would hold at each phase if memory were no object."""
         return [fixed + slope * micro_batch for fixed, slope in self.blocks]
 
+    def waiting(self, micro_batch: int) -> int:
+        """Bytes of a node's host memory in which layer inputs wait for the backward pass."""
+        strategy = self.run.strategy
+        sequences = micro_batch * strategy.sequences // strategy.micro_batch
+        return int(self.run.gpus_per_node * self.static.step.course.offloaded * sequences)
+
     def process(self, micro_batch: int) -> float:
         """Peak bytes of the process: what tensors need, and free blocks up to `limit`."""
         held = max(self.reserved(micro_batch)) + self.outside

@@ -59,6 +59,7 @@ def look(architecture: Architecture, strategy: Strategy, stack: Stack, form: For
         length=vision.span(pixels),
         kernel="eager" if kernel != "flash" and not vision.fused else kernel,
         checkpointing=strategy.gradient_checkpointing and (stack.checkpoints_frozen or tower != "frozen"),
+        offloads=stack.checkpoint_offload,
         lean=False,
         kbit=strategy.quantization is not None and strategy.quantization.kind in ("nf4", "fp4"),
         dequantised=False,

@@ -159,6 +159,7 @@ def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: 
         length=strategy.max_length,
         kernel=kernel(strategy, stack),
         checkpointing=strategy.gradient_checkpointing and (stack.checkpoints_frozen or not frozen),
+        offloads=stack.checkpoint_offload or strategy.offload_activations != "none",
         lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and strategy.loss == "fused"),
         kbit=kind in ("nf4", "fp4"),
         dequantised=kind in ("gptq", "awq"),

@@ -155,6 +155,9 @@ def evaluate(
             upper = env["upper_bytes"] = prepared.upper(env["micro_batch"])
             env["held_bytes"] = prepared.held(env["micro_batch"])
             env.update(rest)
+            if waiting := prepared.waiting(env["micro_batch"]):
+                env["host_bytes"] += waiting
+                env["save_host_bytes"] = max(env["save_host_bytes"], env["host_bytes"])
             seconds = timed.at(env["micro_batch"], env["gradient_accumulation"])
             candidates.append(Candidate(env, upper, seconds, _refused(fit, env)))
     return candidates
@@ -179,7 +182,7 @@ def rank_candidates(candidates: Sequence[Candidate], objective: str) -> tuple[Ca
     def order(candidate: Candidate) -> tuple[Any, ...]:
         env, time = candidate.env, _time(candidate)
         if not candidate.fits:
-            return (1, candidate.upper_bytes, time)
+            return (1, _overshoot(candidate), time)
         faithful = simplicity("optimizer", env["optimizer"])
         if objective == "memory":
             return (0, faithful, candidate.upper_bytes, time)
@@ -195,8 +198,17 @@ def _time(candidate: Candidate) -> float:
 
 
 def offloads(candidate: Candidate) -> bool:
-    """Whether the host holds a part of the states."""
-    return (candidate.env["offload_optimizer"], candidate.env["offload_parameters"]) != ("none", "none")
+    """Whether the host holds a part of the states, or what waits for the backward pass."""
+    return any(candidate.env[f"offload_{what}"] != "none" for what in ("optimizer", "parameters", "activations"))
+
+
+def _overshoot(candidate: Candidate) -> float:
+    """What one takes beyond what there is, as shares of a GPU's budget and of host memory, added up."""
+    env = candidate.env
+    over: float = max(max(candidate.upper_bytes, env["load_gpu_bytes"]) / env["budget_bytes"] - 1, 0.0)
+    room: int = env["hardware"].usable_host_bytes
+    host = max(env["save_host_bytes"], env["load_host_bytes"])
+    return over + max(host / room - 1, 0.0) if room else over
 
 
 def strategy_of(env: Mapping[str, Any]) -> Strategy:

@@ -43,6 +43,7 @@ def to_json(plan: Plan, loaded: LoadedSpec, calibrated: Calibrated | None = None
 
 _STRATEGY = (
     *("task", "method", "precision", "sharding", "zero_stage", "offload_optimizer", "offload_parameters"),
+    *("offload_activations", "pin_memory"),
     *("micro_batch", "gradient_accumulation", "world_size", "max_length", "packing", "gradient_checkpointing"),
     *("attention", "loss", "optimizer", "sequence_parallel", "lora", "quantization"),
 )

@@ -41,6 +41,8 @@ class StrategyReport(_Part):
     zero_stage: Literal[0, 1, 2, 3]
     offload_optimizer: Literal["none", "cpu", "nvme"]
     offload_parameters: Literal["none", "cpu", "nvme"]
+    offload_activations: Literal["none", "cpu"]
+    pin_memory: bool
     micro_batch: int = Field(description="samples per GPU and forward pass")
     gradient_accumulation: int
     world_size: int

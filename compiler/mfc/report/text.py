@@ -165,7 +165,7 @@ def _strategy(plan: Plan) -> str:
     if strategy.lora:
         said[0] += f" r={strategy.lora.rank} alpha={strategy.lora.alpha:g} on {strategy.lora.targets}"
     said += [strategy.precision, strategy.sharding]
-    for name in ("optimizer", "parameters"):
+    for name in ("optimizer", "parameters", "activations"):
         if (place := getattr(strategy, f"offload_{name}")) != "none":
             said.append(f"{name} on {place}")
     if strategy.gradient_checkpointing:

@@ -74,15 +74,27 @@ def nvme_needs_a_folder(hardware: Hardware, offload_optimizer: str, offload_para
 
 @require("host RAM that runs out ends the run with exit code -9 (deepspeedai/DeepSpeed issues 4571 and 4239)")
 def offload_needs_known_host_memory(
-    hardware: Hardware, offload_optimizer: str, offload_parameters: str, problem: Problem
+    hardware: Hardware, offload_optimizer: str, offload_parameters: str, offload_activations: str, problem: Problem
 ) -> str | None:
     """Nothing is offloaded into host memory of unknown size, unless the spec pins it."""
-    if hardware.host_memory_bytes is not None or (offload_optimizer, offload_parameters) == ("none", "none"):
+    chosen = {
+        "offload_optimizer": offload_optimizer,
+        "offload_parameters": offload_parameters,
+        "offload_activations": offload_activations,
+    }
+    if hardware.host_memory_bytes is not None:
         return None
-    chosen = {"offload_optimizer": offload_optimizer, "offload_parameters": offload_parameters}
     if all(value == "none" or name in problem.pins for name, value in chosen.items()):
         return None
     return "the size of host memory is unknown: say hardware.host_memory to allow offload"
+
+
+@require("activation offload keeps on the host what gradient checkpointing keeps: the inputs of layers")
+def activation_offload_needs_checkpointing(offload_activations: str, gradient_checkpointing: bool) -> str | None:
+    """Activations are offloaded only where layers are computed again."""
+    if offload_activations == "none" or gradient_checkpointing:
+        return None
+    return "without gradient checkpointing no layer's input waits for the backward pass: there is nothing to offload"
 
 
 @require("arithmetic: fp32 weights and two moments are 12 bytes per trained number; the price is DeepSpeed's CPU Adam")
@@ -129,6 +141,7 @@ RULES = (
     nvme_needs_stage_3,
     nvme_needs_a_folder,
     offload_needs_known_host_memory,
+    activation_offload_needs_checkpointing,
     offload_saves_something,
     stage_3_between_nodes,
 )

@@ -227,7 +227,7 @@ def _stage(node: Node) -> Node:
 def _offload(node: Node) -> Node:
     if node.value in ("auto", "none"):
         part = node._replace(key=None)
-        return _wrap(node, {"optimizer": part, "parameters": part})
+        return _wrap(node, {"optimizer": part, "parameters": part, "activations": part})
     if isinstance(node.value, str):
         text = f"strategy.offload cannot be {show(node.value)}: say what goes there"
         raise refusal([Mistake(node.mark, text, "auto, none, or a mapping such as {optimizer: cpu, parameters: none}")])

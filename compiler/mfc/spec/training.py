@@ -232,6 +232,9 @@ class OffloadSpec(Section):
 
     optimizer: Literal["auto", "none", "cpu", "nvme"] = Field(default="auto", description="Where its state lives.")
     parameters: Literal["auto", "none", "cpu", "nvme"] = Field(default="auto", description="Where the weights live.")
+    activations: Literal["auto", "none", "cpu"] = Field(
+        default="auto", description="Where the layer inputs that gradient checkpointing keeps wait."
+    )
     pin_memory: AutoFlag = Field(
         default="auto", description="Whether DeepSpeed pins what is offloaded to the host: faster copies, more memory."
     )

@@ -51,6 +51,14 @@ def links(architecture: Architecture, strategy: Strategy, machines: Machines, tr
     return Links(2 * _collective(machines, ranks, weights) + gradients, paging, 0.0)
 
 
+def activation_seconds(architecture: Architecture, strategy: Strategy, machines: Machines, formats: Formats) -> float:
+    """Seconds per token: the inputs of all layers, to memory that is not pinned and back. Nothing hides it."""
+    if strategy.offload_activations == "none":
+        return 0.0
+    size = 2.0 * architecture.layers * architecture.hidden * formats.stream
+    return size / (_link_rate(machines.gpu.host_link) * c.PAGEABLE)
+
+
 def _pages_gradients(strategy: Strategy) -> bool:
     """Sharded gradients of an offloaded optimizer gather on the host: fetched, added to and put back every time.
 

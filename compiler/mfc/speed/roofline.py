@@ -16,7 +16,7 @@ from mfc.memory.static import mask_bytes
 from mfc.speed import constants as c
 from mfc.speed.chip import Chip, Passes
 from mfc.speed.lengths import padded
-from mfc.speed.links import Machines, links, step_seconds
+from mfc.speed.links import Machines, activation_seconds, links, step_seconds
 from mfc.speed.work import adapter_work, trained, work
 from mfc.strategy import Strategy
 
@@ -44,6 +44,7 @@ _BOUND = {
     "communication": "communication",
     "gradients": "communication",
     "paging": "offload",
+    "activations": "offload",
     "offload": "offload",
 }
 
@@ -121,6 +122,7 @@ def prepare(
     once, lora = work(architecture, stack.fused_experts), strategy.lora
     adapted = adapter_work(architecture, lora, stack.fused_experts, stack.expert_adapters) if lora else None
     passes = Passes.of(strategy, once.layers)
+    waiting = activation_seconds(architecture, strategy, machines, form)
     chip = Chip(strategy, machines.gpu, form, stack, passes)
     token, micro = chip.token_seconds(once, adapted), chip.micro_seconds(once, adapted)
     trains = passes.trained * trained(
@@ -141,7 +143,7 @@ def prepare(
     return StepTime(
         strategy=strategy,
         mean_tokens=min(mean_tokens or strategy.max_length, strategy.max_length),
-        token=token,
+        token=token | {"activations": waiting},
         matmul=chip.matmul(once, adapted),
         context=context,
         masked=masked if padded_rows else context,
@@ -151,7 +153,7 @@ def prepare(
         paging=carried.paging,
         launch=passes.launches * chip.launch(once, adapted),
         step=step,
-        token_total=sum(token.values()),
+        token_total=sum(token.values()) + waiting,
         micro_total=sum(micro.values()),
         step_total=sum(step.values()),
         rows=strategy.sequences // strategy.micro_batch,
