@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent / "compiler" / "mfc"
 LAYERS = (
     ("_version", "errors", "strategy"),
     ("fields",),
-    ("spec", "beside"),
+    ("spec", "beside", "rows"),
     ("catalog",),
     ("runtimes",),
     ("memory",),

@@ -321,6 +321,8 @@ FIELDS: tuple[Field, ...] = (
     Field("top_p", "train.rollout.top_p", applies=_for("grpo")),
     Field("top_k", "train.rollout.top_k", applies=_for("grpo")),
     Field("repetition_penalty", "train.rollout.repetition_penalty", applies=_for("grpo")),
+    # What a data set may say beyond its place, format and weight, for a target to say.
+    Field("data_options", values=("subset", "split", "columns", "roles", "samples"), neutral=(), decided=False),
     # Which attention kernels keep the samples of a packed row apart, for a target to say.
     Field("packing_attention", values=_KERNELS, neutral=_KERNELS, decided=False),
     # Which know the attention sinks that some models learn.
@@ -349,6 +351,7 @@ FIELDS: tuple[Field, ...] = (
         values=("none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"),
         neutral=("none",),
     ),
+    Field("hub", "hub", values=("huggingface", "modelscope"), neutral=("huggingface",)),
     Field("output_dir", "run.output_dir"),
     Field("existing", "run.existing", values=("fail", "resume", "overwrite"), neutral=()),
 )

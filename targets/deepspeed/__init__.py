@@ -88,6 +88,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "offload_optimizer": ("none", "cpu", "nvme"),
             "offload_parameters": ("none", "cpu", "nvme"),
             "sequence_parallel": (1,),
+            "data_options": EVERYTHING["data_options"],
             "precision": ("bf16", "fp16", "fp32"),
             "optimizer": ("adamw", "lion", "sgd"),
         },

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 # Plan fields that no DeepSpeed key can say: the launcher lists them, for the script has to do them.
 SCRIPT = (
+    "hub",
     "method",
     "lora",
     "quantization",

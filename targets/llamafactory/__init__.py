@@ -114,6 +114,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "image_frames": ANYTHING,
             "report_to": ("none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"),
             "existing": ("fail", "resume", "overwrite"),
+            "hub": ("huggingface", "modelscope"),
+            "data_options": ("subset", "split", "columns", "roles", "samples"),
         },
         packages=packages,
         notes={

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from mfc import rows
 from mfc.target.paths import located
 from mfc.target.when import WEIGHTED_SETS
 
@@ -18,50 +19,24 @@ if TYPE_CHECKING:
     from mfc.target.codecs import Writing
 
 FILE_TYPES = ("arrow", "csv", "json", "jsonl", "parquet", "txt")
-PAIRS = ("reward", "dpo", "orpo", "simpo")
-
-# What the format `auto` means: the usual layout for each task.
-AUTO = {"pretrain": "text", "sft": "messages", "kto": "messages"}  # all others: preference
-
-_COLUMNS: dict[str, dict[str, str]] = {
-    "alpaca": {"prompt": "instruction", "query": "input", "response": "output"},
-    "sharegpt": {"messages": "conversations"},
-    "messages": {"messages": "messages"},
-    "text": {"prompt": "text"},
-    "preference": {"prompt": "prompt"},
-}
-_TAGS: dict[str, dict[str, str]] = {
-    "sharegpt": {
-        "role_tag": "from",
-        "content_tag": "value",
-        "user_tag": "human",
-        "assistant_tag": "gpt",
-        "observation_tag": "observation",
-        "function_tag": "function_call",
-        "system_tag": "system",
-    },
-    "messages": {
-        "role_tag": "role",
-        "content_tag": "content",
-        "user_tag": "user",
-        "assistant_tag": "assistant",
-        "observation_tag": "tool",
-        "function_tag": "function",
-        "system_tag": "system",
-    },
+# LLaMA-Factory's names of columns and tags, where they are not the spec's.
+_COLUMNS = {"text": "prompt", "label": "kto_tag"}
+_TAGS = {
+    "key": "role_tag",
+    "content": "content_tag",
+    "user": "user_tag",
+    "assistant": "assistant_tag",
+    "tool": "observation_tag",
+    "function": "function_tag",
+    "system": "system_tag",
 }
 # Formats in which each task's rows can come.
 FORMATS = {
     "pretrain": ("text",),
     "sft": ("messages", "sharegpt", "alpaca"),
     "kto": ("messages", "sharegpt", "alpaca", "preference"),
-    **dict.fromkeys(PAIRS, ("preference", "messages", "sharegpt", "alpaca")),
+    **dict.fromkeys(rows.PAIRS, ("preference", "messages", "sharegpt", "alpaca")),
 }
-
-
-def layout(dataset: DatasetSpec, task: str) -> str:
-    """The format of a data set's rows, `auto` resolved."""
-    return AUTO.get(task, "preference") if dataset.format == "auto" else dataset.format
 
 
 def training_sets(plan: Plan) -> dict[str, DatasetSpec]:
@@ -81,33 +56,30 @@ def dataset_info(plan: Plan, out_to_spec: str) -> dict[str, Any]:
     task, pictures = plan.strategy.task, ""
     if plan.problem.model.architecture.vision is not None:
         pictures = "videos" if plan.values["image_frames"] else "images"
+    url = {"huggingface": "hf_hub_url", "modelscope": "ms_hub_url"}[plan.values["hub"]]
     made = {}
     for name, one in training_sets(plan).items():
-        source = {"hf_hub_url": one.hub} if one.hub else {"file_name": located(str(one.path), out_to_spec)}
-        made[name] = {**source, **_rows(layout(one, task), task, pictures)}
+        source = {url: one.hub} if one.hub else {"file_name": located(str(one.path), out_to_spec)}
+        part = {"subset": one.subset, "split": one.split, "num_samples": one.samples}
+        said = {key: value for key, value in part.items() if value is not None}
+        made[name] = {**source, **said, **_rows(one, task, pictures)}
     if file := evaluation_file(plan):
-        first = layout(plan.problem.spec.data.train[0], task)
+        first = plan.problem.spec.data.train[0]
         made["eval"] = {"file_name": located(file, out_to_spec), **_rows(first, task, pictures)}
     return made
 
 
-def _rows(form: str, task: str, pictures: str) -> dict[str, Any]:
-    """How to read rows of one format for one task; `pictures` is the column of images or videos, if there is one."""
-    columns = dict(_COLUMNS[form])
-    if task in PAIRS:
-        columns.pop("response", None)
-        columns |= {"chosen": "chosen", "rejected": "rejected"}
-    elif task == "kto":
-        columns |= {"response": "completion"} if form == "preference" else {}
-        columns["kto_tag"] = "label"
-    if pictures:
-        columns[pictures] = pictures
+def _rows(one: DatasetSpec, task: str, pictures: str) -> dict[str, Any]:
+    """How to read the rows of a data set for one task; `pictures` is images, videos or nothing."""
+    form = rows.layout(one, task)
     entry: dict[str, Any] = {"formatting": {"sharegpt": "sharegpt", "messages": "openai"}.get(form, "alpaca")}
-    if task in PAIRS:
+    if task in rows.PAIRS:
         entry["ranking"] = True
-    entry["columns"] = columns
-    if form in _TAGS:
-        entry["tags"] = _TAGS[form]
+    named = rows.columns(one, task, pictures)
+    entry["columns"] = {_COLUMNS.get(name, name): column for name, column in named.items()}
+    if form in rows.CHATS:
+        roles = rows.roles(one, form)
+        entry["tags"] = {tag: roles[name] for name, tag in _TAGS.items()}
     return entry
 
 

@@ -278,6 +278,7 @@ _ALONE = both(is_("sharding", "ddp"), When(lambda plan: not _runs_torchrun(plan)
 
 ENVIRONMENT: tuple[Key, ...] = (
     DEVICES,
+    Key("USE_MODELSCOPE_HUB", words("hub", {"modelscope": "1"}), is_("hub", "modelscope")),
     Key("FORCE_TORCHRUN", constant("1", "sharding"), TORCHRUN),
     Key("NNODES", text("hardware.nodes"), is_not("hardware.nodes", 1)),
     Key("NPROC_PER_NODE", text("hardware.count")),

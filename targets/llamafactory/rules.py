@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from mfc import rows
 from mfc.rules import packages
 from mfc.rules.attention import flash_cannot
 from mfc.rules.engine import Value, advise, derive, require
@@ -244,7 +245,7 @@ def rows_suit_the_task(spec: Spec, task: str) -> str | None:
     """The rows of each data set have a layout that LLaMA-Factory can read for the task."""
     able = data.FORMATS.get(task, ())
     for one in spec.data.train:
-        form = data.layout(one, task)
+        form = rows.layout(one, task)
         if form not in able:
             return f"{one.path or one.hub} is in format {form}; for task {task} it reads {listed(able, 'and')}"
     return None

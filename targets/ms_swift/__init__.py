@@ -14,7 +14,7 @@ from mfc.target.templates import need_template
 from mfc.target.versions import before, nearest
 
 from .. import deepspeed
-from . import models, pictures
+from . import data, models, pictures
 from .clashes import CLASHES
 from .keys import ATTENTION, DTYPES, ELSEWHERE, FSDP, KEYS, OPTIMIZERS
 from .launch import ENVIRONMENT, FSDP_KEYS, SERVER, SERVER_ENVIRONMENT
@@ -150,6 +150,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "projector_learning_rate": ANYTHING,
             "report_to": ("none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"),
             "existing": ("fail", "resume", "overwrite"),
+            "hub": ("huggingface", "modelscope"),
+            "data_options": ("subset", "split", "columns", "roles", "samples"),
             "grpo_rollout": ("colocate", "server", "native"),
             "ppo_rollout": ("native",),
         },
@@ -183,6 +185,9 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
         File("train.sh", script, "train.sh.j2", None, variables, made.cites, made.sections, executable=True),
         File("run.yaml", config, f"run-{version[0]}.yaml.j2", contract, made, variables.cites),
     ]
+    if data.DESCRIBED(plan):
+        sets = {"sets": data.info(plan, out_to_spec)}
+        files.append(File(data.INFO, sets, "dataset_info.json.j2"))
     if plan.strategy.deepspeed:
         installed = plan.profile.packages.get("deepspeed") or _WITH[version]["deepspeed"]
         files.append(deepspeed.config_file(plan, installed))

@@ -8,50 +8,102 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mfc import rows
 from mfc.target.codecs import LEFT_OUT, Reader, Reading, Writing
 from mfc.target.paths import located
+from mfc.target.when import When
 
 if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
     from mfc.spec.models import DatasetSpec
 
-PAIRS = ("dpo", "orpo", "simpo", "reward")
-AUTO = {"pretrain": "text", "sft": "messages", "kto": "messages", "ppo": "prompt", "grpo": "prompt"}
+INFO = "dataset_info.json"
 FORMATS = {
     "pretrain": ("text", "messages"),
     "sft": ("messages", "sharegpt", "alpaca"),
     "kto": ("messages", "sharegpt", "alpaca", "preference"),
     "ppo": ("prompt", "messages", "sharegpt", "alpaca"),
     "grpo": ("prompt", "messages", "sharegpt", "alpaca"),
-    **dict.fromkeys(PAIRS, ("preference", "messages", "sharegpt", "alpaca")),
+    **dict.fromkeys(rows.PAIRS, ("preference", "messages", "sharegpt", "alpaca")),
+}
+# ms-swift's names of columns, by layout, and of the words of turns.
+_COMMON = {name: name for name in ("system", "tools", "label", "images", "videos", "messages")}
+_COLUMNS = {
+    "text": {"text": "response"},
+    "prompt": {"prompt": "query"},
+    "preference": {"prompt": "query", "response": "response", "chosen": "response", "rejected": "rejected_response"},
+    "alpaca": {"prompt": "instruction", "query": "input", "response": "output"},
+}
+_ROLES = {
+    "key": "role_key",
+    "content": "content_key",
+    "user": "user_role",
+    "assistant": "assistant_role",
+    "system": "system_role",
 }
 
 
-def layout(dataset: DatasetSpec, task: str) -> str:
-    """The format of a data set's rows, `auto` resolved."""
-    return AUTO.get(task, "preference") if dataset.format == "auto" else dataset.format
+def _described(plan: Plan) -> bool:
+    """Whether data sets need a description: they rename columns or roles, or name a split."""
+    return any({"split", "columns", "roles"} & {*rows.options(one)} for one in plan.problem.spec.data.train)
+
+
+DESCRIBED = When(_described)
+PLAIN = When(lambda plan: not _described(plan))
 
 
 def training(at: Writing) -> list[str]:
-    """Paths and hub ids of the training sets."""
-    sets = at.value("data.train")
-    return [located(one.path, at.out_to_spec) if one.path else str(one.hub) for one in sets]
+    """Paths, hub ids or names of the training sets, each with its subset and how many of its rows are used."""
+    sets, described = at.value("data.train"), DESCRIBED(at.plan)
+    return [
+        _word(f"train_{number}" if described else _place(one, at.out_to_spec), one, described)
+        for number, one in enumerate(sets, 1)
+    ]
+
+
+def _place(one: DatasetSpec, out_to_spec: str) -> str:
+    return located(one.path, out_to_spec) if one.path else str(one.hub)
+
+
+def _word(place: str, one: DatasetSpec, described: bool) -> str:
+    subset = f":{one.subset}" if one.subset and not described else ""
+    return f"{place}{subset}" + (f"#{one.samples}" if one.samples else "")
 
 
 def columns(at: Writing) -> Any:
     """Columns of the data by the names that ms-swift has for them; left out where it knows by itself."""
-    task = at.value("task")
     made: dict[str, str] = {}
     for one in at.value("data.train"):
-        form = layout(one, task)
-        if form == "text":
-            made["text"] = "response"
-        elif form == "prompt":
-            made["prompt"] = "query"
-        elif form == "preference" and task == "kto":
-            made |= {"prompt": "query", "completion": "response"}
-        elif form == "preference":
-            made |= {"prompt": "query", "chosen": "response", "rejected": "rejected_response"}
+        made |= _renames(one, at.value("task"))
     return made or LEFT_OUT
+
+
+def _renames(one: DatasetSpec, task: str) -> dict[str, str]:
+    """Column of a data set -> ms-swift's name for it, without those that ms-swift finds by itself."""
+    form = rows.layout(one, task)
+    own = _COLUMNS.get(form, {})
+    named = rows.renamed(one) if form not in ("text", "prompt", "preference") else rows.columns(one, task)
+    return {column: {**_COMMON, **own}[name] for name, column in named.items() if {**_COMMON, **own}[name] != column}
+
+
+def info(plan: Plan, out_to_spec: str) -> list[dict[str, Any]]:
+    """The content of dataset_info.json, for data sets that need one (swift/dataset/register.py)."""
+    task, hub = plan.strategy.task, {"huggingface": "hf_dataset_id", "modelscope": "ms_dataset_id"}[plan.values["hub"]]
+    made = []
+    for number, one in enumerate(plan.problem.spec.data.train, 1):
+        entry: dict[str, Any] = {"dataset_name": f"train_{number}"}
+        entry["dataset_path" if one.path else hub] = _place(one, out_to_spec)
+        if one.subset:
+            entry["subsets"] = [one.subset]
+        if one.split:
+            entry["split"] = [one.split]
+        if renames := _renames(one, task):
+            entry["columns"] = renames
+        if "roles" in rows.options(one):
+            roles = rows.roles(one, rows.layout(one, task))
+            entry["messages"] = {word: roles[name] for name, word in _ROLES.items()}
+        made.append(entry)
+    return made
 
 
 def shares(at: Writing) -> list[float]:

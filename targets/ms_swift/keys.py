@@ -167,7 +167,7 @@ MODEL = section(
     Key("model", path("model.id")),
     Key("model_revision", same("model.revision"), given("model.revision")),
     Key("model_type", same("model_type"), given("model_type"), "ms-swift's own name of the family"),
-    Key("use_hf", constant(True, "model.id"), note="ids of the spec are Hugging Face's"),
+    Key("use_hf", flag("hub", "huggingface"), note="ms-swift's own default is ModelScope"),
     Key("torch_dtype", weights(), note="full training in fp16 keeps fp32 weights"),
     Key("attn_impl", words("attention", ATTENTION)),
     Key("template", same("template"), given("template")),
@@ -212,7 +212,13 @@ DATA = section(
     Key(
         "dataset", one_way(data.training, "data.train", because="a path and a hub id look alike, and no format is said")
     ),
-    Key("columns", one_way(data.columns, "data.train", because="sets of several formats share them")),
+    Key("columns", one_way(data.columns, "data.train", because="sets of several formats share them"), data.PLAIN),
+    Key(
+        "custom_dataset_info",
+        constant([data.INFO], "data.train"),
+        data.DESCRIBED,
+        "where data sets rename columns or roles, or name a split",
+    ),
     Key(
         "interleave_prob",
         one_way(data.shares, "data.train", because="shares add up to one, whatever the weights were"),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from mfc import rows
 from mfc.rules import packages
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
@@ -226,12 +228,29 @@ def names_hold_no_syntax(spec: Spec) -> str | None:
 
 @require("ms-swift swift/dataset/preprocessor/core.py, AutoPreprocessor")
 def rows_suit_the_task(spec: Spec, task: str) -> str | None:
-    """The rows of each data set have a layout that ms-swift reads for the task, all sets the same columns."""
+    """The rows of each data set have a layout that ms-swift reads for the task."""
     able = data.FORMATS.get(task, ())
-    forms = [data.layout(one, task) for one in spec.data.train]
-    for one, form in zip(spec.data.train, forms, strict=True):
+    for one in spec.data.train:
+        form = rows.layout(one, task)
         if form not in able:
             return f"{one.path or one.hub} is in format {form}; for task {task} it reads {listed(able, 'and')}"
+    return None
+
+
+@require("ms-swift swift/dataset/register.py, and preprocessor/core.py, MessagesPreprocessor")
+def rows_can_be_described(spec: Spec, task: str) -> str | None:
+    """Columns, roles and splits are said in a description, which knows files and some of the words of turns."""
+    described = [one for one in spec.data.train if {"split", "columns", "roles"} & {*rows.options(one)}]
+    for one in described:
+        if one.roles.tool or one.roles.function:
+            return "ms-swift has its own words for what tools say: leave roles.tool and roles.function out"
+        if {"chosen", "rejected"} & rows.renamed(one).keys() and rows.layout(one, task) != "preference":
+            return "ms-swift reads chosen and rejected columns of its own in conversations: use format preference"
+    folders = [one.path for one in spec.data.train if one.path and not PurePosixPath(one.path).suffix]
+    if described and folders:
+        return f"ms-swift describes the columns of files, not of the folder {folders[0]}"
+    if described and isinstance(spec.data.eval, str) and spec.data.eval != "none":
+        return "ms-swift reads the columns of data.eval by itself: evaluate on a share, such as 2%"
     return None
 
 
@@ -302,6 +321,7 @@ RULES = (
     frames_are_counted,
     names_hold_no_syntax,
     rows_suit_the_task,
+    rows_can_be_described,
     long_samples_disappear,
     the_server_starts_first,
     liger_knows_the_loss_type,

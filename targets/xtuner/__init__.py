@@ -20,6 +20,7 @@ from ..deepspeed import keys as deepspeed_keys
 from . import facts
 from .clashes import CLASHES
 from .codecs import BACKENDS, OPTIMIZERS
+from .data import functions
 from .keys import ENVIRONMENT, KEYS
 from .rules import RULES
 
@@ -112,6 +113,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "packing": (True, False),
             "packing_task": ("pretrain", "sft", "dpo", "orpo", "reward"),
             "existing": ("fail", "resume", "overwrite"),
+            "data_options": ("subset", "split", "columns", "roles", "samples"),
             "precision": ("bf16", "fp16", "fp32", "pure_bf16"),
             "quantization": ("nf4", "fp4", "int8"),
             "sharding": ("ddp", "zero1", "zero2", "zero3"),
@@ -128,6 +130,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "sharding": "FSDP is what XTuner V1 runs on: target xtuner-v1",
             "overlong": "longer samples are cut at max_length",
             "task": "GRPO is part of XTuner V1",
+            "hub": "it loads models from Hugging Face: download the folder, and give its path as model.id",
         },
     )
 
@@ -140,7 +143,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     sections = {"imports": _imports(made.data), "references": REFERENCES}
     files = [made.file(CONFIG, "train.py.j2", facts.CONTRACT)._replace(sections=sections), _launcher(plan)]
     if made.data["train_dataset"]["dataset_map_fn"].startswith(f"{facts.OWN}:"):
-        files.append(File(f"{facts.OWN}.py", {}, "mfc_rows.py.j2"))
+        files.append(File(f"{facts.OWN}.py", functions(plan), "mfc_rows.py.j2"))
     if plan.strategy.deepspeed and plan.values["deepspeed_preset"] == "":
         contract = f"{deepspeed.NAME}-{DEEPSPEED}"
         files.append(native(ENGINE, plan).file(deepspeed.CONFIG, contract=contract))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mfc import rows
 from mfc.beside import is_local
 from mfc.target.codecs import LEFT_OUT, Codec, Reader, Reading, Unwritten, Writing, spellings
 from mfc.target.paths import located
 from mfc.target.values import at_key
 
 from . import facts
+
+if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
 
 _LOADER = "datasets:load_dataset"
 
@@ -35,7 +39,9 @@ def loader() -> Codec:
         if "data_files" in at.data:
             kind = facts.file_type(str(first.path))
             return {"type": _LOADER, "path": kind, "data_files": {"train": at.data["data_files"]}}
-        return {"type": _LOADER, "path": first.hub or located(str(first.path), at.out_to_spec)}
+        made = {"type": _LOADER, "path": first.hub or located(str(first.path), at.out_to_spec)}
+        part = {"name": first.subset, "split": first.split}
+        return {**made, **{key: value for key, value in part.items() if value}}
 
     def read(value: Any, reader: Reader) -> Reading:
         if "data_files" in value:
@@ -46,7 +52,9 @@ def loader() -> Codec:
         folder = spellings(name, reader.out_to_spec)
         if is_local(name):
             return {"data.train.0.path": folder}
-        return {"data.train.0.path": (None, *folder), "data.train.0.hub": (name, None)}
+        part = {"subset": value.get("name"), "split": value.get("split")}
+        said = {f"data.train.0.{field}": (found,) for field, found in part.items()}
+        return {"data.train.0.path": (None, *folder), "data.train.0.hub": (name, None), **said}
 
     return Codec(("data.train",), write, read)
 
@@ -55,15 +63,25 @@ def rows_map() -> Codec:
     """The function that turns rows into XTuner's own layout: all data sets have the same."""
 
     def write(at: Writing) -> str:
-        return facts.MAPS[facts.layout(at.value("data.train")[0], at.plan.strategy.task)]
+        return facts.rows_map(at.value("data.train")[0], at.plan.strategy.task)
 
     def read(value: Any, reader: Reader) -> Reading:
-        layout = next((name for name, function in facts.MAPS.items() if function == value), None)
-        if layout is None:
-            raise Unwritten(f"{value!r} is none of {', '.join(facts.MAPS.values())}")
+        known = {function: name for maps in (facts.OWN_MAPS, facts.MAPS) for name, function in maps.items()}
+        if value not in known:
+            raise Unwritten(f"{value!r} is none of {', '.join(known)}")
+        layout = known[value]
         tasks = tuple(task for task in reader.domain("task") if layout in facts.layouts(task))
         meant = ("auto",) if any(layout == facts.layouts(task)[0] for task in tasks) else ()
         sets = range(len(reader.data.get("data_files", ("one",))))
         return {"task": tasks, **{f"data.train.{number}.format": (layout, *meant) for number in sets}}
 
     return Codec(("data.train",), write, read)
+
+
+def functions(plan: Plan) -> dict[str, Any]:
+    """What mfc_rows.py is made of: the layout of the rows, and the names of their columns and of who speaks."""
+    one, task = plan.problem.spec.data.train[0], plan.strategy.task
+    form = rows.layout(one, task)
+    roles = rows.roles(one, form)
+    speakers = {roles[who]: who for who in ("user", "assistant", "system")} if form in rows.CHATS else {}
+    return {"layout": form, "columns": rows.columns(one, task), "roles": roles, "speakers": speakers}

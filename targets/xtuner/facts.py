@@ -12,6 +12,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from mfc import rows
 from mfc.target.templates import Listed
 
 if TYPE_CHECKING:
@@ -50,9 +51,8 @@ MAPS = {
     "messages": "xtuner.dataset.map_fns:openai_map_fn",
     "alpaca": "xtuner.dataset.map_fns:alpaca_map_fn",
     "text": "xtuner.dataset.map_fns:pretrain_map_fn",
-    "sharegpt": f"{OWN}:sharegpt_map_fn",
-    "preference": f"{OWN}:preference_map_fn",
 }
+OWN_MAPS = {form: f"{OWN}:{form}_map_fn" for form in (*MAPS, "sharegpt", "preference")}
 _FORMATS = {"pretrain": ("text",), "sft": ("messages", "alpaca", "sharegpt")}  # other tasks: preference
 FILE_TYPES = {"json": "json", "jsonl": "json", "parquet": "parquet", "csv": "csv", "arrow": "arrow", "txt": "text"}
 
@@ -106,9 +106,10 @@ def layouts(task: str) -> tuple[str, ...]:
     return _FORMATS.get(task, ("preference",))
 
 
-def layout(one: DatasetSpec, task: str) -> str:
-    """The layout of a data set's rows, `auto` resolved."""
-    return layouts(task)[0] if one.format == "auto" else one.format
+def rows_map(one: DatasetSpec, task: str) -> str:
+    """The map for the rows of a data set: XTuner's own, unless they have other names than it knows."""
+    form = rows.layout(one, task)
+    return OWN_MAPS[form] if {"columns", "roles"} & {*rows.options(one)} else MAPS.get(form, OWN_MAPS[form])
 
 
 def file_type(path: str) -> str | None:

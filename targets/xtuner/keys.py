@@ -157,6 +157,7 @@ DATA = section(
         _paired("xtuner.dataset.preference_dataset:build_preference_dataset", "xtuner.dataset:process_hf_dataset"),
     ),
     Key(_SET + "dataset", data.loader()),
+    Key(_SET + "max_dataset_length", same("data.train.0.samples"), both(ROWS, given("data.train.0.samples"))),
     Key(_SET + "tokenizer", reference("tokenizer", "model.id"), note="the tokenizer above"),
     Key(_SET + "max_length", reference("max_length", "max_length", "overlong")),
     Key(_SET + "dataset_map_fn", data.rows_map(), note="mfc_rows.py where XTuner has none"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from mfc import rows
 from mfc.rules.engine import Rather, Value, advise, derive, require
 from mfc.rules.words import gib, listed
 
@@ -58,13 +59,17 @@ def chat_template(template: str | None, task: str) -> str | None:
 def data_rows(spec: Spec, task: str) -> str | None:
     """All data sets have one layout, one kind of file and one weight, and suit the task."""
     able = facts.layouts(task)
-    found = {facts.layout(one, task) for one in spec.data.train}
+    found = {rows.layout(one, task) for one in spec.data.train}
     if wrong := sorted(found - {*able}):
         return f"reads {listed(able, 'and')} rows for task {task}, not {wrong[0]}"
     if len(found) > 1:
         return f"reads data sets of one layout at a time, not {listed(sorted(found), 'and')}"
     if len({one.weight for one in spec.data.train}) > 1:
         return "cannot mix data sets by weight: leave data.train[].weight out, or mix the files"
+    if len({(one.columns, one.roles) for one in spec.data.train}) > 1:
+        return "reads data sets of the same columns and roles at a time"
+    if any(one.samples for one in spec.data.train) and (len(spec.data.train) > 1 or task in _PAIRS):
+        return "draws samples from one data set alone, and from no pairs: leave data.train[].samples out"
     hubs = [one.hub for one in spec.data.train if one.hub]
     if hubs and len(spec.data.train) > 1:
         return f"reads files together, but a set on the Hub ({hubs[0]}) only alone"

@@ -118,11 +118,15 @@ def test_the_launcher_fails_when_training_fails(tmp_path: Path) -> None:
     assert "--resume\niter_2.pth" in resumed.stdout
 
 
+def rows_of(data: dict[str, Any], task: str = "sft") -> dict[str, Any]:
+    """The functions of mfc_rows.py for rows of one kind."""
+    functions: dict[str, Any] = {}
+    exec(made(train={"task": task}, data=data).files["mfc_rows.py"], functions)
+    return functions
+
+
 def test_rows_become_what_xtuner_reads() -> None:
-    one = made(train={"task": "dpo"}, data={"format": "auto"})
-    rows: dict[str, Any] = {}
-    exec(one.files["mfc_rows.py"], rows)
-    pair = rows["preference_map_fn"](
+    pair = rows_of({"format": "auto"}, "dpo")["preference_map_fn"](
         {"prompt": "a", "chosen": "b", "rejected": [{"role": "assistant", "content": "c"}]}
     )
     assert pair == {
@@ -131,8 +135,25 @@ def test_rows_become_what_xtuner_reads() -> None:
         "rejected": [{"role": "assistant", "content": "c"}],
     }
     talk = [{"from": "system", "value": "s"}, {"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]
-    chat = rows["sharegpt_map_fn"]({"conversations": [{"from": "gpt", "value": "hello"}, *talk]})
-    assert chat == {"conversation": [{"system": "s", "input": "q", "output": "a"}]}
+    chat = rows_of({"format": "sharegpt"})["sharegpt_map_fn"]
+    answer = {"conversation": [{"system": "s", "input": "q", "output": "a"}]}
+    assert chat({"conversations": [{"from": "gpt", "value": "hello"}, *talk]}) == answer
+
+
+def test_renamed_rows_become_what_xtuner_reads() -> None:
+    roles = {"key": "who", "content": "said", "user": "u", "assistant": "a"}
+    chat = rows_of({"format": "messages", "columns": {"messages": "talk", "system": "sys"}, "roles": roles})
+    talk = [{"who": "u", "said": "q"}, {"who": "a", "said": "x"}]
+    turn = {"system": "s", "input": "q", "output": "x"}
+    assert chat["messages_map_fn"]({"sys": "s", "talk": talk}) == {"conversation": [turn]}
+    asked = rows_of({"format": "alpaca", "columns": {"prompt": "q", "query": "more", "response": "x"}})["alpaca_map_fn"]
+    assert asked({"q": "a", "more": "b", "x": "c"}) == {
+        "conversation": [{"system": "", "input": "a\nb", "output": "c"}]
+    }
+    text = rows_of({"format": "text", "columns": {"text": "body"}}, "pretrain")["text_map_fn"]
+    assert text({"body": " t "}) == {"conversation": [{"input": "", "output": "t", "need_eos_token": False}]}
+    pair = rows_of({"format": "auto", "columns": {"chosen": "good", "rejected": "bad"}}, "dpo")["preference_map_fn"]
+    assert pair({"prompt": "p", "good": "g", "bad": "b"})["chosen"] == [{"role": "assistant", "content": "g"}]
 
 
 def test_emit_takes_what_it_makes(tmp_path: Path) -> None:

@@ -1,15 +1,18 @@
-"""Processes that read and prepare data."""
+"""What data sets say, and the processes that read and prepare them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mfc.rules.engine import Value, advise, derive
-from mfc.rules.words import gpus
+from mfc import rows
+from mfc.rules.engine import Value, advise, derive, from_spec, require
+from mfc.rules.words import gpus, listed
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
     from mfc.problem import Hardware
+    from mfc.profile import Profile
+    from mfc.spec.models import Spec
 
 _WORKERS = 4
 _PREPARING = 16
@@ -50,4 +53,44 @@ def cores_are_few(hardware: Hardware) -> str | None:
     )
 
 
-RULES = (dataloader_workers, preprocessing_workers, cores_are_few)
+@derive("hub", "the spec language")
+def hub(spec: Spec) -> Value:
+    """Ids are those of Hugging Face unless the spec says ModelScope."""
+    if "hub" in spec.model_fields_set:
+        return from_spec(spec.hub, "hub")
+    return Value(spec.hub, "ids are Hugging Face's on every target unless the spec says otherwise")
+
+
+@require("the target's profile", blames="target")
+def data_sets_can_be_said(spec: Spec, profile: Profile) -> str | None:
+    """What data sets say of their rows, subset and size can be said to the framework."""
+    for number, one in enumerate(spec.data.train):
+        for name in rows.options(one):
+            if name not in profile.can("data_options"):
+                note = profile.notes.get("data_options", "")
+                return f"cannot say data.train[{number}].{name}" + (f" ({note})" if note else "")
+    return None
+
+
+@require("the spec language: formats, and the columns of each")
+def columns_belong_to_the_format(spec: Spec, task: str) -> str | None:
+    """A data set names columns that its format has, and roles where its rows are conversations."""
+    for number, one in enumerate(spec.data.train):
+        form, at = rows.layout(one, task), f"data.train[{number}]"
+        able = rows.may_have(form, task)
+        if wrong := [name for name in rows.renamed(one) if name not in able]:
+            kind = f"rows in format {form}, for task {task}, have {listed(able, 'and')}"
+            return f"{at}.columns names {wrong[0]}, and {kind}"
+        if form not in rows.CHATS and "roles" in rows.options(one):
+            return f"{at}.roles is of conversations: formats {listed(rows.CHATS, 'and')}, not {form}"
+    return None
+
+
+RULES = (
+    hub,
+    data_sets_can_be_said,
+    columns_belong_to_the_format,
+    dataloader_workers,
+    preprocessing_workers,
+    cores_are_few,
+)

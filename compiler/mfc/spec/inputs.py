@@ -133,6 +133,37 @@ class HardwareSpec(Section):
         return self
 
 
+class ColumnsSpec(Section):
+    """What the columns of a data set are called, where not as its format has them."""
+
+    text: Text | None = Field(default=None, description="Plain text to learn.")
+    prompt: Text | None = Field(default=None, description="The question or the instruction.")
+    query: Text | None = Field(
+        default=None, description="What follows the instruction. Empty: alpaca's input, none beside a prompt."
+    )
+    response: Text | None = Field(default=None, description="The answer.")
+    system: Text | None = Field(default=None, description="The system message.")
+    tools: Text | None = Field(default=None, description="Tools that a conversation may call.")
+    messages: Text | None = Field(default=None, description="The turns of a conversation.")
+    chosen: Text | None = Field(default=None, description="The better answer.")
+    rejected: Text | None = Field(default=None, description="The worse answer.")
+    label: Text | None = Field(default=None, description="Whether an answer is good, for kto.")
+    images: Text | None = Field(default=None, description="Images, or their paths.")
+    videos: Text | None = Field(default=None, description="Videos, or their paths.")
+
+
+class RolesSpec(Section):
+    """How the turns of a conversation are written, where not as the format has them."""
+
+    key: Text | None = Field(default=None, description="Key of a turn that says who speaks: role, from.")
+    content: Text | None = Field(default=None, description="Key of a turn that holds its text: content, value.")
+    user: Text | None = Field(default=None, description="Word for the user: user, human.")
+    assistant: Text | None = Field(default=None, description="Word for the assistant: assistant, gpt.")
+    system: Text | None = Field(default=None, description="Word for the system message.")
+    tool: Text | None = Field(default=None, description="Word for what a tool returns: tool, observation.")
+    function: Text | None = Field(default=None, description="Word for the call of a tool: function_call.")
+
+
 class DatasetSpec(Section):
     """One data set: a file or a set on the hub. Short form: the path alone."""
 
@@ -140,11 +171,19 @@ class DatasetSpec(Section):
     hub: Text | None = Field(default=None, description="Id of a data set on the hub.")
     format: Format = Field(default="auto", description="Layout of the rows. auto: data.format, else what task means.")
     weight: Positive = Field(default=1.0, description="Share of this set in the mix, relative to the others.")
+    samples: Count | None = Field(default=None, description="Use this many rows, drawn at random. Empty: all.")
+    subset: Label | None = Field(default=None, description="Subset (configuration) of a set on the hub.")
+    split: Label | None = Field(default=None, description="Split of a set on the hub. Empty: train.")
+    columns: ColumnsSpec = section("What the columns are called, where not as the format has them.")
+    roles: RolesSpec = section("How turns are written, where not as the format has them.")
 
     @model_validator(mode="after")
     def _one_source(self) -> "DatasetSpec":
         if (self.path is None) == (self.hub is None):
             raise refuse("a data set is either a path or a hub id: give one of path and hub")
+        for name in ("subset", "split"):
+            if self.path is not None and getattr(self, name) is not None:
+                raise refuse(f"a {name} is of a set on the hub; a path has none", at=name)
         return self
 
 

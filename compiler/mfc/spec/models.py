@@ -104,6 +104,9 @@ class Spec(Section):
     )
     model: ModelSpec = Field(description="The model to train: a hub id, or a mapping.")
     hardware: HardwareSpec = Field(description="The machines: 4x RTX 4090, or a mapping.")
+    hub: Literal["huggingface", "modelscope"] = Field(
+        default="huggingface", description="The hub that the ids of models and data sets are of, on every target."
+    )
     data: DataSpec = section("What to train on: a path, or a mapping.")
     train: TrainSpec = section("The recipe: what decides the result.")
     strategy: StrategySpec = section("Memory and time; all auto by default.")

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from mfc.spec.models import Spec
-from mfc.spec.short import FORMS, NAMES
+from mfc.spec.short import FORMS, NAMES, OF_ONE_SET
 
 # What another name of a field takes, where that is not what the field itself takes.
 _OTHER: dict[str, dict[str, Any]] = {
@@ -24,6 +24,8 @@ def json_schema() -> dict[str, Any]:
         fields = definitions[section]["properties"]
         for name, field in names.items():
             fields[name] = _OTHER.get(name) or {**fields[field], "title": name}
+    for name in OF_ONE_SET:
+        definitions["DataSpec"]["properties"][name] = definitions["DatasetSpec"]["properties"][name]
     one = {"$ref": "#/$defs/DatasetSpec"}
     train = definitions["DataSpec"]["properties"]["train"]
     train["anyOf"] = [one, {"type": train.pop("type"), "items": train.pop("items")}]

@@ -50,6 +50,8 @@ ELSEWHERE: dict[str, str] = {
     **dict.fromkeys(("ram", "cpu_memory", "memory"), "hardware.host_memory"),
     **dict.fromkeys(("cutoff_len", "max_seq_length", "max_seq_len", "seq_len", "context_length"), "data.max_length"),
     **dict.fromkeys(("dataset", "datasets", "train_file"), "data.train"),
+    **dict.fromkeys(("use_hf", "use_modelscope", "use_modelscope_hub"), "hub"),
+    **dict.fromkeys(("max_samples", "num_samples"), "data.train"),
     **dict.fromkeys(("val_size", "val_dataset", "eval_dataset"), "data.eval"),
     **dict.fromkeys(("finetuning_type", "train_type", "tuner_type", "peft"), "train.method"),
     **dict.fromkeys(("quantization_bit", "load_in_4bit", "load_in_8bit"), "train.quantization.bits"),
@@ -78,10 +80,15 @@ ELSEWHERE: dict[str, str] = {
     "logging_steps": "run.log_every",
 }
 
+# Fields of the one data set of a short form, which may stand beside its path or hub id.
+OF_ONE_SET = ("samples", "subset", "split", "columns", "roles")
+
 # Fields that hold text which YAML may take for a number: 4090, 0.10, 1e10. A star stands for any key.
 _TEXTS = (
     ("model", "id"),
     ("model", "like"),
+    ("data", "train", "*", "subset"),
+    ("data", "train", "*", "split"),
     ("model", "revision"),
     ("hardware", "gpu", "name"),
     ("targets", "*", "version"),
@@ -153,9 +160,11 @@ def _wrap(node: Node, items: dict[str, Node]) -> Node:
 def _as_text(node: Node, path: tuple[str, ...]) -> Node:
     if not path:
         return node._replace(value=node.text) if type(node.value) in (int, float) else node
+    head, rest = path[0], path[1:]
+    if isinstance(node.value, list) and head == "*":
+        return node._replace(value=[_as_text(item, rest) for item in node.value])
     if not isinstance(node.value, dict):
         return node
-    head, rest = path[0], path[1:]
     items = {key: _as_text(item, rest) if head in (key, "*") else item for key, item in node.value.items()}
     return node._replace(value=items)
 
@@ -189,11 +198,20 @@ def _count(node: Node, field: str) -> quantities.Gpus:
 def _data(node: Node) -> Node:
     if isinstance(node.value, str):
         return _wrap(node, {"train": _sets(node)})
-    if isinstance(node.value, dict) and "hub" in node.value:
-        hub = node.value["hub"]
-        wrapped = hub._replace(value={"hub": hub._replace(key=None)})
-        node = node._replace(value={**node.value, "hub": wrapped})
+    if isinstance(node.value, dict):
+        node = _one_set(node, node.value)
     return _each(_renamed(node, NAMES["DataSpec"], "data"), train=_sets)
+
+
+def _one_set(node: Node, items: dict[str, Node]) -> Node:
+    """The one data set of a short form, with what stands beside its path or hub id."""
+    name = next((key for key in ("hub", "path", "train") if key in items and isinstance(items[key].value, str)), "")
+    own = {key: items[key] for key in OF_ONE_SET if key in items}
+    if name == "hub" or (name and own):
+        one, rest = items[name], {key: item for key, item in items.items() if key not in own}
+        source = {"hub" if name == "hub" else "path": one._replace(key=None), **own}
+        node = node._replace(value={**rest, name: one._replace(value=source)})
+    return node
 
 
 def _sets(node: Node) -> Node:
