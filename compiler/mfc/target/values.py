@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 
 def held(plan: Plan, field: str) -> Any:
-    """What a plan says of a field or of a part of it, by number in a list; of a path, what its spec says."""
+    """What a plan says of a field or of a part of it, by number in a list; of a path, what its spec says.
+
+    Of what a list is too short for it says None: a plan may be made before there is data.
+    """
     head, *parts = field.split(".")
     if head in plan.values:
         value = plan.values[head]
@@ -21,6 +24,8 @@ def held(plan: Plan, field: str) -> Any:
     else:
         value = getattr(plan.strategy, head)
     for part in parts:
+        if part.isdigit() and int(part) >= len(value):
+            return None
         value = value[int(part)] if part.isdigit() else getattr(value, part)
     return value
 
