@@ -1,0 +1,192 @@
+"""Forks Python processes that have a framework's libraries imported already: `tests/conformance/warm.py` starts it.
+
+    python warm_server.py SOCKET PYTHON READY MODULE ...
+
+Each connection asks for one process and brings its standard streams; the answer is its exit code. A process ends when
+its connection closes, and the server with all of them when its standard input does. What the process runs is what
+`python ARGV` would: a script, `-m module` or `-c code`; anything else, or a variable that an import here has read
+otherwise, starts the real interpreter anew.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import faulthandler
+import gc
+import importlib
+import json
+import os
+import runpy
+import select
+import signal
+import socket as sockets
+import sys
+import traceback
+from typing import Any, ClassVar, NamedTuple
+
+STREAMS = 3
+SECONDS_TO_END = 5
+# Read when an import copies all variables, but every shell and folder has its own; and there are no GPUs to see.
+HARMLESS = frozenset({"PATH", "PWD", "OLDPWD", "SHLVL", "_", "CUDA_VISIBLE_DEVICES"})
+Asked = dict[str, Any]
+
+
+class Watched(os._Environ):  # type: ignore[type-arg]
+    """The process's variables, which notes the names that are read."""
+
+    read: ClassVar[set[str]] = set()
+
+    def __getitem__(self, key: str) -> str:
+        self.read.add(key)
+        value: str = super().__getitem__(key)
+        return value
+
+
+class Imported(NamedTuple):
+    """What imports have to do with variables: what was there, what they read of it, and what they have added."""
+
+    given: dict[str, str]
+    read: frozenset[str]
+    added: dict[str, str]
+
+    def differs(self, environment: dict[str, str]) -> list[str]:
+        """The names that imports read and that would now say something else."""
+        return sorted(
+            name
+            for name in self.read - HARMLESS
+            if environment.get(name) not in (self.given.get(name), self.added.get(name))
+        )
+
+
+def imported(modules: list[str]) -> Imported:
+    """Import modules, each `name` or `name:attribute` (which makes lazy ones import what they hold)."""
+    given = dict(os.environ)
+    os.environ.__class__ = Watched
+    for name in modules:
+        module, _, attribute = name.partition(":")
+        found = importlib.import_module(module)
+        if attribute:
+            getattr(found, attribute)
+    os.environ.__class__ = os._Environ
+    added = {k: v for k, v in os.environ.items() if given.get(k) != v}
+    return Imported(given, frozenset(Watched.read), added)
+
+
+def receive(connection: sockets.socket) -> Asked:
+    """What is asked, with this process's standard streams replaced by those that came along."""
+    head, ancillary, *_ = connection.recvmsg(4, sockets.CMSG_LEN(STREAMS * array.array("i").itemsize))
+    streams = array.array("i")
+    for *_, data in ancillary:
+        streams.frombytes(data)
+    for number, stream in enumerate(streams):
+        os.dup2(stream, number)
+        os.close(stream)
+    size, text = int.from_bytes(head, "big"), b""
+    while len(text) < size:
+        text += connection.recv(size - len(text))
+    asked: Asked = json.loads(text)
+    return asked
+
+
+def serve(connection: sockets.socket, python: str, had: Imported) -> None:
+    """Start what the connection asks for, in a child, and answer when it has ended."""
+    asked = receive(connection)
+    alive, held = os.pipe()
+    child = os.fork()
+    if not child:
+        os.close(alive)
+        connection.close()
+        become(asked, python, had)
+    os.close(held)
+    ended, *_ = select.select([alive, connection.fileno()], [], [])
+    if alive not in ended:  # whoever asked is gone: the child says where it stood, and ends
+        os.kill(child, signal.SIGABRT)
+        if not select.select([alive], [], [], SECONDS_TO_END)[0]:
+            os.kill(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with contextlib.suppress(OSError):
+        connection.sendall((code if code >= 0 else 128 - code).to_bytes(4, "big"))
+
+
+def become(asked: Asked, python: str, had: Imported) -> None:
+    """Be the process that is asked for; never returns."""
+    code = 1
+    try:
+        faulthandler.enable()
+        os.chdir(asked["folder"])
+        os.environ.clear()
+        os.environ.update({**had.added, **asked["environment"]})
+        argv = [word for word in asked["argv"] if word != "-u"] if asked["argv"][:1] == ["-u"] else asked["argv"]
+        changed = had.differs(asked["environment"])
+        if changed or (argv[0].startswith("-") and argv[0] not in ("-m", "-c")):
+            print("warm: starts anew, for", *(changed or argv), file=sys.stderr, flush=True)
+            os.execv(sys.executable, [sys.executable, *asked["argv"]])
+        sys.executable = python
+        run(argv)
+        code = 0
+    except SystemExit as left:
+        code = left.code if isinstance(left.code, int) else int(left.code is not None)
+        if isinstance(left.code, str):
+            print(left.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        finish(code)
+
+
+def run(argv: list[str]) -> None:
+    """Run `python ARGV` in this process."""
+    first, *rest = argv
+    if first == "-c":
+        sys.argv, sys.path[0] = ["-c", *rest[1:]], ""
+        exec(compile(rest[0], "<string>", "exec"), {"__name__": "__main__"})
+    elif first == "-m":
+        sys.argv, sys.path[0] = rest, os.getcwd()
+        runpy.run_module(rest[0], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv, sys.path[0] = argv, os.path.dirname(os.path.realpath(first))
+        runpy.run_path(first, run_name="__main__")
+
+
+def finish(code: int) -> None:
+    """Leave as an interpreter does."""
+    import atexit
+    import threading
+
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(BaseException):
+            stream.flush()
+    os._exit(code)
+
+
+def main() -> None:
+    place, python, ready, *modules = sys.argv[1:]
+    had = imported(modules)
+    gc.collect()
+    gc.freeze()  # or each child's first collection walks, and so copies, all that was imported here
+    server = sockets.socket(sockets.AF_UNIX)
+    server.bind(place)
+    server.listen(64)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who answer
+    signal.signal(signal.SIGABRT, signal.SIG_IGN)
+    os.write(int(ready), b"ready")
+    os.close(int(ready))
+    while sys.stdin not in select.select([server, sys.stdin], [], [])[0]:
+        connection, _ = server.accept()
+        if not os.fork():
+            server.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            signal.signal(signal.SIGABRT, signal.SIG_DFL)
+            serve(connection, python, had)
+            os._exit(0)
+        connection.close()
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""Starting one drawn run and looking at what it left: what all targets' tests share."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conformance.starts import rows
+from tests.conformance.starts.runs import (
+    CASES,
+    DRIVERS,
+    STEPS,
+    Machine,
+    Matrix,
+    Run,
+    compiled,
+    losses,
+    samples_a_step,
+    warmed,
+)
+
+
+def name_of(run: Run) -> str:
+    """A name for a run: its values."""
+    return "-".join(run.values())
+
+
+@contextlib.contextmanager
+def ready(of: Matrix, folder: Path) -> Iterator[Machine]:
+    """A target's machine, with its tiny models and rows of data in a folder."""
+    rows.make(folder / "rows")
+    with warmed(of, folder / "programs") as machine:
+        make = ["python", str(DRIVERS / "make_models.py"), ".", str(CASES / "models.json")]
+        made = machine.start([*make, *of.models()], folder)
+        assert made.code == 0, made.said[-4000:]
+        yield machine
+
+
+def trains(run: Run, of: Matrix, machine: Machine) -> None:
+    """Compile a run beside the current folder's models, start it as it is, and look for two optimizer steps in it."""
+    folder = Path.cwd() / "out" / name_of(run)
+    strategy = (made := compiled(run, of, folder)).plan.strategy
+    left = machine.start(of.command(run), folder)
+    end = left.said[-6000:]
+    assert left.code is not None, f"it hangs\n{end}"
+    assert left.code == 0, end
+    found = losses(left.said)
+    assert len(found) >= STEPS, end
+    assert all(math.isfinite(loss) for loss in found), found
+    assert not re.search(r"[{,] ?'[^']+': '?(nan|inf)\b", left.said), end  # nor any other number of a step
+    seen = samples_a_step(folder, rows.ROWS)
+    if seen is not None and not strategy.packing:  # packed rows hold several samples
+        assert round(seen, 3) == made.plan.values["batch_size"]
+    if "ds_config.json" in made.files:
+        said = json.loads(made.files["ds_config.json"])
+        ranks = strategy.world_size // strategy.sequence_parallel
+        assert said.get("train_micro_batch_size_per_gpu") == strategy.micro_batch
+        assert said["gradient_accumulation_steps"] == strategy.gradient_accumulation
+        assert ranks * strategy.micro_batch * strategy.gradient_accumulation == made.plan.values["batch_size"]
