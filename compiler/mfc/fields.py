@@ -67,9 +67,17 @@ _ADAPTERS = Applies(lambda given: given["method"] in ("lora", "qlora"), "with ad
 _MOMENTS = Applies(lambda given: given["optimizer"] != "sgd", "for optimizers with moments")
 _ADAM = Applies(lambda given: given["optimizer"] not in ("sgd", "lion"), "for the Adams")
 _LOADING = Applies(lambda given: not given["quantization"].pre, "for a model that is quantised as it loads")
+_STABLE = Applies(lambda given: given["schedule"] == "warmup_stable_decay", "with schedule warmup_stable_decay")
+_FLOORED = Applies(
+    lambda given: given["schedule"] in ("cosine_with_min_lr", "warmup_stable_decay"),
+    "with schedules cosine_with_min_lr and warmup_stable_decay",
+)
 _FREEZES = Applies(lambda given: given["method"] == "freeze", "with method freeze")
 _PICTURES = Applies(lambda given: given["architecture"].vision is not None, "for models that take images")
 _EVALUATES = Applies(lambda given: given["spec"].data.eval not in (None, "none", 0.0), "with data.eval")
+_LOOKS = Applies(
+    lambda given: _EVALUATES.test(given) or bool(given["spec"].run.samples), "with data.eval and run.samples"
+)
 _OFFLOADS = Applies(
     lambda given: (
         given["sharding"].startswith("zero")
@@ -78,6 +86,10 @@ _OFFLOADS = Applies(
     "where DeepSpeed offloads something",
 )
 
+SCHEDULES = (
+    *("cosine", "linear", "constant", "polynomial", "inverse_sqrt"),
+    *("cosine_with_min_lr", "warmup_stable_decay"),
+)
 TASKS = ("pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo")
 PREFERENCES = ("dpo", "kto", "orpo", "simpo")
 ROLLOUTS = ("ppo", "grpo")
@@ -233,6 +245,7 @@ FIELDS: tuple[Field, ...] = (
     Field("lora_alpha", "train.lora.alpha", open=True, result=True, applies=_ADAPTERS),
     Field("packing", "data.packing", open=True, result=True, values=(False, True), neutral=(False,)),
     Field("template", "data.template", open=True, result=True, compared=False),
+    Field("system", "data.system", neutral=()),
     # What follows, or what the spec alone says.
     Field("epochs", "train.epochs", meaning=True),
     Field("max_steps", "train.max_steps", meaning=True),
@@ -241,10 +254,12 @@ FIELDS: tuple[Field, ...] = (
         "schedule",
         "train.optim.schedule",
         result=True,
-        values=("cosine", "linear", "constant", "polynomial", "inverse_sqrt"),
+        values=SCHEDULES,
         neutral=("constant",),
     ),
     Field("warmup", "train.optim.warmup", result=True),
+    Field("min_learning_rate", "train.optim.min_learning_rate", result=True, applies=_FLOORED),
+    Field("decay", "train.optim.decay", result=True, applies=_STABLE),
     Field("weight_decay", "train.optim.weight_decay"),
     Field("max_grad_norm", "train.optim.max_grad_norm"),
     Field("adam_beta1", "train.optim.betas", applies=_MOMENTS),
@@ -338,11 +353,13 @@ FIELDS: tuple[Field, ...] = (
     Field("cpu_threads"),
     # The run around it.
     Field("allocator"),
-    Field("dataloader_workers"),
-    Field("preprocessing_workers"),
-    Field("eval_micro_batch", applies=_EVALUATES),
-    Field("timeout_seconds"),
+    Field("dataloader_workers", "data.workers", open=True),
+    Field("preprocessing_workers", "data.preprocessing_workers", open=True),
+    Field("timeout_seconds", "run.timeout", open=True),
     Field("save_every", "run.save_every"),
+    Field("samples", "run.samples", neutral=((),)),
+    Field("eval_every", "run.eval_every", open=True, applies=_LOOKS),
+    Field("eval_micro_batch", "run.eval_micro_batch", open=True, applies=_EVALUATES),
     Field("keep", "run.keep"),
     Field("log_every", "run.log_every"),
     Field(

@@ -127,7 +127,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
 
 def asked_of_script(plan: Plan, config: Mapping[str, Any]) -> dict[str, str]:
     """What the JSON cannot say, in words; a scheduler in the JSON takes its part over."""
-    carried = ("schedule", "warmup") if "scheduler" in config else ()
+    carried = ("schedule", "warmup", "min_learning_rate") if "scheduler" in config else ()
     said = [name for name in SCRIPT if name in plan.decisions and plan.values[name] not in ("", ())]
     return {name: _words(plan, name) for name in said if name not in carried}
 

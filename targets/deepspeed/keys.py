@@ -6,12 +6,14 @@ Hugging Face's and is never written: plain DeepSpeed drops such a key in silence
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from mfc.catalog.parameters import count
+from mfc.spec.quantities import whole_steps
 from mfc.target.codecs import LEFT_OUT, Codec, Reader, Reading, Writing, constant, one_way, row, same, words
 from mfc.target.keys import Key
+from mfc.target.schedules import least_rate, ratio
+from mfc.target.values import at_key
 from mfc.target.when import DEEPSPEED, When, both, is_, stage
 
 if TYPE_CHECKING:
@@ -19,7 +21,11 @@ if TYPE_CHECKING:
 
 _ZERO = "zero_optimization."
 _OPTIMIZERS = {"adamw": "AdamW", "lion": "Lion", "sgd": "SGD"}
-_SCHEDULES = {"cosine": "WarmupCosineLR", "linear": "WarmupDecayLR", "constant": "WarmupLR"}
+_SCHEDULES = {
+    **dict.fromkeys(("cosine", "cosine_with_min_lr"), "WarmupCosineLR"),
+    "linear": "WarmupDecayLR",
+    "constant": "WarmupLR",
+}
 
 # Sparse blocks that DeepSpeed has to gather as one and does not know by itself (runtime/zero/leaf_module_config.py
 # lists Mixtral, Qwen2-MoE and Qwen3-MoE): class names in transformers.
@@ -73,10 +79,22 @@ def _buffer(at: Writing) -> int:
 
 
 def _warmup_steps(at: Writing) -> int:
-    """Steps of the warm-up: a share of all. 0 is refused since DeepSpeed 0.19.6."""
-    steps: int = at.value("max_steps")
-    warmup: float = at.value("warmup")
-    return max(math.ceil(warmup * steps), 1)
+    """Steps of the warm-up. 0 is refused since DeepSpeed 0.19.6."""
+    return max(whole_steps(at.value("warmup"), at.value("max_steps")), 1)
+
+
+def _cosine_ends() -> Codec:
+    """Where the cosine ends, as a part of the peak."""
+
+    def write(at: Writing) -> float:
+        return ratio(at.value("min_learning_rate") or 0.0, at.value("learning_rate"))
+
+    def read(value: Any, reader: Reader) -> Reading:
+        if not value:
+            return {"schedule": ("cosine",)}
+        return {"schedule": ("cosine_with_min_lr",), **least_rate(value, at_key(reader.data, "optimizer.params.lr"))}
+
+    return Codec(("min_learning_rate", "schedule"), write, read)
 
 
 def _steps_are_known(plan: Plan) -> bool:
@@ -88,6 +106,7 @@ def _scheduled(*names: str) -> When:
     return both(When(_steps_are_known), is_("schedule", *names))
 
 
+_COSINES = ("cosine", "cosine_with_min_lr")
 _SCHEDULED = _scheduled(*_SCHEDULES)
 
 # What every framework that runs on DeepSpeed passes on. The Hugging Face Trainer holds these numbers against its own
@@ -174,17 +193,17 @@ KEYS: tuple[Key, ...] = (
         _SCHEDULED,
         "when train.max_steps is given; otherwise the script brings the schedule",
     ),
-    Key("scheduler.params.total_num_steps", same("max_steps"), _scheduled("cosine", "linear")),
+    Key("scheduler.params.total_num_steps", same("max_steps"), _scheduled(*_COSINES, "linear")),
     Key(
         "scheduler.params.warmup_num_steps",
-        one_way(_warmup_steps, "warmup", because="the share that it is of all steps is rounded up"),
+        one_way(_warmup_steps, "warmup", because="a share of all steps is rounded up"),
         _SCHEDULED,
-        "at least 1",
+        "at least 1, which DeepSpeed makes 2",
     ),
     Key("scheduler.params.warmup_type", constant("linear", "warmup"), _SCHEDULED),
     Key("scheduler.params.warmup_min_lr", constant(0, "warmup"), _scheduled("linear", "constant")),
     Key("scheduler.params.warmup_max_lr", same("learning_rate"), _scheduled("linear", "constant")),
-    Key("scheduler.params.warmup_min_ratio", constant(0, "warmup"), _scheduled("cosine")),
-    Key("scheduler.params.cos_min_ratio", constant(0, "schedule"), _scheduled("cosine"), "falls to zero"),
+    Key("scheduler.params.warmup_min_ratio", constant(0, "warmup"), _scheduled(*_COSINES)),
+    Key("scheduler.params.cos_min_ratio", _cosine_ends(), _scheduled(*_COSINES), "DeepSpeed's default is 0.0001"),
     Key("steps_per_print", same("log_every")),
 )

@@ -21,6 +21,7 @@ SCRIPT = (
     "preference_loss",
     "preference_beta",
     "preference_gamma",
+    "system",
     "max_length",
     "overlong",
     "packing",
@@ -29,6 +30,8 @@ SCRIPT = (
     "gradient_checkpointing",
     "schedule",
     "warmup",
+    "min_learning_rate",
+    "decay",
     "epochs",
     "max_steps",
     "seed",
@@ -39,6 +42,7 @@ SCRIPT = (
     "whole_parts",
     "vision_learning_rate",
     "projector_learning_rate",
+    "eval_every",
     "eval_micro_batch",
     "dataloader_workers",
     "preprocessing_workers",
@@ -77,7 +81,7 @@ def version_is_supported(profile: Profile) -> str | None:
 @advise("DeepSpeed runtime/lr_schedules.py: schedules need the number of steps")
 def schedule_is_the_scripts(schedule: str, max_steps: int | None) -> str | None:
     """Without a number of steps, or with a schedule that DeepSpeed lacks, the script has to bring the schedule."""
-    if schedule not in ("cosine", "linear", "constant"):
+    if schedule not in ("cosine", "linear", "constant", "cosine_with_min_lr"):
         return f"DeepSpeed has no {schedule} schedule: the script has to build it"
     if max_steps is None:
         return (

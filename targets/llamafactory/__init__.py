@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.errors import Refused
-from mfc.fields import ANYTHING, field
+from mfc.fields import ANYTHING, SCHEDULES, field
 from mfc.memory.stack import LowRank, Moments, Preferences, Stack
 from mfc.profile import Profile
 from mfc.target.launch import command
@@ -102,13 +102,14 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
                 *("adamw", "adamw_8bit", "paged_adamw", "paged_adamw_8bit", "adafactor", "sgd", "lion"),
                 *("galore", "apollo", "badam"),
             ),
-            "schedule": ("cosine", "linear", "constant", "polynomial", "inverse_sqrt"),
+            "schedule": SCHEDULES,
             "preference_loss": ("sigmoid", "kto", "orpo", "simpo"),
             "offload_optimizer": ("none", "cpu", "nvme"),
             "offload_parameters": ("none", "cpu", "nvme"),
             "offload_activations": ("none", "cpu"),
             "gradient_checkpointing": (True, False),
             "packing": (True, False),
+            "system": ANYTHING,
             "overlong": ("truncate",),
             "blank_pictures": ANYTHING,  # data/collator.py: a white picture, behind the attention mask
             "image_frames": ANYTHING,

@@ -62,7 +62,10 @@ def _evaluates_a_share(_: Plan, data: Data) -> bool:
 
 
 def _saves_apart(_: Plan, data: Data) -> bool:
-    return bool(data.get("eval_strategy", "no") != data.get("save_strategy"))
+    """The best checkpoint is one that was saved as it was evaluated."""
+    if data.get("eval_strategy", "no") != data.get("save_strategy"):
+        return True
+    return data["eval_strategy"] == "steps" and bool(data["save_steps"] % data["eval_steps"])
 
 
 CLASHES: tuple[Clash, ...] = (
@@ -113,7 +116,7 @@ CLASHES: tuple[Clash, ...] = (
     Clash(
         "load_best_model_at_end",
         _saves_apart,
-        "the best is found by evaluating: set data.eval",
+        "what is saved has been evaluated: set data.eval, and run.save_every to a multiple of run.eval_every",
         "transformers training_args.py",
     ),
 )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.target.codecs import (
-    SCHEDULER,
     Codec,
     Reader,
     Reading,
@@ -23,7 +22,6 @@ from mfc.target.codecs import (
     one_way,
     only,
     path,
-    reference,
     same,
     text,
     whole,
@@ -31,6 +29,7 @@ from mfc.target.codecs import (
 )
 from mfc.target.keys import Key, section
 from mfc.target.launch import ALLOCATOR, DEVICES, THREADS
+from mfc.target.schedules import FLOORED, SCHEDULER, WARMUP_SHARE, WARMUP_STEPS, scheduler_numbers
 from mfc.target.values import adapted
 from mfc.target.when import (
     ADAPTERS,
@@ -39,8 +38,10 @@ from mfc.target.when import (
     EVALUATES,
     EVALUATES_A_FILE,
     EVALUATES_A_SHARE,
+    EVALUATES_BY_STEPS,
     PICTURES,
     SEVERAL_SETS,
+    SYSTEM,
     WEIGHTED_SETS,
     When,
     both,
@@ -206,6 +207,7 @@ DATASET = section(
         WEIGHTED_SETS,
     ),
     Key("template", same("template")),
+    Key("default_system", same("system"), SYSTEM, "left out: the template's own"),
     Key("cutoff_len", same("max_length"), also=("overlong",)),
     Key("packing", same("packing")),
     Key("neat_packing", same("neat_packing"), task("sft"), "samples of a row do not see each other"),
@@ -222,7 +224,11 @@ OUTPUT = section(
         note="fail: launch.sh refuses to start; resume: LLaMA-Factory finds the checkpoint itself",
     ),
     Key("logging_steps", same("log_every")),
-    Key("save_strategy", words("save_every", {"epoch": "epoch"}, rest="steps")),
+    Key(
+        "save_strategy",
+        words("save_every", {"epoch": "epoch", "never": "no"}, rest="steps"),
+        note="never: the model is saved at the end",
+    ),
     Key("save_steps", same("save_every"), BY_STEPS),
     Key("save_total_limit", same("keep")),
     Key("report_to", words("report_to", _REPORTS)),
@@ -237,7 +243,14 @@ TRAIN = section(
     Key("num_train_epochs", same("epochs"), given("epochs")),
     Key("max_steps", same("max_steps"), given("max_steps")),
     Key("lr_scheduler_type", SCHEDULER, note="constant with a warm-up has a name of its own"),
-    Key("warmup_ratio", same("warmup")),
+    Key(
+        "lr_scheduler_kwargs",
+        scheduler_numbers(stable=True),
+        FLOORED,
+        "all steps are written: left out, LLaMA-Factory is stable for a third of the steps",
+    ),
+    Key("warmup_ratio", same("warmup"), WARMUP_SHARE),
+    Key("warmup_steps", same("warmup"), WARMUP_STEPS),
     Key("weight_decay", same("weight_decay")),
     Key("max_grad_norm", same("max_grad_norm")),
     Key("optim", words("optimizer", _OPTIMIZERS)),
@@ -265,8 +278,8 @@ EVALUATION = section(
     Key("val_size", same("data.eval"), EVALUATES_A_SHARE),
     Key("eval_dataset", constant("eval", "data.eval"), EVALUATES_A_FILE),
     Key("per_device_eval_batch_size", same("eval_micro_batch"), EVALUATES, "LLaMA-Factory's default is 8"),
-    Key("eval_strategy", reference("save_strategy", "data.eval", "save_every"), EVALUATES),
-    Key("eval_steps", reference("save_steps", "data.eval", "save_every"), both(EVALUATES, BY_STEPS)),
+    Key("eval_strategy", words("eval_every", {"epoch": "epoch"}, rest="steps"), EVALUATES, also=("data.eval",)),
+    Key("eval_steps", same("eval_every"), both(EVALUATES, EVALUATES_BY_STEPS)),
 )
 
 KEYS: tuple[Key, ...] = (*MODEL, *METHOD, *DATASET, *OUTPUT, *TRAIN, *EVALUATION)

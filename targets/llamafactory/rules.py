@@ -240,6 +240,14 @@ def gpt_oss_loads_its_kernel(strategy: Strategy) -> str | None:
     return "gpt_oss gets kernels-community/vllm-flash-attn3 from the Hub at start: it needs the kernels package"
 
 
+@require("LLaMA-Factory train/trainer_utils.py, create_custom_scheduler", blames="target")
+def stable_steps_are_counted(schedule: str, max_steps: int | None) -> str | None:
+    """The steps of each part of warmup_stable_decay are written, so their sum has to be known."""
+    if schedule != "warmup_stable_decay" or max_steps is not None:
+        return None
+    return "takes warmup_stable_decay in steps, so train.max_steps has to say how many there are"
+
+
 @require(_DATA)
 def rows_suit_the_task(spec: Spec, task: str) -> str | None:
     """The rows of each data set have a layout that LLaMA-Factory can read for the task."""
@@ -290,6 +298,18 @@ def full_tuning_starts_in_fp32(strategy: Strategy, model: Model) -> str | None:
     return f"while it starts, each GPU holds all weights in fp32: {gib(4 * model.total_parameters)}"
 
 
+@advise("LLaMA-Factory train/sft/trainer.py and train/pt/trainer.py: model_accepts_loss_kwargs with a processor")
+def micro_batches_count_alike(spec: Spec, strategy: Strategy, architecture: Architecture) -> str | None:
+    """For models that take images the loss is a mean of micro-batches, where others take that of all tokens."""
+    alone = strategy.world_size * strategy.gradient_accumulation == 1
+    if len(spec.targets) < 2 or architecture.vision is None or strategy.task not in ("sft", "pretrain") or alone:
+        return None
+    return (
+        "for models that take images LLaMA-Factory weighs each micro-batch of a step alike, other targets each token: "
+        "with rows of unequal length the losses differ"
+    )
+
+
 @advise("LLaMA-Factory requirements: mfc knows the versions whose arguments it has extracted")
 def version_is_extrapolated(profile: Profile) -> str | None:
     """Versions that mfc does not know are written for as the nearest one that it does."""
@@ -334,10 +354,12 @@ RULES = (
     gpt_oss_needs_hopper,
     flash3_is_for_gpt_oss,
     gpt_oss_loads_its_kernel,
+    stable_steps_are_counted,
     rows_suit_the_task,
     files_are_readable,
     experts_are_marked,
     flash_falls_back,
     full_tuning_starts_in_fp32,
+    micro_batches_count_alike,
     version_is_extrapolated,
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from mfc.fields import ANYTHING
+from mfc.fields import ANYTHING, SCHEDULES
 from mfc.memory.stack import HandOver, Moments, Preferences, Stack
 from mfc.profile import Profile
 from mfc.target.launch import command
@@ -131,7 +131,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "attention": tuple(ATTENTION),
             "loss": ("plain", "fused"),
             "optimizer": tuple(OPTIMIZERS),
-            "schedule": ("cosine", "linear", "constant", "polynomial", "inverse_sqrt"),
+            "schedule": SCHEDULES,
             "preference_loss": ("sigmoid", "kto", "orpo", "simpo"),
             "loss_type": _loss_types(version),
             "offload_optimizer": ("none", "cpu", "nvme"),
@@ -139,6 +139,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "sequence_parallel": ANYTHING,
             "gradient_checkpointing": (True, False),
             "packing": (True, False),
+            "system": ANYTHING,
             "packing_attention": ("flash", "flash3"),
             "packing_task": ("pretrain", "sft", "dpo", "kto", "grpo"),  # arguments/rlhf_args.py, _check_padding_free
             "overlong": ("truncate", "drop"),

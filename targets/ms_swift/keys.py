@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mfc.target.codecs import (
-    SCHEDULER,
     Codec,
     Reader,
     Reading,
@@ -30,19 +29,22 @@ from mfc.target.codecs import (
     words,
 )
 from mfc.target.keys import Key, section
+from mfc.target.schedules import FLOORED, SCHEDULER, WARMUP_SHARE, WARMUP_STEPS, as_json, scheduler_numbers
 from mfc.target.values import adapted
 from mfc.target.when import (
     ADAPTERS,
-    BY_STEPS,
     DEEPSPEED,
     EVALUATES,
     EVALUATES_A_FILE,
+    EVALUATES_BY_STEPS,
     PICTURES,
+    SYSTEM,
     WEIGHTED_SETS,
     When,
     both,
     given,
     is_,
+    is_not,
     quantised,
     task,
 )
@@ -144,11 +146,15 @@ def tower_checkpointing() -> Codec:
     return Codec((field,), write, lambda value, _: {field: (True,)} if value else {}, cites=cites)
 
 
-_PACE = words("save_every", {"epoch": "epoch"}, rest="steps")
+_SAVES = words("save_every", {"epoch": "epoch"}, rest="steps")
+_PACE = words("eval_every", {"epoch": "epoch"}, rest="steps")
+NEVER = (
+    10**9
+)  # steps: no run has as many, and the last step saves; with the strategy "no" ms-swift saves nothing at all
 
 
 def evaluation() -> Codec:
-    """When the run evaluates: as often as it saves, or never."""
+    """When the run evaluates, if ever."""
 
     def write(at: Writing) -> Any:
         return _PACE.write(at) if EVALUATES(at.plan) else "no"
@@ -157,9 +163,19 @@ def evaluation() -> Codec:
         return {"data.eval": (None, "none", 0.0)} if word == "no" else _PACE.read(word, reader)
 
     def cites(plan: Plan) -> tuple[str, ...]:
-        return ("save_every",) if EVALUATES(plan) else ()
+        return ("eval_every",) if EVALUATES(plan) else ()
 
-    return Codec(("data.eval", "save_every"), write, read, cites=cites)
+    return Codec(("data.eval", "eval_every"), write, read, cites=cites)
+
+
+def save_steps() -> Codec:
+    """Steps between checkpoints."""
+
+    def write(at: Writing) -> Any:
+        every = at.value("save_every")
+        return NEVER if every == "never" else every
+
+    return Codec(("save_every",), write, lambda steps, _: {"save_every": ("never",) if steps == NEVER else (steps,)})
 
 
 MODEL = section(
@@ -171,6 +187,7 @@ MODEL = section(
     Key("torch_dtype", weights(), note="full training in fp16 keeps fp32 weights"),
     Key("attn_impl", words("attention", ATTENTION)),
     Key("template", same("template"), given("template")),
+    Key("system", same("system"), SYSTEM, "left out: the template's own"),
     Key("adapters", single(path("model.adapter")), given("model.adapter")),
     Key("max_pixels", same("image_max_pixels"), PICTURES, "also as MAX_PIXELS or IMAGE_MAX_TOKEN_NUM"),
 )
@@ -224,6 +241,12 @@ DATA = section(
         one_way(data.shares, "data.train", because="shares add up to one, whatever the weights were"),
         WEIGHTED_SETS,
     ),
+    Key(
+        "stopping_strategy",
+        constant("all_exhausted", "data.train"),
+        WEIGHTED_SETS,
+        "until every set has been seen; ms-swift's default stops at the first that ends",
+    ),
     Key("val_dataset", single(file("data.eval")), EVALUATES_A_FILE),
     Key("split_dataset_ratio", Codec(("data.eval",), data.held_out, data.read_held_out)),
     Key(
@@ -266,7 +289,9 @@ TRAIN = section(
     ),
     Key("learning_rate", same("learning_rate")),
     Key("lr_scheduler_type", SCHEDULER),
-    Key("warmup_ratio", same("warmup")),
+    Key("lr_scheduler_kwargs", as_json(scheduler_numbers(stable=False)), FLOORED, "JSON"),
+    Key("warmup_ratio", same("warmup"), WARMUP_SHARE),
+    Key("warmup_steps", same("warmup"), WARMUP_STEPS),
     Key("num_train_epochs", same("epochs"), given("epochs")),
     Key("max_steps", same("max_steps"), given("max_steps")),
     Key("optim", words("optimizer", OPTIMIZERS)),
@@ -301,13 +326,13 @@ OUTPUT = section(
     "output",
     Key("output_dir", same("output_dir")),
     Key("add_version", constant(False, "output_dir"), note="ms-swift would add a folder named by version and time"),
-    Key("save_strategy", _PACE),
-    Key("save_steps", same("save_every"), BY_STEPS),
+    Key("save_strategy", _SAVES),
+    Key("save_steps", save_steps(), is_not("save_every", "epoch"), f"never: {NEVER}, and the model at the end"),
     Key("save_total_limit", same("keep")),
     Key("logging_steps", same("log_every")),
     Key("report_to", single(same("report_to")), note="ms-swift's default is tensorboard"),
     Key("eval_strategy", evaluation()),
-    Key("eval_steps", same("save_every"), both(EVALUATES, BY_STEPS), also=("data.eval",)),
+    Key("eval_steps", same("eval_every"), both(EVALUATES, EVALUATES_BY_STEPS), also=("data.eval",)),
     Key(
         "per_device_eval_batch_size",
         either(

@@ -26,6 +26,8 @@ _ARGUMENTS = "ms-swift swift/arguments/sft_args.py and base_args.py"
 _RLHF = "ms-swift swift/arguments/rlhf_args.py"
 _LIGER = "liger_kernel/transformers/monkey_patch.py, which ms-swift's use_liger_kernel applies"
 
+# Templates of models that chat, without a place for a system prompt.
+_NO_SYSTEM = frozenset({"cogagent_chat", "cogvlm2", "deepseek_ocr", "gemma3_text", "molmo", "paligemma", "yuan"})
 _FUSED = ("pretrain", "sft", "grpo")
 _FLASHES = ("flash", "flash3")
 _SPLIT = ("pretrain", "sft", "dpo")
@@ -217,6 +219,26 @@ def adapters_need_lora(spec: Spec, method: str) -> str | None:
     return f"method {method} does not go on from the adapter {spec.model.adapter}"
 
 
+@require("ms-swift swift/arguments/base_args/template_args.py and swift/template/template_meta.py", blames="target")
+def system_is_taken_as_it_is(system: str | None, template: str) -> str | None:
+    """The system prompt is text to ms-swift too, and one that the template takes."""
+    if system is None:
+        return None
+    if system.endswith(".txt"):
+        return f"takes the data.system {system[-40:]} for the name of a file, as it ends in .txt"
+    if "\\n" in system:
+        return "turns the \\n in data.system into the end of a line: write the line's end itself"
+    return f"has no system prompt in its template {template}: leave data.system out" if template in _NO_SYSTEM else None
+
+
+@require("transformers optimization.py, get_wsd_schedule: num_decay_steps", blames="target")
+def decay_is_in_steps(decay: int | float | None, max_steps: int | None) -> str | None:
+    """The decay of warmup_stable_decay is a number of steps."""
+    if not isinstance(decay, float) or max_steps is not None:
+        return None
+    return "takes the decay in steps: set train.optim.decay to their number, or give train.max_steps"
+
+
 @require("ms-swift swift/dataset/dataset_syntax.py: dataset[:subset][#samples]")
 def names_hold_no_syntax(spec: Spec) -> str | None:
     """Names of data sets hold no characters that mean something to ms-swift."""
@@ -319,6 +341,8 @@ RULES = (
     adapters_need_lora,
     whole_parts_are_beside_plain_adapters,
     frames_are_counted,
+    system_is_taken_as_it_is,
+    decay_is_in_steps,
     names_hold_no_syntax,
     rows_suit_the_task,
     rows_can_be_described,

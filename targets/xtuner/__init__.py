@@ -23,6 +23,7 @@ from .codecs import BACKENDS, OPTIMIZERS
 from .data import functions
 from .keys import ENVIRONMENT, KEYS
 from .rules import RULES
+from .schedule import SCHEDULES
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -105,13 +106,15 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "task": ("sft", "pretrain", "dpo", "orpo", "reward"),
             "method": ("full", "lora", "qlora"),
             "lora_variant": ("lora", "rslora", "dora"),
-            "schedule": ("cosine", "linear", "constant"),
+            "schedule": SCHEDULES,
             "preference_loss": ("sigmoid", "orpo"),
             "sequence_parallel": ANYTHING,
             "attention": ("flash", "sdpa", "eager"),
             "gradient_checkpointing": (True, False),
             "packing": (True, False),
             "packing_task": ("pretrain", "sft", "dpo", "orpo", "reward"),
+            "system": ANYTHING,
+            "samples": ANYTHING,
             "existing": ("fail", "resume", "overwrite"),
             "data_options": ("subset", "split", "columns", "roles", "samples"),
             "precision": ("bf16", "fp16", "fp32", "pure_bf16"),
@@ -143,7 +146,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     sections = {"imports": _imports(made.data), "references": REFERENCES}
     files = [made.file(CONFIG, "train.py.j2", facts.CONTRACT)._replace(sections=sections), _launcher(plan)]
     if made.data["train_dataset"]["dataset_map_fn"].startswith(f"{facts.OWN}:"):
-        files.append(File(f"{facts.OWN}.py", functions(plan), "mfc_rows.py.j2"))
+        files.append(File(f"{facts.OWN}.py", functions(plan), "mfc_rows.py.j2", cites={"system": ("system",)}))
     if plan.strategy.deepspeed and plan.values["deepspeed_preset"] == "":
         contract = f"{deepspeed.NAME}-{DEEPSPEED}"
         files.append(native(ENGINE, plan).file(deepspeed.CONFIG, contract=contract))

@@ -5,6 +5,7 @@ Source: xtuner/configs, tools/train.py and mmengine's runners; XTuner 0.2.0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mfc.target.clashes import Clash, Data
@@ -16,16 +17,15 @@ _SOURCE = "xtuner/tools/train.py"
 _HOOK = "custom_hooks, which mfc writes"
 # Where XTuner reads what such a variable holds in its configs, and what says it here.
 _READ: dict[str, tuple[str, str]] = {
-    "SYSTEM": (_HOOK, ""),
+    "SYSTEM": (_HOOK, "data.system"),
     "bot_name": (_HOOK, ""),
-    "evaluation_freq": (_HOOK, ""),
+    "evaluation_freq": (_HOOK, "run.eval_every"),
     "evaluation_images": (_HOOK, ""),
-    "evaluation_inputs": (_HOOK, ""),
     "label_smoothing": ("model.label_smoothing", "targets.xtuner.extra.model.label_smoothing"),
     "log_interval": ("default_hooks.logger.interval", "run.log_every"),
     "loss_type": ("model.loss_type", "train.task"),
     "optim_type": ("optim_wrapper.optimizer.type", "strategy.optimizer"),
-    "penalty_type": ("model.penalty_type", "targets.xtuner.extra.model.penalty_type"),
+    "penalty_type": ("model.penalty_type, which mfc writes", ""),
     "sampler": ("train_dataloader.sampler", "strategy.sequence_parallel"),
     "dpo_loss_type": ("model.loss_type in DPO", "train.task"),
     "loss_beta": ("model.beta in DPO and ORPO", "train.task"),
@@ -53,15 +53,22 @@ def _compares_nothing(plan: Plan, _: Data) -> bool:
     return plan.strategy.task not in ("dpo", "orpo")  # where mfc writes what it means
 
 
+def _answers_nothing(plan: Plan, _: Data) -> bool:
+    return not plan.values["samples"]  # where mfc writes them
+
+
 def _always(*_: object) -> bool:
     return True
 
 
-_COMPARED = ("dpo_loss_type", "loss_beta")
+_WHEN: dict[str, Callable[[Plan, Data], bool]] = {
+    **dict.fromkeys(("dpo_loss_type", "loss_beta"), _compares_nothing),
+    **dict.fromkeys(("SYSTEM", "evaluation_freq"), _answers_nothing),
+}
 CLASHES: tuple[Clash, ...] = tuple(
     Clash(
         name,
-        _compares_nothing if name in _COMPARED else _always,
+        _WHEN.get(name, _always),
         f"XTuner reads no setting of this name, but {where}",
         _SOURCE,
         instead,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfc.target.codecs import Codec, Reader, Reading, Unwritten, Writing, path
 from mfc.target.values import adapted
-from mfc.target.when import When
+from mfc.target.when import When, is_not
 
 from . import facts
 
@@ -42,14 +42,23 @@ VISUALIZERS = {
     name: {"type": "mmengine.visualization:Visualizer", "vis_backends": [{"type": backend}]}
     for name, backend in BACKENDS.items()
 }
+SAMPLES = is_not("samples", ())
 _THROUGHPUT = {"type": "xtuner.engine.hooks:ThroughputHook"}
-HOOKS = {False: [_THROUGHPUT], True: [_THROUGHPUT, {"type": "xtuner.engine.hooks:VarlenAttnArgsToMessageHubHook"}]}
+_VARLEN = {"type": "xtuner.engine.hooks:VarlenAttnArgsToMessageHubHook"}
+_CHAT = "xtuner.engine.hooks:EvaluateChatHook"
+UNDECAYED = {"bias_decay_mult": 0.0, "norm_decay_mult": 0.0, "custom_keys": {"norm": {"decay_mult": 0.0}}}
+
+
+def _decays(plan: Plan) -> bool:
+    strategy = plan.strategy
+    return bool(plan.values["weight_decay"]) and strategy.method == "full" and not strategy.deepspeed
+
+
+DECAYS = When(_decays)
 ALIKE = {"type": "mmengine.dataset:DefaultSampler", "shuffle": True}
 SPLIT = {"type": "xtuner.parallel.sequence:SequenceParallelSampler", "shuffle": True}
-WARMUP_START = 1e-5  # of the peak rate, as XTuner's own configs have it
 
 _TEMPLATES = "xtuner.utils:PROMPT_TEMPLATE."
-_COSINE, _LINE = "mmengine.optim:CosineAnnealingLR", "mmengine.optim:LinearLR"
 _AUTOCAST = ("bf16", "fp16")
 
 
@@ -151,33 +160,55 @@ def clip() -> Codec:
     return Codec(("max_grad_norm",), write, read)
 
 
-def schedule() -> Codec:
-    """Warm-up and decay: in epochs, or in micro-steps where the spec counts steps. What is read is how it decays."""
-    ends = {_COSINE: "cosine", _LINE: "linear"}
+def hooks() -> Codec:
+    """What runs beside the training: the rate, answers to prompts where the spec has some, and borders of samples."""
+
+    def write(at: Writing) -> list[dict[str, Any]]:
+        made: list[dict[str, Any]] = [_THROUGHPUT]
+        if SAMPLES(at.plan):
+            made.append(_chat(at.data))
+        return [*made, _VARLEN] if at.value("varlen") else made
+
+    def read(value: Any, reader: Reader) -> Reading:
+        chats = [one for one in value if one["type"] == _CHAT]
+        if chats and chats != [_chat(reader.data)]:
+            raise Unwritten("its prompts are not those of evaluation_inputs")
+        return {"varlen": (_VARLEN in value,), **({} if chats else {"samples": ((),)})}
+
+    return Codec(("varlen", "samples"), write, read)
+
+
+def _chat(data: Any) -> dict[str, Any]:
+    chat = {"type": _CHAT, "tokenizer": data["tokenizer"], "every_n_iters": data["evaluation_freq"]}
+    chat |= {"evaluation_inputs": data["evaluation_inputs"]}
+    optional = {"system": "SYSTEM", "prompt_template": "prompt_template"}
+    return chat | {name: data[setting] for name, setting in optional.items() if setting in data}
+
+
+def sample_system() -> Codec:
+    """The system prompt of those answers. The hook formats it once more, so braces are doubled."""
+
+    def write(at: Writing) -> str:
+        return str(at.value("system")).replace("{", "{{").replace("}", "}}")
 
     def read(value: Any, _: Reader) -> Reading:
-        falls = [one for one in value if one.get("start_factor") != WARMUP_START]
-        if len(falls) > 1 or any(one["type"] not in ends for one in falls):
-            raise Unwritten("it is no warm-up with one cosine or line after it")
-        return {"schedule": tuple(ends[one["type"]] for one in falls) or ("constant",)}
+        return {"system": (value.replace("{{", "{").replace("}}", "}"),)}
 
-    return Codec(("schedule", "warmup"), _schedule, read)
+    return Codec(("system",), write, read)
 
 
-def _schedule(at: Writing) -> list[dict[str, Any]]:
-    values = at.plan.values
-    by_epoch = values["max_steps"] is None
-    end: int = values["epochs"] if by_epoch else values["max_steps"] * values["gradient_accumulation"]
-    turn = round(values["warmup"] * end, 6) if by_epoch else int(values["warmup"] * end)
-    span = {"by_epoch": by_epoch, **({"convert_to_iter_based": True} if by_epoch else {})}
-    made: list[dict[str, Any]] = []
-    if turn:
-        made.append({"type": _LINE, "start_factor": WARMUP_START, "begin": 0, "end": turn, **span})
-    if values["schedule"] == "cosine":
-        made.append({"type": _COSINE, "eta_min": 0.0, "begin": turn, "end": end, **span})
-    if values["schedule"] == "linear":
-        made.append({"type": _LINE, "start_factor": 1.0, "end_factor": 0.0, "begin": turn, "end": end, **span})
-    return made
+def sample_steps() -> Codec:
+    """Micro-steps between answers, which the spec may want after each epoch."""
+
+    def write(at: Writing) -> int:
+        every, accumulation = at.value("eval_every"), at.value("gradient_accumulation")
+        return facts.steps_of_epoch(accumulation) if every == "epoch" else every * accumulation
+
+    def read(value: Any, reader: Reader) -> Reading:
+        epoch = ("epoch",) if value == facts.steps_of_epoch(_accumulation(reader)) else ()
+        return {"eval_every": (*epoch, _optimizer_steps(value, reader))}
+
+    return Codec(("eval_every",), write, read)
 
 
 def micro_steps(field: str) -> Codec:
@@ -205,6 +236,8 @@ def save_steps() -> Codec:
     """Micro-steps between two checkpoints, which the spec may want after each epoch."""
 
     def read(value: Any, reader: Reader) -> Reading:
+        if value == facts.NEVER:
+            return {"save_steps": (value,), "save_every": ("never",)}
         epoch = ("epoch",) if value == facts.steps_of_epoch(_accumulation(reader)) else ()
         return {"save_steps": (value,), "save_every": (*epoch, _optimizer_steps(value, reader))}
 

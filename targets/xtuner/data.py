@@ -63,7 +63,7 @@ def rows_map() -> Codec:
     """The function that turns rows into XTuner's own layout: all data sets have the same."""
 
     def write(at: Writing) -> str:
-        return facts.rows_map(at.value("data.train")[0], at.plan.strategy.task)
+        return facts.rows_map(at.value("data.train")[0], at.plan.strategy.task, at.value("system"))
 
     def read(value: Any, reader: Reader) -> Reading:
         known = {function: name for maps in (facts.OWN_MAPS, facts.MAPS) for name, function in maps.items()}
@@ -75,13 +75,14 @@ def rows_map() -> Codec:
         sets = range(len(reader.data.get("data_files", ("one",))))
         return {"task": tasks, **{f"data.train.{number}.format": (layout, *meant) for number in sets}}
 
-    return Codec(("data.train",), write, read)
+    return Codec(("data.train", "system"), write, read)
 
 
 def functions(plan: Plan) -> dict[str, Any]:
-    """What mfc_rows.py is made of: the layout of the rows, and the names of their columns and of who speaks."""
+    """What mfc_rows.py is made of: the layout of the rows, names of columns and speakers, and a system prompt."""
     one, task = plan.problem.spec.data.train[0], plan.strategy.task
     form = rows.layout(one, task)
     roles = rows.roles(one, form)
     speakers = {roles[who]: who for who in ("user", "assistant", "system")} if form in rows.CHATS else {}
-    return {"layout": form, "columns": rows.columns(one, task), "roles": roles, "speakers": speakers}
+    named = {"columns": rows.columns(one, task), "roles": roles, "speakers": speakers}
+    return {"layout": form, **named, "system": plan.values["system"] or ""}

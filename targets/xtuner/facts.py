@@ -47,12 +47,12 @@ _BY_NAME: tuple[tuple[str, str], ...] = (
 
 # The map from each layout of rows to XTuner's own.
 OWN = "mfc_rows"  # written beside the config, for layouts that XTuner has no function for
+# XTuner's alpaca_map_fn ends an instruction without input in an empty line, as no other framework does.
 MAPS = {
     "messages": "xtuner.dataset.map_fns:openai_map_fn",
-    "alpaca": "xtuner.dataset.map_fns:alpaca_map_fn",
     "text": "xtuner.dataset.map_fns:pretrain_map_fn",
 }
-OWN_MAPS = {form: f"{OWN}:{form}_map_fn" for form in (*MAPS, "sharegpt", "preference")}
+OWN_MAPS = {form: f"{OWN}:{form}_map_fn" for form in ("messages", "alpaca", "text", "sharegpt", "preference")}
 _FORMATS = {"pretrain": ("text",), "sft": ("messages", "alpaca", "sharegpt")}  # other tasks: preference
 FILE_TYPES = {"json": "json", "jsonl": "json", "parquet": "parquet", "csv": "csv", "arrow": "arrow", "txt": "text"}
 
@@ -106,16 +106,21 @@ def layouts(task: str) -> tuple[str, ...]:
     return _FORMATS.get(task, ("preference",))
 
 
-def rows_map(one: DatasetSpec, task: str) -> str:
-    """The map for the rows of a data set: XTuner's own, unless they have other names than it knows."""
+def rows_map(one: DatasetSpec, task: str, system: str | None) -> str:
+    """The map for the rows of a data set: XTuner's own, unless they have other names, or a system prompt."""
     form = rows.layout(one, task)
-    return OWN_MAPS[form] if {"columns", "roles"} & {*rows.options(one)} else MAPS.get(form, OWN_MAPS[form])
+    own = bool(system) or {"columns", "roles"} & {*rows.options(one)}
+    return OWN_MAPS[form] if own else MAPS.get(form, OWN_MAPS[form])
 
 
 def file_type(path: str) -> str | None:
     """The reader of `datasets` for a file; None for a folder, which it looks into by itself."""
     ending = PurePosixPath(path).suffix.removeprefix(".")
     return FILE_TYPES.get(ending) if ending else None
+
+
+NEVER = -1  # as an interval of mmengine's: hooks/hook.py, every_n_train_iters
+ANSWER = 600  # tokens that EvaluateChatHook generates at most
 
 
 def steps_of_epoch(gradient_accumulation: int) -> int:

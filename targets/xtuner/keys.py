@@ -24,10 +24,10 @@ from mfc.target.codecs import (
 )
 from mfc.target.keys import Key, section
 from mfc.target.launch import ALLOCATOR, DEVICES, THREADS
-from mfc.target.when import ADAPTERS, When, both, given, is_, is_not, task
+from mfc.target.when import ADAPTERS, SYSTEM, When, both, given, is_, is_not, task
 
 from . import codecs as x
-from . import data
+from . import data, schedule
 
 ROWS, PAIRS = task("sft", "pretrain"), task(*x.PAIRED)
 PACKED_PAIRS = both(PAIRS, is_("packing", True))
@@ -68,6 +68,9 @@ SETTINGS = section(
     Key("max_norm", same("max_grad_norm"), x.CLIPS, "0 under DeepSpeed: no clipping"),
     Key("save_steps", x.save_steps(), note="micro-steps"),
     Key("save_total_limit", same("keep")),
+    Key("evaluation_freq", x.sample_steps(), x.SAMPLES, "micro-steps"),
+    Key("evaluation_inputs", items("samples"), x.SAMPLES),
+    Key("SYSTEM", x.sample_system(), both(x.SAMPLES, SYSTEM), "of those answers; mfc_rows.py has that of the rows"),
 )
 
 _TOKENIZER, _LLM = "transformers:AutoTokenizer.from_pretrained", "transformers:AutoModelForCausalLM.from_pretrained"
@@ -99,6 +102,7 @@ MODEL = section(
         also=("task",),
     ),
     Key("model.beta", reference("loss_beta", "preference_beta"), task("dpo", "orpo")),
+    Key("model.penalty_type", constant("none", "task"), task("reward"), "XTuner's default adds a barrier to the loss"),
     Key("model.reward_token_id", reference("reward_token_id", "reward_token"), task("reward")),
     Key("model.use_varlen_attn", reference("use_varlen_attn", "varlen")),
     Key("model.use_activation_checkpointing", same("gradient_checkpointing"), note="on by default in XTuner"),
@@ -207,11 +211,17 @@ OPTIM = section(
     Key(_STEP + "optimizer.betas", reference("betas", "adam_beta1", "adam_beta2"), ADAM),
     Key(_STEP + "optimizer.eps", same("adam_epsilon"), ADAM),
     Key(_STEP + "optimizer.weight_decay", reference("weight_decay", "weight_decay")),
+    Key(
+        _STEP + "paramwise_cfg",
+        constant(x.UNDECAYED, "weight_decay").citing("weight_decay"),
+        x.DECAYS,
+        "norms and biases do not decay, as in transformers; DeepSpeed takes the optimizer alone",
+    ),
     Key(_STEP + "clip_grad", x.clip()),
     Key(_STEP + "accumulative_counts", reference("accumulative_counts", "gradient_accumulation")),
     Key(_STEP + "loss_scale", words("precision", {"fp16": "dynamic"}, rest=1.0), AUTOCAST),
     Key(_STEP + "dtype", words("precision", x.DTYPES), AUTOCAST),
-    Key("param_scheduler", x.schedule(), note="micro-steps where the spec has max_steps, else epochs"),
+    Key("param_scheduler", schedule.PARTS, note="micro-steps where the spec has max_steps, else epochs"),
     Key("train_cfg.type", constant("xtuner.engine.runner:TrainLoop", "epochs")),
     Key("train_cfg.max_epochs", reference("max_epochs", "epochs"), BY_EPOCHS),
     Key("train_cfg.max_iters", x.micro_steps("max_steps"), BY_STEPS, "micro-steps"),
@@ -222,8 +232,8 @@ RUNTIME = section(
     "Runtime",
     Key(
         "custom_hooks",
-        words("varlen", x.HOOKS),
-        note="no chat during training: it takes memory that nothing counts",
+        x.hooks(),
+        note="EvaluateChatHook for run.samples",
     ),
     Key(_HOOK + "timer.type", constant("mmengine.hooks:IterTimerHook")),
     Key(_HOOK + "logger.type", constant("mmengine.hooks:LoggerHook", "log_every")),

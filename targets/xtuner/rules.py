@@ -252,6 +252,8 @@ def save_steps(save_every: int | str, gradient_accumulation: int) -> Value:
             every,
             f"XTuner's loop has no epochs: every {every} micro-steps (its own 500, in whole steps), and at the end",
         )
+    if save_every == "never":
+        return Value(facts.NEVER, "only at the end")
     every = int(save_every) * gradient_accumulation
     return Value(every, f"{save_every} optimizer steps x {gradient_accumulation} micro-steps, and at the end")
 
@@ -271,17 +273,82 @@ def no_epochs_to_save_after(save_every: int | str, save_steps: int, gradient_acc
     return f"XTuner cannot save by epochs: it saves every {steps} optimizer steps and at the end"
 
 
-@advise("mmengine optim/scheduler: 'end should be larger than begin'; XTuner issues 368, 466 and 811")
-def warmup_needs_steps(warmup: float, epochs: float | None, strategy: Strategy, max_steps: int | None) -> str | None:
-    """A warm-up shorter than one micro-step ends the run at its start."""
-    if not warmup or epochs is None or max_steps is not None:
+@require("XTuner 0.2.0 dataset/preference_dataset.py: the tokenizer's own chat template", blames="target")
+def system_is_for_chats(system: str | None, task: str) -> str | None:
+    """Only rows that XTuner's templates write can begin with the spec's system prompt."""
+    if not system or task not in _PAIRS:
         return None
-    steps = math.ceil(1 / (warmup * epochs))
+    return f"takes no data.system for task {task}, whose rows the tokenizer's own template writes"
+
+
+@require("XTuner 0.2.0 engine/hooks/evaluate_chat_hook.py: it generates with model.llm", blames="target")
+def answers_need_a_language_model(samples: tuple[str, ...], task: str, sequence_parallel: int) -> str | None:
+    """Prompts are answered by models that train to write, each GPU by itself."""
+    if not samples:
+        return None
+    if task not in ("sft", "pretrain"):
+        return f"answers run.samples in tasks sft and pretrain, not in {task}"
+    return "answers no run.samples where sequences are split over GPUs" if sequence_parallel > 1 else None
+
+
+@advise("XTuner 0.2.0 engine/hooks/evaluate_chat_hook.py: max_new_tokens=600, without gradients")
+def answers_are_shorter_than_a_step(samples: tuple[str, ...], strategy: Strategy) -> str | None:
+    """Answers take less memory than a step, whose rows are as long at least."""
+    tokens = strategy.micro_batch * strategy.max_length
+    if not samples or tokens >= facts.ANSWER:
+        return None
+    return f"answers to run.samples have up to {facts.ANSWER} tokens, a step {tokens}: their memory is not counted"
+
+
+@advise("XTuner 0.2.0 tools/train.py: of optim_wrapper, DeepSpeedStrategy gets the optimizer alone")
+def norms_decay_under_deepspeed(strategy: Strategy, weight_decay: float) -> str | None:
+    """Under DeepSpeed norms and biases decay like all else."""
+    if not weight_decay or strategy.method != "full" or not strategy.deepspeed:
+        return None
+    return "under DeepSpeed XTuner lets norms and biases decay too, which transformers' Trainer does not"
+
+
+@advise("XTuner 0.2.0 model/sft.py and transformers 4.48 loss_utils.py: the mean over the tokens of a micro-batch")
+def micro_batches_count_alike(spec: Spec, strategy: Strategy) -> str | None:
+    """The loss is a mean of micro-batches, where other frameworks take that of all tokens of a step."""
+    alone = strategy.world_size * strategy.gradient_accumulation == strategy.sequence_parallel
+    if len(spec.targets) < 2 or strategy.packing or strategy.task not in ("sft", "pretrain") or alone:
+        return None
+    return (
+        "XTuner weighs each micro-batch of a step alike, other targets each token: with rows of unequal length the "
+        "losses differ; packed rows are equally long"
+    )
+
+
+@require(
+    "XTuner 0.2.0 engine/runner/loops.py: how many steps an epoch has is known only when it starts", blames="target"
+)
+def parts_are_counted_alike(
+    schedule: str, warmup: int | float, decay: int | float | None, max_steps: int | None
+) -> str | None:
+    """Warm-up, fall and run are all in steps, or all in shares of the epochs."""
+    counted = [name for name, part in (("warmup", warmup), ("decay", decay)) if isinstance(part, int)]
+    if max_steps is not None or not counted or schedule == "constant":
+        return None
+    return f"counts {counted[0]} in steps only where train.max_steps is given: say it as a share, or give max_steps"
+
+
+@advise("mmengine optim/scheduler: 'end should be larger than begin'; XTuner issues 368, 466 and 811")
+def warmup_needs_steps(
+    warmup: int | float, epochs: float | None, strategy: Strategy, max_steps: int | None
+) -> str | None:
+    """A warm-up shorter than one micro-step ends the run at its start, and one of a single micro-step stays low."""
+    if not warmup or isinstance(warmup, int) or epochs is None or max_steps is not None:
+        return None
+    steps = math.ceil(2 / (warmup * epochs))
     rows = steps * strategy.micro_batch * strategy.world_size // strategy.sequence_parallel
     if rows < 1000 and not strategy.packing:
         return None
     what = "packed rows" if strategy.packing else "samples"
-    return f"with fewer than {rows} {what} the warm-up is shorter than one micro-step, and XTuner stops: set warmup: 0"
+    return (
+        f"with fewer than {rows} {what} the warm-up is shorter than two micro-steps, and XTuner stops or never leaves "
+        "the rate that it starts at: set warmup: 0"
+    )
 
 
 @advise("XTuner 0.2.0 model/sft.py, _prepare_for_lora")
@@ -325,6 +392,12 @@ RULES = (
     save_steps,
     log_steps,
     no_epochs_to_save_after,
+    system_is_for_chats,
+    answers_need_a_language_model,
+    answers_are_shorter_than_a_step,
+    norms_decay_under_deepspeed,
+    micro_batches_count_alike,
+    parts_are_counted_alike,
     warmup_needs_steps,
     frozen_base_is_fp32,
     flash_must_be_installed,

@@ -12,7 +12,7 @@ from mfc.target.launch import command
 from mfc.target.outputs import File, Lowered, native
 from mfc.target.templates import need_template
 
-from .keys import ELSEWHERE, ENVIRONMENT, KEYS, TRACKERS
+from .keys import ELSEWHERE, ENVIRONMENT, KEYS, LR_TYPES, TRACKERS
 from .rules import CONTRACT, RULES, knows
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         supports={
             "task": ("sft", "pretrain"),
             "method": ("full",),
-            "schedule": ("cosine", "linear", "constant"),
+            "schedule": tuple(LR_TYPES),
             "precision": ("bf16",),
             "sharding": ("fsdp2",),
             "offload_optimizer": ("none", "cpu"),
@@ -71,6 +71,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         },
         packages={"flash-attn": "as XTuner V1 asks for", **packages},
         notes={
+            "system": "its chat templates have their own",
             "method": "adapters are trained by XTuner 0.2.0: target xtuner",
             "task": "preferences are trained by XTuner 0.2.0: target xtuner",
             "sharding": "it runs on FSDP2 alone",
@@ -101,7 +102,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
 
 def _references(data: Any) -> Iterator[str]:
     if isinstance(data, Mapping):
-        if "type" in data:
+        if isinstance(data.get("type"), str):  # of the user's own keys, it may be anything until they are checked
             yield data["type"]
         for value in data.values():
             yield from _references(value)

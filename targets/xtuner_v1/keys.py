@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mfc.spec.quantities import whole_steps
 from mfc.target.codecs import (
     Codec,
     Reader,
@@ -25,14 +26,16 @@ from mfc.target.codecs import (
 from mfc.target.keys import Key
 from mfc.target.launch import ALLOCATOR, DEVICES
 from mfc.target.paths import located
+from mfc.target.values import at_key
 from mfc.target.when import given, is_
 
-from .rules import FORMATS, STEPS_OF_EPOCH
+from .rules import FORMATS, NEVER, STEPS_OF_EPOCH
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
 TRACKERS = {"none": "jsonl", "tensorboard": "tensorboard"}
+LR_TYPES = {"cosine": "cosine", "linear": "linear", "constant": "constant", "cosine_with_min_lr": "cosine"}
 LOSSES = {"fused": "chunk", "plain": "eager"}
 CHUNK = 1024  # tokens of which the logits exist at a time
 _T = "trainer."
@@ -48,7 +51,7 @@ _TEXTS = {
 
 
 def datasets() -> Codec:
-    """Data sets with the function that reads each; weights become shares of each file."""
+    """Data sets with the function that reads each."""
 
     def write(at: Writing) -> list[dict[str, Any]]:
         chats = {"type": _CHATS, "chat_template": at.value("template"), "max_length": at.value("max_length")}
@@ -58,7 +61,7 @@ def datasets() -> Codec:
                     "type": "xtuner.v1.datasets.config:DatasetConfig",
                     "name": f"train_{number}",
                     "anno_path": located(str(one.path), at.out_to_spec),
-                    "sample_ratio": one.weight,
+                    "sample_ratio": 1.0,
                 },
                 "tokenize_fn": dict(chats if FORMATS[at.plan.strategy.task] == "messages" else _TEXTS),
             }
@@ -69,7 +72,6 @@ def datasets() -> Codec:
         told: dict[str, tuple[Any, ...]] = {}
         for number, one in enumerate(value):
             told[f"data.train.{number}.path"] = spellings(one["dataset"]["anno_path"], reader.out_to_spec)
-            told[f"data.train.{number}.weight"] = (one["dataset"]["sample_ratio"],)
         calls = [one["tokenize_fn"] for one in value]
         if any(call != calls[0] for call in calls):
             raise Unwritten("its data sets are read in several ways")
@@ -82,6 +84,35 @@ def datasets() -> Codec:
         return ("template", "max_length", "overlong") if FORMATS[plan.strategy.task] == "messages" else ()
 
     return Codec(("data.train", "template", "max_length", "overlong"), write, read, cites=cites)
+
+
+def warmup() -> Codec:
+    """The warm-up in steps where they are known, for XTuner V1 rounds a share of them down; else the share."""
+
+    def write(at: Writing) -> float:
+        part, steps = at.value("warmup"), at.value("max_steps")
+        return float(part if steps is None else whole_steps(part, steps))
+
+    def read(value: Any, reader: Reader) -> Reading:
+        if at_key(reader.data, "trainer").get("total_step") is not None:  # a share of them, or their number
+            return {}
+        return {"warmup": (value,)}
+
+    return Codec(("warmup",), write, read)
+
+
+def ends() -> Codec:
+    """Where the learning rate ends."""
+
+    def write(at: Writing) -> float:
+        return float(at.value("min_learning_rate") or 0.0)
+
+    def read(value: Any, _: Reader) -> Reading:
+        if value:
+            return {"schedule": ("cosine_with_min_lr",), "min_learning_rate": (value,)}
+        return {"schedule": ("cosine", "linear", "constant")}
+
+    return Codec(("min_learning_rate", "schedule"), write, read)
 
 
 def clipping() -> Codec:
@@ -109,7 +140,8 @@ def save_steps() -> Codec:
     """Optimizer steps between two checkpoints, which the spec may want after each epoch."""
 
     def read(value: Any, _: Reader) -> Reading:
-        return {"save_steps": (value,), "save_every": (value, "epoch") if value == STEPS_OF_EPOCH else (value,)}
+        words = {STEPS_OF_EPOCH: ("epoch",), NEVER: ("never",)}
+        return {"save_steps": (value,), "save_every": (value, *words.get(value, ()))}
 
     return Codec(("save_steps", "save_every"), lambda at: at.value("save_steps"), read).citing("save_steps")
 
@@ -135,9 +167,9 @@ KEYS: tuple[Key, ...] = (
     Key(_OPTIM + "eps", same("adam_epsilon")),
     Key(_OPTIM + "max_grad_norm", clipping()),
     Key(_LR + "type", constant("xtuner.v1.config:LRConfig", "schedule")),
-    Key(_LR + "lr_type", same("schedule")),
-    Key(_LR + "warmup_ratio", same("warmup")),
-    Key(_LR + "lr_min", constant(0.0, "schedule"), note="falls to zero, as everywhere"),
+    Key(_LR + "lr_type", words("schedule", LR_TYPES), note="cosine_with_min_lr: a cosine that ends at lr_min"),
+    Key(_LR + "warmup_ratio", warmup(), note="a number of steps from 1 on, where they are known"),
+    Key(_LR + "lr_min", ends(), note="falls to zero unless the schedule ends elsewhere"),
     Key(_LOSS + "type", constant("xtuner.v1.loss:CELossConfig", "loss")),
     Key(_LOSS + "mode", words("loss", LOSSES), note="fused: chunk"),
     Key(_LOSS + "chunk_size", constant(CHUNK, "loss"), is_("loss", "fused"), "tokens"),

@@ -26,6 +26,7 @@ TEMPLATES = (
     (r"deepseek-v3(-base|-0324)?$", "deepseek-v3"),
 )
 FORMATS = {"sft": "messages", "pretrain": "text"}
+NEVER = -1  # as an interval of its checkpoints
 STEPS_OF_EPOCH = 500  # between checkpoints that the spec wants after each epoch
 
 
@@ -71,7 +72,9 @@ def chat_template(template: str | None, task: str) -> str | None:
 
 @require(_CONFIG + ": JsonlDataset", blames="target")
 def data_rows(spec: Spec, task: str) -> str | None:
-    """Data are JSON lines of messages, for pretraining of one text each."""
+    """Data are JSON lines of messages, for pretraining of one text each, one file after the other."""
+    if len({one.weight for one in spec.data.train}) > 1:
+        return "takes a part of each file, not a share of the mix: leave data.train[].weight out, or mix the files"
     wanted = FORMATS.get(task, "messages")
     for one in spec.data.train:
         form = wanted if one.format == "auto" else one.format
@@ -125,6 +128,8 @@ def save_steps(save_every: int | str) -> Value:
             STEPS_OF_EPOCH,
             f"XTuner V1 counts steps, not epochs: every {STEPS_OF_EPOCH}, and the last in Hugging Face's format",
         )
+    if save_every == "never":
+        return Value(NEVER, "only at the end")
     return Value(int(save_every), f"every {save_every} optimizer steps")
 
 
@@ -142,6 +147,14 @@ def texts_are_called_content(strategy: Strategy) -> str | None:
     return "XTuner V1 reads each text from the field content (or messages[0].content), not text: rename it in the file"
 
 
+@advise("XTuner v1.0.1 xtuner/v1/config/optim.py: one group of all parameters")
+def norms_decay(weight_decay: float) -> str | None:
+    """Norms and biases decay like all else."""
+    if not weight_decay:
+        return None
+    return "XTuner V1 lets norms and biases decay too, which transformers' Trainer does not"
+
+
 RULES = (
     family,
     template,
@@ -154,4 +167,5 @@ RULES = (
     save_steps,
     no_epochs_to_save_after,
     texts_are_called_content,
+    norms_decay,
 )

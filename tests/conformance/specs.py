@@ -125,3 +125,30 @@ def specs(tasks: tuple[str, ...] = TASKS) -> Iterator[tuple[str, dict[str, Any]]
                 **({"strategy": pin} if pin else {}),
             },
         )
+
+
+def recipes() -> Iterator[tuple[str, dict[str, Any]]]:
+    """Words of the recipe and the run that no drawn spec says, for targets whose trainer is transformers'."""
+    said: tuple[tuple[dict[str, Any], ...], ...] = (
+        ({"warmup": 100}, {"save_every": "never", "eval_every": 25, "eval_micro_batch": 2, "timeout": "90min"}),
+        ({"schedule": "cosine_with_min_lr", "min_learning_rate": 1e-6}, {"save_every": 100, "eval_every": "epoch"}),
+        ({"schedule": "warmup_stable_decay", "decay": "20%", "min_learning_rate": 1e-6}, {"save_every": 50}),
+    )
+    for number, (optim, run) in enumerate(said):
+        yield (
+            f"recipe-{number}",
+            {
+                "model": "Qwen/Qwen2.5-0.5B-Instruct",
+                "hardware": {"gpu": "A100 SXM 80GB", "count": 2},
+                "data": {
+                    "train": [{"path": "a.jsonl", "weight": 3}, {"path": "b.jsonl"}],
+                    "eval": "2%",
+                    "max_length": 1024,
+                    "system": "Be {brief}.\nAnd kind.",
+                    "workers": 0,
+                    "preprocessing_workers": 2,
+                },
+                "train": {"batch_size": 16, "max_steps": 400, "optim": optim},
+                "run": run,
+            },
+        )

@@ -12,7 +12,7 @@ from mfc.targets import llamafactory
 from mfc.targets.llamafactory import CLASHES
 
 from tests.conformance.judging import Case, compile_all, differences, examples, judge
-from tests.conformance.specs import TASKS, specs
+from tests.conformance.specs import TASKS, recipes, specs
 from tests.targets.test_clashes import CLASHING, clashing
 
 ENOUGH = 60
@@ -84,7 +84,8 @@ def failures(cases: list[Case], version: str) -> dict[str, str]:
 def test_generated_specs_are_accepted(version: str, tmp_path: Path) -> None:
     target = {"targets": {"llamafactory": {"version": version}}}
     tasks = tuple(task for task in TASKS if task in llamafactory.profile(version, {}).supports["task"])
-    cases, too_big = compile_all(((n, {**s, **target}) for n, s in specs(tasks)), "llamafactory", tmp_path)
+    every = [*specs(tasks), *recipes()]
+    cases, too_big = compile_all(((n, {**s, **target}) for n, s in every), "llamafactory", tmp_path)
     assert len(cases) >= ENOUGH, too_big
     assert failures(cases, version) == {}
 

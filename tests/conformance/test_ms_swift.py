@@ -15,7 +15,7 @@ from mfc.planner.plan import Plan
 
 from tests.conformance.environments import environment
 from tests.conformance.judging import Case, compile_all, differences, examples, judge
-from tests.conformance.specs import TASKS, specs
+from tests.conformance.specs import TASKS, recipes, specs
 from tests.conformance.tiny import make_data, make_model
 
 ENOUGH = 60
@@ -33,6 +33,8 @@ def generated(version: str) -> Iterator[tuple[str, Any]]:
     target = {"targets": {"ms-swift": {"version": version}}}
     modes: tuple[dict[str, Any], ...] = ({"mode": "colocate"}, {"mode": "server"}, {"engine": "native"}, {})
     turn = itertools.cycle(modes)
+    for name, spec in recipes():
+        yield name, {**spec, **target}
     for name, spec in specs(TASKS):
         if spec["train"]["method"] != "freeze":
             yield name, {**spec, **target}

@@ -52,6 +52,31 @@ EXTRA: tuple[tuple[str, dict[str, Any]], ...] = tuple(
         ("alpaca", "4x A100-80G", {"format": "alpaca"}, {"train": {"optim": {"schedule": "linear", "warmup": 0}}}),
         ("sharegpt", "4x A100-80G", {"format": "sharegpt"}, {"train": {"optim": {"schedule": "constant"}}}),
         ("steps", "4x A100-80G", {}, {"train": {"max_steps": 200}, "run": {"save_every": 50}}),
+        (
+            "stable-steps",
+            "4x A100-80G",
+            {"system": "Be {brief}."},
+            {
+                "train": {"max_steps": 200, "optim": {"schedule": "warmup_stable_decay", "warmup": 20}},
+                "run": {"samples": ["hi"], "eval_every": 50, "save_every": "never"},
+            },
+        ),
+        (
+            "stable-epochs",
+            "4x A100-80G",
+            {},
+            {"train": {"optim": {"schedule": "warmup_stable_decay", "min_learning_rate": 1e-6}}},
+        ),
+        (
+            "decay-of-some",
+            "4x A100-80G",
+            {"max_length": 512},
+            {
+                "model": "Qwen/Qwen2.5-0.5B-Instruct",
+                "train": {"method": "full", "optim": {"weight_decay": 0.1}},
+                "strategy": {"sharding": "ddp"},
+            },
+        ),
         ("unclipped", "4x A100-80G", {}, {"train": {"optim": {"max_grad_norm": 0}}, "strategy": {"sharding": "zero2"}}),
         ("rslora", "4x A100-80G", {}, {"train": {"lora": {"variant": "rslora", "targets": "attention"}}}),
         ("dora", "4x A100-80G", {}, {"train": {"lora": {"variant": "dora", "modules_to_save": ["lm_head"]}}}),
@@ -206,7 +231,12 @@ def test_the_judge_can_say_no(tmp_path: Path) -> None:
 @pytest.mark.framework
 @pytest.mark.parametrize(
     ("task", "form", "sharding"),
-    [("sft", "messages", "zero2"), ("sft", "sharegpt", "zero3"), ("dpo", "preference", "zero2")],
+    [
+        ("sft", "messages", "zero2"),
+        ("sft", "sharegpt", "zero3"),
+        ("dpo", "preference", "zero2"),
+        ("sft", "alpaca", "zero2"),
+    ],
 )
 def test_two_real_steps(task: str, form: str, sharding: str, tmp_path: Path) -> None:
     """The compiled folder's own launcher trains on the CPU: only the backend is another than on GPUs."""
@@ -215,14 +245,15 @@ def test_two_real_steps(task: str, form: str, sharding: str, tmp_path: Path) -> 
     told = model / "tokenizer_config.json"  # XTuner knows by the class that Qwen2 begins texts with nothing
     told.write_text(re.sub(r'("tokenizer_class": )"\w+"', r'\1"Qwen2TokenizerFast"', told.read_text(encoding="utf-8")))
     rows = make_data(tmp_path)[form]
-    template = {"template": "qwen_chat"} if task == "sft" else {}
+    template = {"template": "qwen_chat", "system": "Be {brief}."} if task == "sft" else {}
+    asked = {"samples": ["one and one is"], "eval_every": 1} if form in ("messages", "alpaca") else {}
     spec = {
         "model": {"id": "./tiny", "config": "tiny/config.json"},
         "hardware": {"gpu": "A100-80G", "host_memory": "64GiB"},
         "data": {"train": rows.name, "format": form, "max_length": 128, **template},
         "train": {"task": task, "method": "lora", "batch_size": 4, "max_steps": 2},
         "strategy": {"sharding": sharding, "micro_batch": 2},
-        "run": {"save_every": 1, "log_every": 1},
+        "run": {"save_every": 1, "log_every": 1, **asked},
     }
     (tmp_path / "run.yaml").write_text(json.dumps(spec), encoding="utf-8")
     [case], _ = compile_all([("run", tmp_path / "run.yaml")], "xtuner", tmp_path)
@@ -236,6 +267,7 @@ def test_two_real_steps(task: str, form: str, sharding: str, tmp_path: Path) -> 
     assert len(losses) == 2
     assert all(loss > 0 for loss in losses)
     assert (case.folder / "output" / "last_checkpoint").is_file()
+    assert ("Sample output:" in done.stdout + done.stderr) == bool(asked)
 
 
 @pytest.mark.framework

@@ -90,7 +90,9 @@ def _problem(text: str) -> Any:
 
 
 def _profile(given: Mapping[str, Any]) -> Profile:
-    supports = {**EVERYTHING, **{name: tuple(values) for name, values in given.get("supports", {}).items()}}
+    said = given.get("supports", {}).items()
+    named = {name: tuple(tuple(one) if isinstance(one, list) else one for one in values) for name, values in said}
+    supports = {**EVERYTHING, **named}
     return Profile(
         target="example",
         version="1.0",

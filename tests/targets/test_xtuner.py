@@ -64,7 +64,7 @@ def test_every_dead_variable_is_known() -> None:
     contract = contracts.load("xtuner-0.2.0")
     mine = {key.name.partition(".")[0] for key in xtuner.KEYS}
     dead = set(contract["properties"]) - set(contract["x-knows"]["read"]) - mine
-    assert {clash.key for clash in xtuner.CLASHES} == dead | {"dpo_loss_type", "loss_beta"}
+    assert {clash.key for clash in xtuner.CLASHES} == dead | {"dpo_loss_type", "loss_beta", "SYSTEM", "evaluation_freq"}
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,9 @@ def test_every_dead_variable_is_known() -> None:
     [
         ("label_smoothing", 0.1, "set targets.xtuner.extra.model.label_smoothing"),
         ("log_interval", 1, "set run.log_every"),
-        ("SYSTEM", "x", "custom_hooks, which mfc writes"),
+        ("SYSTEM", "x", "set data.system"),
+        ("evaluation_inputs", ["hi"], "set run.samples"),
+        ("evaluation_freq", 50, "set run.eval_every"),
         ("max_packed_length", 4096, "set data.max_length or data.packing"),
     ],
 )
@@ -154,6 +156,31 @@ def test_renamed_rows_become_what_xtuner_reads() -> None:
     assert text({"body": " t "}) == {"conversation": [{"input": "", "output": "t", "need_eos_token": False}]}
     pair = rows_of({"format": "auto", "columns": {"chosen": "good", "rejected": "bad"}}, "dpo")["preference_map_fn"]
     assert pair({"prompt": "p", "good": "g", "bad": "b"})["chosen"] == [{"role": "assistant", "content": "g"}]
+
+
+def test_alpaca_rows_end_in_no_empty_line() -> None:
+    alpaca = rows_of({"format": "alpaca"})["alpaca_map_fn"]
+    for given in ({"input": ""}, {}):
+        told = alpaca({"instruction": "q", "output": "a", **given})
+        assert told == {"conversation": [{"system": "", "input": "q", "output": "a"}]}
+
+
+@pytest.mark.parametrize("form", ["sharegpt", "messages", "alpaca"])
+def test_a_system_prompt_is_for_chats_that_have_none(form: str) -> None:
+    function = rows_of({"format": form, "system": "be brief"})[f"{form}_map_fn"]
+    said = {"sharegpt": ("from", "value", "human", "gpt"), "messages": ("role", "content", "user", "assistant")}
+    row: dict[str, Any]
+    own: dict[str, Any]
+    if form == "alpaca":
+        row, own = {"instruction": "q", "output": "a"}, {}
+    else:
+        who, what, user, answers = said[form]
+        turns = [{who: user, what: "q"}, {who: answers, what: "a"}]
+        column = {"sharegpt": "conversations", "messages": "messages"}[form]
+        row, own = {column: turns}, {column: [{who: "system", what: "s"}, *turns]}
+    assert function(row)["conversation"][0]["system"] == "be brief"
+    if own:
+        assert function(own)["conversation"][0]["system"] == "s"
 
 
 def test_emit_takes_what_it_makes(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What data sets say, and the processes that read and prepare them."""
+"""What data sets say, what chats begin with, and the processes that read and prepare them."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mfc.profile import Profile
     from mfc.spec.models import Spec
 
+_SPEC = "the spec language"
 _WORKERS = 4
 _PREPARING = 16
 
@@ -86,10 +87,28 @@ def columns_belong_to_the_format(spec: Spec, task: str) -> str | None:
     return None
 
 
+@derive("system", _SPEC)
+def system(spec: Spec) -> Value:
+    """Chats without a system prompt have the spec's; where it says none, what their template adds."""
+    if spec.data.system is None:
+        return Value(None, "what the chat template itself adds")
+    return from_spec(spec.data.system, "data.system")
+
+
+@require(_SPEC)
+def texts_have_no_system_prompt(system: str | None, task: str) -> str | None:
+    """Pretraining has texts, not chats."""
+    if system is None or task != "pretrain":
+        return None
+    return "task pretrain has no chats that data.system could begin: leave it out"
+
+
 RULES = (
     hub,
     data_sets_can_be_said,
     columns_belong_to_the_format,
+    system,
+    texts_have_no_system_prompt,
     dataloader_workers,
     preprocessing_workers,
     cores_are_few,

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 _LIGER = "transformers and Liger: the fused loss is used in training only, evaluation makes whole logits"
 
 
+@derive("eval_every", "transformers training_args.py: eval_strategy and save_strategy")
+def eval_every(save_every: int | str) -> Value:
+    """The run evaluates as often as it saves, each epoch where it saves nothing."""
+    if save_every == "never":
+        return Value("epoch", "at the end of each epoch, as nothing is saved between")
+    return Value(save_every, "as often as checkpoints are written")
+
+
 @derive("eval_micro_batch", _LIGER)
 def eval_micro_batch(strategy: Strategy) -> Value:
     """Evaluation has the micro-batch of training, or one sequence where training never holds all logits."""
@@ -40,4 +48,4 @@ def evaluation_has_whole_logits(
     )
 
 
-RULES = (eval_micro_batch, evaluation_has_whole_logits)
+RULES = (eval_every, eval_micro_batch, evaluation_has_whole_logits)

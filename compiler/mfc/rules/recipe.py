@@ -4,30 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mfc.catalog.parameters import count, trainable
 from mfc.rules.engine import Value, advise, derive, from_spec, require, said
-from mfc.rules.words import gib
 
 if TYPE_CHECKING:
-    from mfc.catalog.architecture import Architecture
     from mfc.problem import Model
     from mfc.spec.models import Spec
-    from mfc.strategy import Strategy
 
 _SPEC = "the spec language"
-_LARGE = 100 * 2**30  # bytes on disk that are worth a word
-
-
-@derive("schedule", _SPEC + "; cosine decay: arXiv:1608.03983")
-def schedule(spec: Spec) -> Value:
-    """The learning rate falls along a cosine unless the spec says how."""
-    return said(spec.train.optim, "schedule", "train.optim", "a cosine to zero, as most recipes have it")
-
-
-@derive("warmup", _SPEC + "; 3 %: Alpaca and Vicuna recipes")
-def warmup(spec: Spec) -> Value:
-    """The learning rate rises during the first 3 % of steps unless the spec says how long."""
-    return said(spec.train.optim, "warmup", "train.optim", "3 % of the steps, as the Alpaca and Vicuna recipes have it")
 
 
 @derive("weight_decay", _SPEC)
@@ -151,56 +134,7 @@ def preferences_want_a_tuned_model(spec: Spec, model: Model) -> str | None:
     return f"{model.name} is a base model; {spec.train.task} is made for one that has been fine-tuned to answer"
 
 
-@derive("save_every", _SPEC)
-def save_every(spec: Spec) -> Value:
-    """A checkpoint is written each epoch unless the spec says otherwise."""
-    return said(spec.run, "save_every", "run", "at the end of each epoch")
-
-
-@derive("keep", _SPEC)
-def keep(spec: Spec) -> Value:
-    """Two checkpoints are kept unless the spec says otherwise."""
-    return said(spec.run, "keep", "run", "the last two, so that a broken one does not end the run")
-
-
-@derive("log_every", _SPEC)
-def log_every(spec: Spec) -> Value:
-    """The log has a line every ten steps unless the spec says otherwise."""
-    return said(spec.run, "log_every", "run", "every ten steps")
-
-
-@derive("report_to", _SPEC)
-def report_to(spec: Spec) -> Value:
-    """Metrics are sent nowhere unless the spec says where."""
-    return said(spec.run, "report_to", "run", "nothing leaves the machine unasked")
-
-
-@derive("output_dir", _SPEC)
-def output_dir(spec: Spec) -> Value:
-    """Checkpoints go to `output` unless the spec says where."""
-    return said(spec.run, "output_dir", "run", "a folder beside the run's files")
-
-
-@derive("existing", _SPEC)
-def existing(spec: Spec) -> Value:
-    """A run does not start over older checkpoints unless the spec allows it."""
-    return said(spec.run, "existing", "run", "older checkpoints are never overwritten unasked")
-
-
-@advise("torch.optim.AdamW state_dict: two moments; DeepSpeed adds an fp32 master")
-def checkpoints_take_disk(strategy: Strategy, architecture: Architecture, keep: int) -> str | None:
-    """Checkpoints of full training are several times the model."""
-    trained = trainable(architecture, strategy)
-    weights = 2 * count(architecture).total if strategy.lora is None else 4 * trained
-    each = weights + (12 if strategy.deepspeed else 8) * trained
-    if each * keep < _LARGE:
-        return None
-    return f"a checkpoint takes about {gib(each)} of disk with its optimizer, {gib(each * keep)} for run.keep: {keep}"
-
-
 RULES = (
-    schedule,
-    warmup,
     weight_decay,
     max_grad_norm,
     adam_beta1,
@@ -215,11 +149,4 @@ RULES = (
     reference_model,
     continued_adapters_are_no_reference,
     preferences_want_a_tuned_model,
-    save_every,
-    keep,
-    log_every,
-    report_to,
-    output_dir,
-    existing,
-    checkpoints_take_disk,
 )

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from mfc.profile import Profile
 
 
+_LONG = 40  # characters of a value that an error shows
+
+
 def supported(field: str) -> Rule:
     """The rule that the value of `field` is one that the framework can express."""
 
@@ -21,7 +24,8 @@ def supported(field: str) -> Rule:
         if said is None or said in known:
             return None
         note = profile.notes.get(field, "")
-        text = f"has no {field} {_spelt(said)}; it knows {listed(map(_spelt, known), 'and')}"
+        text = f"has no {field} {_spelt(said)}"
+        text += f"; it knows {listed(map(_spelt, known), 'and')}" if known else ""
         return text + (f" ({note})" if note else "")
 
     return Rule(
@@ -38,7 +42,10 @@ def supported(field: str) -> Rule:
 
 def _spelt(value: object) -> str:
     """A value as the spec would have it."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    if isinstance(value, tuple):
+        return ", ".join(map(str, value)) or "none"
+    text = str(value).lower() if isinstance(value, bool) else " ".join(str(value).split()).rstrip(".")
+    return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
 RULES = tuple(supported(field.name) for field in FIELDS if field.neutral is not None and field.decided)

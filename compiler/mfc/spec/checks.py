@@ -61,6 +61,13 @@ def files(value: object) -> object:
     return (text(value),) if isinstance(value, str) else names(value)
 
 
+def prompt(value: object) -> object:
+    """Text that may be empty."""
+    if not isinstance(value, str):
+        raise ValueError("")
+    return value
+
+
 def packages(value: object) -> object:
     """Package names and the versions that are wanted."""
     if not isinstance(value, dict):

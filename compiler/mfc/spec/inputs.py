@@ -15,11 +15,13 @@ from mfc.spec.values import (
     AutoFraction,
     AutoPositive,
     AutoSize,
+    AutoWhole,
     Count,
     CountOrRange,
     Indices,
     Label,
     Positive,
+    Prompt,
     Range,
     Size,
     Text,
@@ -209,6 +211,10 @@ class DataSpec(Section):
         default=None, description="What to evaluate on: a share of the training data (2%), the path of a file, or none."
     )
     template: Text = Field(default="auto", description="Chat template. auto: the model's own.")
+    system: Prompt | None = Field(
+        default=None,
+        description="System prompt of chats without one; empty: none at all. Left out: what the template itself adds.",
+    )
     max_length: CountOrRange = Field(
         default="auto", description="Longest sequence in tokens. A range: the longest that fits."
     )
@@ -219,6 +225,11 @@ class DataSpec(Section):
     packing: AutoFlag = Field(
         default="auto", description="Whether several samples share one row of max_length tokens (pairs: twice as many)."
     )
+    workers: AutoWhole = Field(
+        default="auto",
+        description="Processes that load batches, per GPU; 0: training loads them itself, as it has to on Windows.",
+    )
+    preprocessing_workers: AutoCount = Field(default="auto", description="Processes that tokenize before training.")
     image: ImageSpec = section("Images, for vision-language models.")
 
     @model_validator(mode="before")

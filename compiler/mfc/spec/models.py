@@ -29,7 +29,22 @@ from mfc.spec.training import (
     StrategySpec,
     TrainSpec,
 )
-from mfc.spec.values import FILES, NATIVE, PACKAGES, VERSION, Count, Label, Range, Text, also, refuse, whole
+from mfc.spec.values import (
+    FILES,
+    NATIVE,
+    PACKAGES,
+    VERSION,
+    AutoCount,
+    AutoTime,
+    Count,
+    Label,
+    Names,
+    Range,
+    Text,
+    also,
+    refuse,
+    whole,
+)
 
 __all__ = [
     "DataSpec",
@@ -62,11 +77,23 @@ class RunSpec(Section):
     existing: Literal["fail", "resume", "overwrite"] = Field(
         default="fail", description="What to do when output_dir holds checkpoints already."
     )
-    save_every: Annotated[int | str, also(whole(1), "epoch")] = Field(
-        default="epoch", description="Optimizer steps between checkpoints (and evaluations), or epoch."
+    save_every: Annotated[int | str, also(whole(1), "epoch", "never")] = Field(
+        default="epoch", description="Optimizer steps between checkpoints, epoch, or never: the trained model alone."
+    )
+    eval_every: Annotated[int | str, also(whole(1), "auto", "epoch")] = Field(
+        default="auto", description="Optimizer steps between evaluations, or epoch. auto: as often as it saves."
+    )
+    eval_micro_batch: AutoCount = Field(
+        default="auto", description="Samples per GPU of an evaluation. auto: as in training, 1 with a fused loss."
+    )
+    timeout: AutoTime = Field(
+        default="auto", description="How long GPUs wait for each other, with a unit: 3h. auto: 3h, 30min for one GPU."
     )
     keep: Count = Field(default=2, description="Checkpoints to keep; older ones are deleted.")
     log_every: Count = Field(default=10, description="Optimizer steps between log lines.")
+    samples: Names = Field(
+        default=(), description="Prompts that the model answers as it trains, as often as it evaluates (XTuner)."
+    )
     report_to: Literal["none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"] = Field(
         default="none", description="Where metrics are sent."
     )

@@ -25,11 +25,13 @@ _SIZES = {
     "G": 2**30,
     "T": 2**40,
 }
+_TIMES_OF = {"s": 1, "min": 60, "h": 3600}
 _PREFIXES = {"": 1.0, "K": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "KI": 2.0**10, "MI": 2.0**20, "GI": 2.0**30}
 
 _NUMBER = r"(\d{1,15}(?:\.\d{1,15})?|\.\d{1,15})"
 SIZE_PATTERN = rf"^{_NUMBER}\s*([KMGTkmgt]?[iI]?[bB]|[KMGTkmgt])$"
 BANDWIDTH_PATTERN = rf"^{_NUMBER}\s*([KMGTkmg]?i?)(bps|b/s|bit/s|B/s|Bps)$"
+TIME_PATTERN = rf"^{_NUMBER}\s*(s|min|h)$"
 PERCENT_PATTERN = rf"^{_NUMBER}\s*%$"
 _TIMES = "[xX×*张卡块]"  # the last three count cards in Chinese
 _COUNT = rf"(?:(\d{{1,6}})\s*{_TIMES}\s*)?"
@@ -37,6 +39,8 @@ _GPUS = re.compile(rf"^{_COUNT}{_COUNT}(\S.*?)(?:\s+[xX×*]\s*(\d{{1,6}}))?$")
 
 SIZE = "a size with a unit: KiB, MiB, GiB, TiB (binary; G means GiB) or KB, MB, GB, TB (decimal), such as 24GiB"
 BANDWIDTH = "a bandwidth with a unit: Gbps or Gb/s (bits), GB/s (bytes), with K, M, G or T, such as 25Gbps"
+TIME = "a time with a unit: s, min, h, such as 3h"
+STEPS = "a share of the steps such as 3% or 0.03, or a number of steps such as 100"
 FRACTION = "a percentage such as 5%, or a fraction such as 0.05"
 GPUS = "a count and a GPU, such as 4x RTX 4090"
 
@@ -67,6 +71,15 @@ def bandwidth(value: object) -> float:
     return per_second if match[3].startswith("B") else per_second / 8
 
 
+def time(value: object) -> int:
+    """Whole seconds of "3h", "90min" or "600s". Never zero."""
+    match = re.match(TIME_PATTERN, value.strip()) if isinstance(value, str) else None
+    seconds = round(float(match[1]) * _TIMES_OF[match[2]]) if match else 0
+    if not seconds:
+        raise ValueError(TIME)
+    return seconds
+
+
 def fraction(value: object) -> float:
     """A number from 0 to 1 of "5%" or 0.05."""
     result = math.nan
@@ -77,6 +90,24 @@ def fraction(value: object) -> float:
     if not 0 <= result <= 1:
         raise ValueError(FRACTION)
     return result
+
+
+def steps(value: object) -> int | float:
+    """Part of a run's steps: a share below 1 of "3%" or 0.03, or a whole number of steps; 0 is the share 0.0."""
+    if type(value) is int and value >= 1:
+        return value
+    try:
+        share = fraction(value)
+    except ValueError:
+        raise ValueError(STEPS) from None
+    if share == 1:  # 1 is one step, and 100 % of the steps is nothing that anybody means
+        raise ValueError(STEPS)
+    return share
+
+
+def whole_steps(part: int | float, of: int) -> int:
+    """Steps of a part of `of` steps; a share is rounded up, as the Hugging Face Trainer does."""
+    return part if isinstance(part, int) else math.ceil(part * of)
 
 
 def gpus(value: object) -> Gpus:

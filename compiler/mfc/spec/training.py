@@ -23,6 +23,7 @@ from mfc.spec.values import (
     Number,
     Numbers,
     Positive,
+    Steps,
     Text,
     Whole,
     also,
@@ -67,15 +68,41 @@ class QuantizationSpec(Section):
 class OptimSpec(Section):
     """The rest of the recipe; every target is told all of it."""
 
-    schedule: Literal["cosine", "linear", "constant", "polynomial", "inverse_sqrt"] = Field(
-        default="cosine", description="How the learning rate falls after the warm-up."
+    schedule: Literal[
+        "cosine", "linear", "constant", "polynomial", "inverse_sqrt", "cosine_with_min_lr", "warmup_stable_decay"
+    ] = Field(default="cosine", description="How the learning rate falls after the warm-up.")
+    warmup: Steps = Field(
+        default=0.03, description="Steps in which the learning rate rises: a share of all (3%), or their number (100)."
     )
-    warmup: Fraction = Field(default=0.03, description="Share of the steps in which the learning rate rises: 3%.")
+    min_learning_rate: Number | None = Field(
+        default=None,
+        description="Where the learning rate ends: cosine_with_min_lr needs it, warmup_stable_decay ends at 0 without.",
+    )
+    decay: Steps = Field(
+        default=0.1,
+        description="Steps in which warmup_stable_decay falls at the end: a share of all (10%), or their number.",
+    )
     weight_decay: Number = Field(default=0.0, description="Decoupled weight decay.")
     max_grad_norm: Number = Field(default=1.0, description="Norm to which gradients are clipped; 0: not clipped.")
     betas: Annotated[tuple[float, float], BETAS] = Field(default=(0.9, 0.999), description="Adam's decay rates.")
     epsilon: Positive = Field(default=1e-8, description="Adam's epsilon.")
     seed: Whole = Field(default=42, description="Seed of data order, adapters and dropout.")
+
+    @model_validator(mode="after")
+    def _agree(self) -> "OptimSpec":
+        ends, falls = self.schedule == "cosine_with_min_lr", self.schedule == "warmup_stable_decay"
+        if ends and not self.min_learning_rate:
+            raise refuse("schedule cosine_with_min_lr ends at min_learning_rate: give it, such as 1e-6", at="schedule")
+        if self.min_learning_rate is not None and not (ends or falls):
+            raise refuse(
+                f"min_learning_rate is for schedules cosine_with_min_lr and warmup_stable_decay, not {self.schedule}",
+                at="min_learning_rate",
+            )
+        if "decay" in self.model_fields_set and not falls:
+            raise refuse(f"decay is the end of schedule warmup_stable_decay, not of {self.schedule}", at="decay")
+        if not self.decay:
+            raise refuse("without a decay, the schedule is constant", at="decay")
+        return self
 
 
 class PreferenceSpec(Section):

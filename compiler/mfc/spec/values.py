@@ -149,6 +149,7 @@ _TEXT = {"type": "string", "minLength": 1}
 TEXT = Kind("text", checks.text, _TEXT)
 # Text that YAML may take for a number: 4090, 0.10, 1e10. The loader gives it as it was written.
 LABEL = Kind("text", checks.text, {"type": ["string", "number"], "minLength": 1})
+PROMPT = Kind("text", checks.prompt, {"type": "string"})
 NAMES = Kind("a list of names", checks.names, {"type": "array", "items": _TEXT})
 SOME_NAMES = Kind("a list of names", checks.some_names, {"type": "array", "items": _TEXT, "minItems": 1})
 INDICES = Kind(
@@ -161,6 +162,7 @@ SIZE = Kind(quantities.SIZE, quantities.size, {"type": "string", "pattern": quan
 BANDWIDTH = Kind(
     quantities.BANDWIDTH, quantities.bandwidth, {"type": "string", "pattern": quantities.BANDWIDTH_PATTERN}
 )
+TIME = Kind(quantities.TIME, quantities.time, {"type": "string", "pattern": quantities.TIME_PATTERN})
 VERSION = Kind("1, the version of the language that this mfc reads", checks.version, {"const": 1})
 FILES = Kind("a path or a list of paths", checks.files, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]})
 PACKAGES = Kind(
@@ -173,6 +175,17 @@ _FRACTION_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": quantities.PERCENT_PATTERN}]
 }
 FRACTION = Kind(quantities.FRACTION, quantities.fraction, _FRACTION_SCHEMA)
+STEPS = Kind(
+    quantities.STEPS,
+    quantities.steps,
+    {
+        "anyOf": [
+            {"type": "integer", "minimum": 0},
+            {"type": "number", "minimum": 0, "exclusiveMaximum": 1},
+            {"type": "string", "pattern": quantities.PERCENT_PATTERN},
+        ]
+    },
+)
 EVALUATION = Kind(
     "a share of the training data such as 2%, the path of a file, or none",
     checks.evaluation,
@@ -190,6 +203,7 @@ CAPABILITY = Kind("a CUDA compute capability such as 8.6", checks.capability, {"
 # The types that fields are declared with. `Auto…` may be "auto": mfc decides.
 Text = Annotated[str, TEXT]
 Label = Annotated[str, LABEL]
+Prompt = Annotated[str, PROMPT]
 Names = Annotated[tuple[str, ...], NAMES]
 Numbers = Annotated[tuple[float, ...], NUMBERS]
 Indices = Annotated[tuple[int, ...], INDICES]
@@ -197,6 +211,7 @@ Flag = Annotated[bool, FLAG]
 AutoFlag = Annotated[bool | Auto, also(FLAG, "auto")]
 Whole = Annotated[int, whole(0)]
 Count = Annotated[int, whole(1)]
+AutoWhole = Annotated[int | Auto, also(whole(0), "auto")]
 AutoCount = Annotated[int | Auto, also(whole(1), "auto")]
 AutoElements = Annotated[int | Auto, also(ELEMENTS, "auto")]
 CountOrRange = Annotated[int | Range | Auto, also(spanning(whole(1)), "auto")]
@@ -204,8 +219,10 @@ Number = Annotated[float, number(positive=False)]
 Positive = Annotated[float, number(positive=True)]
 AutoNumber = Annotated[float | Auto, also(number(positive=False), "auto")]
 AutoPositive = Annotated[float | Auto, also(number(positive=True), "auto")]
+Steps = Annotated[int | float, STEPS]
 Size = Annotated[int, SIZE]
 AutoSize = Annotated[int | Auto, also(SIZE, "auto")]
+AutoTime = Annotated[int | Auto, also(TIME, "auto")]
 AutoBandwidth = Annotated[float | Auto, also(BANDWIDTH, "auto")]
 Fraction = Annotated[float, FRACTION]
 AutoFraction = Annotated[float | Auto, also(FRACTION, "auto")]

@@ -104,8 +104,12 @@ def text(field: str) -> Codec:
 
 
 def minutes(field: str) -> Codec:
-    """Seconds, written as text in minutes, at least one."""
-    return Codec((field,), lambda at: str(max(at.value(field) // 60, 1)), lambda value, _: {field: (60 * int(value),)})
+    """Seconds, written as text in minutes, rounded up."""
+
+    def read(value: Any, _: Reader) -> Reading:
+        return {field: tuple(range(60 * (int(value) - 1) + 1, 60 * int(value) + 1))}
+
+    return Codec((field,), lambda at: str(-(-at.value(field) // 60)), read)
 
 
 def words(field: str, table: Mapping[Any, Any], rest: Any = LEFT_OUT) -> Codec:
@@ -266,19 +270,3 @@ def either(usual: Codec, other: Codec, when: When, key: str, *values: Any) -> Co
 def one_way(write: Callable[[Writing], Any], *fields: str, because: str) -> Codec:
     """Written by a function that nothing inverts; `because` says why."""
     return Codec(fields, write, lambda _value, _reader: {}, because)
-
-
-def _scheduler(at: Writing) -> str:
-    name: str = at.value("schedule")
-    return "constant_with_warmup" if name == "constant" and at.value("warmup") else name
-
-
-def _read_scheduler(name: Any, reader: Reader) -> Reading:
-    schedule = "constant" if name == "constant_with_warmup" else name
-    if schedule not in reader.domain("schedule"):
-        raise Unwritten(f"{name!r} is none of {', '.join(reader.domain('schedule'))}")
-    return {"schedule": (schedule,)}
-
-
-# The schedule as transformers calls it: a constant one that warms up has a name of its own.
-SCHEDULER = Codec(("schedule",), _scheduler, _read_scheduler)

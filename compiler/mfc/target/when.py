@@ -45,6 +45,11 @@ def task(*names: str) -> When:
     return is_("task", *names)
 
 
+def counted(field: str) -> When:
+    """A field holds a number of steps, rather than a word or a share of them."""
+    return When(lambda plan: isinstance(plan.values[field], int))
+
+
 def both(*conditions: When) -> When:
     """Several conditions at once."""
     tells: dict[str, tuple[Any, ...]] = {}
@@ -69,6 +74,7 @@ def stage(*numbers: int) -> When:
     return is_("sharding", *("ddp" if number == 0 else f"zero{number}" for number in numbers))
 
 
+SYSTEM = is_not("system", None)  # an empty one is one
 ADAPTERS = is_("method", "lora", "qlora")
 DEEPSPEED = stage(1, 2, 3)
 PICTURES = When(lambda plan: plan.problem.model.architecture.vision is not None)
@@ -76,6 +82,6 @@ GENERATES = task("grpo", "ppo")
 EVALUATES = is_not("data.eval", None, "none", 0.0)
 EVALUATES_A_SHARE = When(lambda plan: isinstance(plan.problem.spec.data.eval, float) and EVALUATES(plan))
 EVALUATES_A_FILE = When(lambda plan: isinstance(plan.problem.spec.data.eval, str) and EVALUATES(plan))
-BY_STEPS = When(lambda plan: isinstance(plan.values["save_every"], int))  # checkpoints, not by epochs
 SEVERAL_SETS = When(lambda plan: len(plan.problem.spec.data.train) > 1)
+BY_STEPS, EVALUATES_BY_STEPS = counted("save_every"), counted("eval_every")  # not by epochs
 WEIGHTED_SETS = When(lambda plan: len({one.weight for one in plan.problem.spec.data.train}) > 1)

@@ -49,7 +49,12 @@ GIVEN = {
     "visualizer": {"name", "save_dir"},
     "vis_backends": {"save_dir"},
 }
-TAKEN = {"param_scheduler": {"convert_to_iter_based"}, "custom_hooks": {"priority"}, "default_hooks": {"priority"}}
+TAKEN = {
+    "param_scheduler": {"convert_to_iter_based"},
+    "optim_wrapper": {"paramwise_cfg"},
+    "custom_hooks": {"priority"},
+    "default_hooks": {"priority"},
+}
 READ_BY_XTUNER = ("use_varlen_attn", "sequence_parallel_size", "tokenizer", "train_dataset")
 LOADER = set(inspect.signature(DataLoader.__init__).parameters) - {"self"}
 
@@ -172,7 +177,11 @@ def _build(config: Config) -> None:
         else:
             PARAM_SCHEDULERS.build({"type": scheduler, "optimizer": optimizer, **arguments})
     for hook in [*config["default_hooks"].values(), *config["custom_hooks"]]:
-        _object(hook["type"])(**_arguments(hook))
+        kind, arguments = _object(hook["type"]), _arguments(hook)
+        if "tokenizer" in arguments:  # it would load it
+            inspect.signature(kind).bind(**arguments)
+        else:
+            kind(**arguments)
 
 
 def _arguments(call: Mapping[str, Any]) -> dict[str, Any]:
