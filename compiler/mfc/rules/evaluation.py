@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mfc.rules.engine import Value, advise, derive
+from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib
 
 if TYPE_CHECKING:
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
 
+_PAIRED = ("dpo", "orpo", "simpo", "reward")
 _LIGER = "transformers and Liger: the fused loss is used in training only, evaluation makes whole logits"
 
 
@@ -31,21 +32,49 @@ def eval_micro_batch(strategy: Strategy) -> Value:
     return Value(strategy.micro_batch, "as in training: without gradients the same micro-batch takes less memory")
 
 
+@require("transformers trainer.py, prediction_step: the model returns the logits of the whole batch")
+def evaluation_fits(
+    spec: Spec, architecture: Architecture, task: str, max_length: int, budget_bytes: int
+) -> str | None:
+    """The logits of the evaluation batch that the spec asks for are no more than the card has."""
+    asked = spec.run.eval_micro_batch
+    if asked == "auto" or spec.data.eval is None:
+        return None
+    size = _logits(architecture, asked * (2 if task in _PAIRED else 1) * max_length)
+    if size <= budget_bytes:
+        return None
+    return f"evaluating {asked} samples at a time makes {gib(size)} of logits, above {gib(budget_bytes)}"
+
+
 @advise(_LIGER)
 def evaluation_has_whole_logits(
-    spec: Spec, strategy: Strategy, architecture: Architecture, upper_bytes: float, budget_bytes: int
+    spec: Spec,
+    strategy: Strategy,
+    architecture: Architecture,
+    eval_micro_batch: int,
+    upper_bytes: float,
+    budget_bytes: int,
 ) -> str | None:
-    """With a fused loss, evaluation can need more memory than training."""
-    if spec.data.eval is None or strategy.loss != "fused":
+    """With a fused loss or a larger batch, evaluation can need more memory than training."""
+    trained = 0 if strategy.loss == "fused" else strategy.micro_batch  # of which training holds the logits too
+    if spec.data.eval is None or eval_micro_batch <= trained:
         return None
-    pairs = strategy.sequences // strategy.micro_batch
-    size = 10 * architecture.vocab * pairs * strategy.max_length
+    tokens = strategy.sequences // strategy.micro_batch * strategy.max_length * (eval_micro_batch - trained)
+    size = _logits(architecture, tokens)
     if size <= budget_bytes - upper_bytes:
         return None
+    what = "one sequence" if eval_micro_batch == 1 else f"{eval_micro_batch} samples"
+    cure = "shorten the evaluation set" if eval_micro_batch == 1 else "lower run.eval_micro_batch"
+    more = f" more than training's {trained}" if trained else ""
     return (
-        f"evaluating one sequence makes 10 x {architecture.vocab} words x {pairs * strategy.max_length} tokens = "
-        f"{gib(size)} of logits, and training leaves {gib(budget_bytes - upper_bytes)} free: shorten the evaluation set"
+        f"evaluating {what} makes 10 x {architecture.vocab} words x {tokens} tokens = {gib(size)} of logits{more}, "
+        f"and training leaves {gib(budget_bytes - upper_bytes)} free: {cure}"
     )
 
 
-RULES = (eval_every, eval_micro_batch, evaluation_has_whole_logits)
+def _logits(architecture: Architecture, tokens: int) -> int:
+    """Bytes of logits in 16 bits, their fp32 copy and log-softmax, without gradients."""
+    return 10 * architecture.vocab * tokens
+
+
+RULES = (eval_every, eval_micro_batch, evaluation_fits, evaluation_has_whole_logits)
