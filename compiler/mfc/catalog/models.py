@@ -1,6 +1,6 @@
 """The model catalogue: facts about published models, one line of models.yaml each.
 
-A lookup scans the text and parses only the line it needs, so that knowing many models costs nothing.
+A lookup compares names as text and parses only the line it needs, so that knowing many models costs nothing.
 """
 
 from __future__ import annotations
@@ -17,6 +17,15 @@ from mfc.errors import SpecError
 from mfc.strategy import Quantization
 
 _FILE = Path(__file__).with_name("models.yaml")
+_ID = re.compile(r"(?:^|[\[ ])([\w.-]+/[\w.-]+)(?=[:,\]])")  # as a row has it: its key, or one of its lists
+
+
+class _Row(NamedTuple):
+    """A row as text, and what looking for a model needs of it."""
+
+    line: str
+    ids: tuple[str, ...]  # its own first
+    parameters: int
 
 
 class Entry(NamedTuple):
@@ -38,19 +47,24 @@ class Entry(NamedTuple):
 
 
 def find(model_id: str, *, local: bool = False) -> Entry:
-    """The model with this Hub id, in any case, with or without its organisation.
+    """The model that `known` gives. Raises SpecError for one that the catalogue does not have, with the nearest."""
+    found = known(model_id, local=local)
+    if found is None:
+        raise SpecError(_unknown(model_id))
+    return found
 
-    With `local`, a path counts as the model that its last folder is named after. Raises SpecError for a model that the
-    catalogue does not have, with the nearest ones.
+
+@lru_cache(maxsize=256)
+def known(model_id: str, *, local: bool = False) -> Entry | None:
+    """The model with this Hub id, in any case, with or without its organisation; None where there is none.
+
+    With `local`, a path counts as the model that its last folder is named after.
     """
     wanted = model_id.strip().strip("/")
     if local:
         wanted = wanted.replace("\\", "/").rsplit("/", 1)[-1]
-    prefix = "" if "/" in wanted else r"[\w.-]+/"
-    match = re.search(rf"(?:^|[\[ ])({prefix}{re.escape(wanted)})(?=[:,\]])", _text(), re.IGNORECASE | re.MULTILINE)
-    if not wanted or match is None:
-        raise SpecError(_unknown(model_id))
-    return _model(match[1], _line(match.start(1)))
+    named = _by_name().get(wanted.lower())
+    return _model(named[0], _parse(named[1].line)) if named else None
 
 
 def all_models() -> tuple[Entry, ...]:
@@ -66,16 +80,16 @@ def smaller(model_id: str) -> tuple[str, ...]:
 
     Where there is none, those of the same maker and tokenizer with the same layers and the same tuning.
     """
-    name = _SIZE.sub("", model_id)
-    known = {each: row for row in rows() for each in ids(row)}
-    if model_id not in known:
+    every = {each: row for row in _rows() for each in row.ids}
+    if model_id not in every:
         return ()
-    size = known[model_id]["parameters"]
-    less = [each for each, row in known.items() if row["parameters"] < size]
-    same = [each for each in less if _SIZE.sub("", each) == name] or [
-        each for each in less if _kind(each, known[each]) == _kind(model_id, known[model_id])
-    ]
-    return tuple(sorted(same, key=lambda each: (-known[each]["parameters"], -_alike(each, model_id))))
+    less = {each: row for each, row in every.items() if row.parameters < every[model_id].parameters}
+    name, maker = _SIZE.sub("", model_id), model_id.partition("/")[0]
+    same = [each for each in less if _SIZE.sub("", each) == name]
+    if not same:
+        kind = _kind(model_id, every[model_id])
+        same = [each for each, row in less.items() if each.partition("/")[0] == maker and _kind(each, row) == kind]
+    return tuple(sorted(same, key=lambda each: (-less[each].parameters, -_alike(each, model_id))))
 
 
 def _alike(one: str, other: str) -> int:
@@ -83,15 +97,16 @@ def _alike(one: str, other: str) -> int:
     return next((at for at, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1]), len(one))
 
 
-def _kind(model_id: str, row: Mapping[str, Any]) -> tuple[Any, ...]:
+def _kind(model_id: str, found: _Row) -> tuple[Any, ...]:
+    row = _parse(found.line)
     config = row["config"]
     chats = model_id in row.get("chat", ()) or (model_id not in row.get("base", ()) and row["instruct"])
-    return model_id.partition("/")[0], config.get("model_type"), config.get("vocab_size"), chats
+    return config.get("model_type"), config.get("vocab_size"), chats
 
 
 def rows() -> tuple[Mapping[str, Any], ...]:
     """Every row as it is written, with its key under `id`."""
-    return tuple(_parse(line) for line in _text().splitlines() if line and not line.startswith("#"))
+    return tuple(_parse(row.line) for row in _rows())
 
 
 def ids(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -100,14 +115,22 @@ def ids(row: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1)
-def _text() -> str:
-    return _FILE.read_text(encoding="utf-8")
+def _rows() -> tuple[_Row, ...]:
+    text = _FILE.read_text(encoding="utf-8")
+    return tuple(_row(line) for line in text.splitlines() if line and line[0] != "#")
 
 
-def _line(position: int) -> Mapping[str, Any]:
-    text = _text()
-    start = text.rfind("\n", 0, position) + 1
-    return _parse(text[start : text.index("\n", position)])
+def _row(line: str) -> _Row:
+    parameters = line.partition("parameters: ")[2].partition(",")[0]
+    return _Row(line, tuple(_ID.findall(line)), int(parameters))
+
+
+@lru_cache(maxsize=1)
+def _by_name() -> Mapping[str, tuple[str, _Row]]:
+    """The id and the row of every name in lower case: ids, else what follows the organisation in the first such id."""
+    every = [(each, row) for row in _rows() for each in row.ids]
+    bare = {each.rpartition("/")[2].lower(): (each, row) for each, row in reversed(every)}
+    return {**bare, **{each.lower(): (each, row) for each, row in every}}
 
 
 def _parse(line: str) -> Mapping[str, Any]:
@@ -133,15 +156,16 @@ def _model(model_id: str, row: Mapping[str, Any]) -> Entry:
     )
 
 
+@lru_cache(maxsize=256)
 def nearest(model_id: str) -> tuple[str, ...]:
     """Ids of the catalogue that look like this one, or like what it is a quantised copy of, by name; three at most."""
     import difflib
 
     from mfc.catalog import stored
 
-    known = [name for row in rows() for name in ids(row)]
-    by_name = {name.lower(): name for name in known}
-    by_name.update({name.rsplit("/", 1)[-1].lower(): name for name in known})
+    every = [name for row in _rows() for name in row.ids]
+    by_name = {name.lower(): name for name in every}
+    by_name.update({name.rsplit("/", 1)[-1].lower(): name for name in every})
     wanted = stored.bare(model_id.strip()).lower()
     near = difflib.get_close_matches(wanted, by_name, n=6) or difflib.get_close_matches(
         wanted.rsplit("/", 1)[-1], by_name, n=6
@@ -150,7 +174,7 @@ def nearest(model_id: str) -> tuple[str, ...]:
 
 
 def _unknown(model_id: str) -> str:
-    near, many = nearest(model_id), sum(len(ids(row)) for row in rows())
+    near, many = nearest(model_id), sum(len(row.ids) for row in _rows())
     hint = f" Nearest: {', '.join(near)}." if near else ""
     return (
         f"model {model_id!r} is not in the catalogue ({many} models, see `mfc models`).{hint} "

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mfc.catalog.models import find
+from mfc.catalog import models
 from mfc.catalog.parameters import count
-from mfc.errors import SpecError
 from mfc.rules.batch import generations
 from mfc.rules.engine import Value, advise, derive, from_spec, require, said
 from mfc.rules.words import gpus, listed, short
@@ -205,10 +204,8 @@ def numbers(reward: str, policy: Model) -> int:
 
 
 def _known(reward: str) -> int | None:
-    try:
-        return count(find(reward, local=True).architecture).total
-    except SpecError:
-        return None
+    found = models.known(reward, local=True)
+    return count(found.architecture).total if found else None
 
 
 RULES = (
