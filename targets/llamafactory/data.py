@@ -54,7 +54,7 @@ def evaluation_file(plan: Plan) -> str | None:
 def dataset_info(plan: Plan, out_to_spec: str) -> dict[str, Any]:
     """The content of dataset_info.json; paths are relative to the output folder."""
     task, pictures = plan.strategy.task, ""
-    if plan.problem.model.architecture.vision is not None:
+    if plan.values["image_share"]:  # a column that is named is read from every row, and has to be there
         pictures = "videos" if plan.values["image_frames"] else "images"
     url = {"huggingface": "hf_hub_url", "modelscope": "ms_hub_url"}[plan.values["hub"]]
     made = {}

@@ -12,6 +12,7 @@ from mfc.rules.attention import flash_cannot
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib, listed
 from mfc.target import contracts, liger
+from mfc.target.templates import blind
 from mfc.target.versions import nearest
 
 from . import data, templates
@@ -92,6 +93,17 @@ def template_is_known(template: str, profile: Profile) -> str | None:
     near = difflib.get_close_matches(template, names, n=3)
     hint = f"; did you mean {listed(near)}?" if near else f"; there are {', '.join(names)}"
     return f"LLaMA-Factory {version} has no template {template}{hint}"
+
+
+@require("LLaMA-Factory data/mm_plugin.py, _validate_input: ValueError for a picture, or for want of a processor")
+def template_suits_the_model(template: str, model: Model, image_share: float | None, profile: Profile) -> str | None:
+    """A template takes pictures where the model's rows hold some, and only there."""
+    version = nearest(profile.version, VERSIONS)
+    if image_share == 0.0:  # rows of text do with any template
+        return None
+    own, _ = templates.find(model.known_as, model.instruct, version)
+    stops = "LLaMA-Factory stops when it prepares rows"
+    return blind(template, templates.seeing(version), templates.known(version), model, own, stops)
 
 
 @derive("neat_packing", _PARSER + ": refused in 0.9.4 with transformers 4.53 and newer; data/collator.py of 0.9.5")
@@ -259,6 +271,21 @@ def rows_suit_the_task(spec: Spec, task: str) -> str | None:
     return None
 
 
+@advise("LLaMA-Factory data/converter.py: a column that dataset_info.json names is read from every row")
+def pictures_have_a_column(spec: Spec, image_share: float | None) -> str | None:
+    """Where rows may hold pictures, each data set has the column that holds them."""
+    sets, image = spec.data.train, spec.data.image
+    named = all(one.columns.images or one.columns.videos for one in sets) and sets
+    told = image != type(image)() and (image_share == 1.0 or len(sets) < 2)
+    if not image_share or named or told:
+        return None
+    column = "videos" if image.frames else "images"
+    return (
+        f"each data set needs a column {column}, else LLaMA-Factory ends with a KeyError: where no row holds a "
+        "picture, set data.image.share: 0, and where some rows hold none, let their column be an empty list"
+    )
+
+
 @require("LLaMA-Factory extras/constants.py, FILEEXT2TYPE")
 def files_are_readable(spec: Spec) -> str | None:
     """Data files have an extension that LLaMA-Factory knows."""
@@ -340,6 +367,7 @@ RULES = (
     offloaded_layers_have_no_dropout,
     template,
     template_is_known,
+    template_suits_the_model,
     neat_packing,
     packed_rows_are_single,
     packed_rows_need_no_mask,
@@ -356,6 +384,7 @@ RULES = (
     gpt_oss_loads_its_kernel,
     stable_steps_are_counted,
     rows_suit_the_task,
+    pictures_have_a_column,
     files_are_readable,
     experts_are_marked,
     flash_falls_back,

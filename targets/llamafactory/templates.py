@@ -49,6 +49,13 @@ def known(version: str) -> Mapping[str, Sequence[str]]:
 
 
 @lru_cache
+def seeing(version: str) -> frozenset[str]:
+    """The templates that take pictures, videos or sound."""
+    table: Mapping[str, Any] = json.loads(Path(__file__).with_name("templates.json").read_bytes())
+    return frozenset(table[version]["multimodal"])
+
+
+@lru_cache
 def _listed(version: str) -> Listed:
     return Listed(known(version))
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
+from mfc.target import contracts
 from mfc.target.templates import Listed
 
 # Lines of models that the list has in no size, by how their names begin; each was trained with this very template.
@@ -41,6 +42,13 @@ def templates(version: str) -> Mapping[str, tuple[str, ...]]:
         for template, ids in groups.items():
             found[template] = (*found.get(template, ()), *ids)
     return {name: found[name] for name in sorted(found) if name}
+
+
+@lru_cache
+def seeing(version: str) -> tuple[frozenset[str], frozenset[str]]:
+    """The templates for models that take more than text, and those of them that call the tower for rows of text too."""
+    known_of = contracts.load(f"ms-swift-sft-{version}")["x-knows"]
+    return frozenset(known_of["sees"]), frozenset(known_of["runs_tower"])
 
 
 @lru_cache

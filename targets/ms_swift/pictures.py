@@ -23,8 +23,9 @@ _TILES, _SLICES = ("internvl_chat",), ("minicpmv",)
 VIDEOS = (*PIXELS, *TOKENS, *_TILES, *_SLICES)
 
 # Rows of text alone get a black picture, whose features are added times zero: always where the template does it
-# (template/base.py, _get_inputs_embeds_hf) or the model's own code (MiniCPM-V, get_vllm_embedding); under DeepSpeed
-# only in the rest (templates/internvl.py; models/qwen.py, where 3.12 does it in all training).
+# (template/base.py, _get_inputs_embeds_hf, of 32 x 32 pixels) or the model's own code, which MiniCPM-V's template calls
+# (get_vllm_embedding in modeling_minicpmv.py of openbmb/MiniCPM-V-2_6, of 224 x 224, in training); under DeepSpeed only
+# in the rest (templates/internvl.py; models/qwen.py, where 3.12 does it in all training).
 BLANK = {
     "4.6.0": ("qwen2_vl", "qwen2_5_vl", "qwen3_5", "qwen3_5_moe", "glm4v", "minicpmv"),
     "3.12.6": ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_vl_moe", "glm4v", "minicpmv"),

@@ -10,6 +10,7 @@ from mfc.rules import packages
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
 from mfc.target import liger
+from mfc.target.templates import blind
 from mfc.target.versions import before, nearest
 
 from . import data, models, pictures
@@ -59,6 +60,30 @@ def template_is_known(template: str, profile: Profile) -> str | None:
     near = difflib.get_close_matches(template, names, n=3)
     hint = f"; did you mean {listed(near)}?" if near else ""
     return f"no model of ms-swift {version} has the template {template}{hint}"
+
+
+@require(
+    "ms-swift swift/template/base.py, replace_tag: <image> stays text; templates/qwen.py, _post_encode: model.visual"
+)
+def template_suits_the_model(
+    template: str, model: Model, architecture: Architecture, image_share: float | None, profile: Profile
+) -> str | None:
+    """A template takes pictures where the model's rows hold some; of a model without a tower it calls none."""
+    version = nearest(profile.version, VERSIONS)
+    sees, runs_tower = models.seeing(version)
+    if image_share == 0.0 or (architecture.vision is None and template not in runs_tower):
+        return None
+    own = models.find(model.known_as, architecture.family, model.instruct, version).template
+    then = "ms-swift stops at the first step" if architecture.vision is None else "ms-swift trains without, silently"
+    return blind(template, sees, models.templates(version), model, own, then)
+
+
+@require("ms-swift swift/template/templates/minicpm.py, MiniCPMVTemplate._encode: idx_list[0]")
+def rows_of_text_can_be_encoded(model_type: str, image_share: float | None) -> str | None:
+    """The templates of the first MiniCPM-V models look for a picture in each row."""
+    if model_type not in ("minicpmv", "minicpmv2_5") or image_share in (None, 1.0):
+        return None
+    return f"the template of {model_type} needs a picture in each row: ms-swift drops rows of text alone"
 
 
 @require(_ARGUMENTS + ": packing and padding_free need an explicit flash attn_impl")
@@ -325,6 +350,8 @@ RULES = (
     model_type,
     template,
     template_is_known,
+    template_suits_the_model,
+    rows_of_text_can_be_encoded,
     packing_needs_flash,
     answers_end_to_end_take_the_plain_loss,
     liger_knows_the_family,

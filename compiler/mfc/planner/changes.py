@@ -96,6 +96,8 @@ def _below(length: int) -> range:
 def _pictures(plan: Plan) -> Iterator[Change]:
     pixels = plan.values.get("image_max_pixels")
     if pixels is not None:
+        if plan.problem.spec.data.image.share == "auto":  # that every row holds an image was assumed
+            yield Change(({"data.image.share": 0},))
         yield Change(tuple({"data.image.max_pixels": pixels // part} for part in _PIXELS))
         if "vision" not in plan.strategy.freeze_parts and plan.strategy.lora is None:
             yield Change(({"train.freeze_parts": "auto"},))

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mfc.strategy import Strategy
 
 _PIXELS = 768 * 768
+_BLANK = 224 * 224  # pixels of a blank image: MiniCPM-V's own code makes the largest that frameworks give to text
+_ALIKE = (None, 0.0, 1.0)  # shares of rows with images with which every batch runs the same modules
 _PROCESSOR = "the model's own image processor: mfc.catalog.vision"
 _HANGS = "DeepSpeed and torch.distributed: collectives wait for every process to call the same ones in the same order"
 
@@ -92,6 +94,18 @@ def something_trains(freeze_parts: tuple[str, ...], architecture: Architecture) 
     )
 
 
+@require("arithmetic: the loss does not hang on a tower that sees nothing")
+def towers_learn_from_images(image_share: float | None, freeze_parts: tuple[str, ...]) -> str | None:
+    """A tower and its projector train only where some rows hold images."""
+    learning = [part for part in ("vision", "projector") if part not in freeze_parts]
+    if image_share != 0.0 or not learning:
+        return None
+    return (
+        f"no row holds an image (data.image.share: 0), so {' and '.join(learning)} would learn nothing: "
+        "freeze them (train.freeze_parts: auto)"
+    )
+
+
 @derive("image_frames", "the spec language")
 def image_frames(spec: Spec, architecture: Architecture) -> Value:
     """Samples hold images, unless the spec says how many frames of a video they hold."""
@@ -118,6 +132,8 @@ def image_max_pixels(spec: Spec, architecture: Architecture, max_length: int) ->
     vision, asked = architecture.vision, spec.data.image.max_pixels
     if vision is None:
         return Value(None, "the model takes no images")
+    if spec.data.image.share == 0:
+        return Value(_BLANK, "no row holds an image, and a blank one has no more than 224 x 224")
     if asked != "auto":
         size = f"an image has at most {vision.tokens(asked)} tokens"
         return Value(asked, f"set in the spec: data.image.max_pixels; {size}", pinned=True)
@@ -129,12 +145,22 @@ def image_max_pixels(spec: Spec, architecture: Architecture, max_length: int) ->
 
 @derive("pictures", "mfc's memory model: a packed row holds as many images as its length allows")
 def pictures(
-    spec: Spec, architecture: Architecture, packing: bool, max_length: int, image_max_pixels: int | None
+    spec: Spec,
+    architecture: Architecture,
+    packing: bool,
+    max_length: int,
+    image_max_pixels: int | None,
+    profile: Profile,
+    sharding: str,
 ) -> Value:
     """A sequence holds one image unless the spec says otherwise; a packed row is full of samples."""
     vision = architecture.vision
     if vision is None or image_max_pixels is None:
         return Value(0, "the model takes no images")
+    if spec.data.image.share == 0:
+        if _blank(profile, architecture, sharding):
+            return Value(1, f"no row holds an image, and {profile.target} gives a batch of text a blank one")
+        return Value(0, "no row holds an image")
     asked, frames = spec.data.image.per_sample, spec.data.image.frames
     images = _of_a_sample(spec, architecture)
     if packing and not vision.pictures.cross:
@@ -156,7 +182,7 @@ def images_fit_the_length(
 ) -> str | None:
     """The images of a sample fit into the length: they cannot be cut."""
     vision = architecture.vision
-    if vision is None or image_max_pixels is None:
+    if vision is None or image_max_pixels is None or spec.data.image.share == 0:
         return None
     images = _of_a_sample(spec, architecture)
     tokens = images * vision.tokens(image_max_pixels)
@@ -181,7 +207,7 @@ def images_leave_room(
         return None
     images = _of_a_sample(spec, architecture)
     tokens = images * vision.tokens(image_max_pixels)
-    if tokens < max_length / 2:
+    if tokens < max_length / 2 or spec.data.image.share == 0:
         return None
     return f"{_counted(images, image_max_pixels)} {tokens} of {max_length} tokens: lower data.image.max_pixels"
 
@@ -197,7 +223,7 @@ def rows_without_images_hang(
     gradient_checkpointing: bool,
 ) -> str | None:
     """Where some rows hold no image, every process runs the tower all the same, or nothing waits for it."""
-    if image_share in (None, 1.0) or world_size == 1 or _blank(profile, architecture, sharding):
+    if image_share in _ALIKE or world_size == 1 or _blank(profile, architecture, sharding):
         return None
     gathers = sharding in ("zero3", "fsdp2")
     trains = not {"vision", "projector"} <= set(freeze_parts)
@@ -216,7 +242,7 @@ def mixed_rows_are_fragile(
     profile: Profile, architecture: Architecture, image_share: float | None, sharding: str, world_size: int
 ) -> str | None:
     """Where weights are gathered, blank images keep processes in step only while all run the same modules."""
-    if image_share in (None, 1.0) or world_size == 1 or sharding not in ("zero3", "fsdp2"):
+    if image_share in _ALIKE or world_size == 1 or sharding not in ("zero3", "fsdp2"):
         return None
     if not _blank(profile, architecture, sharding):
         return None
@@ -281,6 +307,7 @@ RULES = (
     parts_exist,
     parts_train_in_one_way,
     something_trains,
+    towers_learn_from_images,
     image_frames,
     image_share,
     image_max_pixels,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -12,6 +12,7 @@ from mfc.errors import Refused
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
+    from mfc.problem import Model
 
 _SHOWN = 8  # names in an error
 _ALIKE = 5  # letters that a likely template has in common with a model, from the first on
@@ -83,6 +84,28 @@ def likely(templates: Mapping[str, Iterable[str]], names: Iterable[str]) -> list
     made = {name for name, ids in templates.items() if makers & {each.partition("/")[0].lower() for each in ids}}
     near = [name for name in templates if alike[name] >= _ALIKE or name in made]
     return sorted(near, key=lambda name: (-alike[name], len(name), name))[:_SHOWN]
+
+
+def blind(
+    template: str, seeing: Collection[str], templates: Mapping[str, Iterable[str]], model: Model, own: str, then: str
+) -> str | None:
+    """Why a template does not suit a model: it takes no pictures where they are, or takes some that the model cannot.
+
+    `seeing` are the templates for models that see, `own` is the framework's for this one, where it has one, and `then`
+    is what the framework does.
+    """
+    sees = model.architecture.vision is not None
+    if template not in templates or sees == (template in seeing):
+        return None
+    fitting = {name: ids for name, ids in templates.items() if (name in seeing) == sees}
+    like = likely(fitting, (*model.known_as, model.architecture.family))[:3]
+    instead = f"its own is {own}" if own in fitting else f"the likeliest are {', '.join(like)}" if like else ""
+    if sees:
+        why = f"{template} takes no pictures, which rows of {model.name} hold"
+        instead = f"{instead}{', and ' if instead else ''}where no row holds one, set data.image.share: 0"
+    else:
+        why = f"{template} is for models that take pictures, and {model.name} takes none"
+    return f"{why}: {then}" + (f"; {instead}" if instead else "")
 
 
 def _common(one: str, other: str) -> int:

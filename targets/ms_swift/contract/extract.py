@@ -6,13 +6,15 @@
 
     python extract.py sft|rlhf|rollout|models
 
-What is read are the dataclasses behind each command. `models` prints the model types that ms-swift registers, with
+What is read are the dataclasses behind each command; with those of `sft`, which templates are for models that see.
+`models` prints the model types that ms-swift registers, with
 the ids of its own list by their chat template.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import sys
 import typing
 from pathlib import Path
@@ -52,6 +54,30 @@ def arguments(command: str) -> json_types.Schema:
     return json_types.closed(properties)
 
 
+def seeing() -> dict[str, list[str]]:
+    """Templates for models that take more than text, and those of them that run the tower for rows of text too.
+
+    The first are the framework's own list, the second those whose code calls the tower, or the model's own method
+    around it, after each batch is encoded.
+    """
+    try:
+        from swift.template import TEMPLATE_MAPPING, Template
+        from swift.template.constant import MLLMTemplateType as Kind
+    except ImportError:  # 3.x
+        from swift.llm import TEMPLATE_MAPPING, Template
+        from swift.llm.template.constant import MLLMTemplateType as Kind
+    listed = {value for name, value in vars(Kind).items() if isinstance(value, str) and not name.startswith("_")}
+    found: dict[str, list[str]] = {"sees": [], "runs_tower": []}
+    for name, meta in sorted(TEMPLATE_MAPPING.items()):
+        if name in listed:
+            found["sees"].append(name)
+        encode = meta.template_cls._post_encode
+        calls = ("_get_inputs_embeds_hf(", "get_vllm_embedding(", "VLTemplate._post_encode(")
+        if encode is not Template._post_encode and any(call in inspect.getsource(encode) for call in calls):
+            found["runs_tower"].append(name)
+    return found
+
+
 def models() -> dict[str, Any]:
     """Model types, with the Hugging Face ids of ms-swift's list by the template that they get."""
     try:
@@ -87,4 +113,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "models":
         json_types.write(models(), out)
     else:
-        json_types.write(json_types.contract("ms-swift", "ms-swift", PACKAGES, arguments(sys.argv[1])), out)
+        knows = {"x-knows": seeing()} if sys.argv[1] == "sft" else {}
+        json_types.write(
+            json_types.contract("ms-swift", "ms-swift", PACKAGES, {**arguments(sys.argv[1]), **knows}), out
+        )
