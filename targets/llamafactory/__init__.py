@@ -19,7 +19,7 @@ from . import templates
 from .clashes import CLASHES
 from .data import dataset_info
 from .keys import ELSEWHERE, ENVIRONMENT, KEYS, TORCHRUN
-from .rules import RULES, VERSIONS, neat
+from .rules import RELEASED_WITH, RULES, VERSIONS, neat, transformers_of
 from .unmodelled import UNMODELLED
 
 if TYPE_CHECKING:
@@ -43,12 +43,6 @@ NAME = "llamafactory"
 TITLE = "LLaMA-Factory"
 TURN = 1  # of 27 public reports of memory running out in these frameworks, 13 are of this one
 
-# What each version is released with: transformers decides how experts are stored, DeepSpeed which JSON is valid.
-_RELEASED_WITH = {
-    "0.9.5": {"transformers": "5.6.0", "deepspeed": "0.18.4"},
-    "0.9.4": {"transformers": "4.57.1", "deepspeed": "0.16.9"},
-}
-
 # train/dpo/trainer.py and train/kto/trainer.py turn whole logits to fp32, take log_softmax of a slice, which CUDA
 # copies, and hold the policy's while the reference makes its own; KTO's, those of its KL batch as well.
 _PREFERENCES = Preferences(
@@ -67,7 +61,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     reward model has TRL's value head, whose forward makes the logits of the language model too and upcasts them. The
     launcher lets memory segments grow (launcher.py), and launch.sh does where there is no launcher.
     """
-    transformers = packages.get("transformers") or _RELEASED_WITH[nearest(version, VERSIONS)]["transformers"]
+    fifth = transformers_of(version, packages) >= (5,)
     return Profile(
         target=NAME,
         version=version,
@@ -78,10 +72,10 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             adapter_fp32=True,
             kbit_fp32=False,
             packing_mask=neat(version, packages),  # data/collator.py, prepare_4d_attention_mask
-            fused_experts=int(transformers.partition(".")[0]) >= 5,
+            fused_experts=fifth,
             expert_adapters=False,  # it pins PEFT up to 0.18, which does not find fused experts
             checkpoints_frozen=False,  # model_utils/checkpointing.py: only layers that have something to train
-            hooks_towers=int(transformers.partition(".")[0]) >= 5,
+            hooks_towers=fifth,
             expandable_segments=True,
             value_head=True,
             preferences=_PREFERENCES,
@@ -142,7 +136,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
         File("dataset_info.json", dataset_info(plan, out_to_spec)),
     ]
     if plan.strategy.deepspeed:
-        installed = plan.profile.packages.get("deepspeed") or _RELEASED_WITH[version]["deepspeed"]
+        installed = plan.profile.packages.get("deepspeed") or RELEASED_WITH[version]["deepspeed"]
         files.append(deepspeed.config_file(plan, installed))
     variables = native(ENVIRONMENT, plan)
     launch = {

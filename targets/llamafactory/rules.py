@@ -26,9 +26,19 @@ if TYPE_CHECKING:
     from mfc.strategy import Lora, Quantization, Strategy
 
 VERSIONS = ("0.9.5", "0.9.4")
+# What each version is released with: transformers decides how experts are stored, DeepSpeed which JSON is valid.
+RELEASED_WITH = {
+    "0.9.5": {"transformers": "5.6.0", "deepspeed": "0.18.4"},
+    "0.9.4": {"transformers": "4.57.1", "deepspeed": "0.16.9"},
+}
 _PARSER = "LLaMA-Factory hparams/parser.py"
 _DATA = "LLaMA-Factory data/parser.py and data/converter.py"
 _NO_NEAT_FLASH = ("gemma4", "gpt_oss")
+# Families whose multimodal RoPE takes mm_token_type_ids from transformers 5 on.
+_PLACED_BY_TYPE = {
+    *("ernie4_5_vl_moe", "glm4v", "glm4v_moe", "qwen2_vl", "qwen2_5_vl", "qwen3_5", "qwen3_5_moe"),
+    *("qwen3_vl", "qwen3_vl_moe"),
+}
 _LIGER = "LLaMA-Factory model/model_utils/liger_kernel.py"
 
 # Mixtures of experts whose sparse blocks LLaMA-Factory tells ZeRO-3 to gather as one.
@@ -153,6 +163,34 @@ def some_families_are_not_packed(neat_packing: bool | None, attention: str, arch
     if not neat_packing or family not in _NO_NEAT_FLASH or (family == "gemma4" and attention != "flash"):
         return None
     return f"LLaMA-Factory refuses to pack {family} with flash attention: its kernels would not know the borders"
+
+
+@require("LLaMA-Factory 0.9.5 data/collator.py, _compute_rope_position_ids_with_packing: dies in the attention")
+def packed_rows_hold_images(
+    neat_packing: bool | None, attention: str, image_share: float | None, profile: Profile
+) -> str | None:
+    """Packed rows without an image get a blank one, for which the mask of a row is made longer twice."""
+    if not neat_packing or attention in ("flash", "flash3") or image_share in (None, 1.0):
+        return None
+    if nearest(profile.version, VERSIONS) != "0.9.5":
+        return None
+    return (
+        f"a packed row without images gets a blank one, and under {attention} a mask longer than itself, of which "
+        "training dies: data.packing: false, flash-attn, or an image in every row (data.image.share: 1)"
+    )
+
+
+@require("LLaMA-Factory train/kto/trainer.py, forward; transformers 5 models/qwen2_vl, compute_3d_position_ids")
+def kto_places_no_images(task: str, architecture: Architecture, profile: Profile) -> str | None:
+    """KTO's trainer hands over pictures, also blank ones, without telling which tokens are theirs."""
+    if task != "kto" or architecture.family not in _PLACED_BY_TYPE:
+        return None
+    if transformers_of(profile.version, profile.packages) < (5,):
+        return None
+    return (
+        f"LLaMA-Factory's KTO passes no mm_token_type_ids, by which {architecture.family} of transformers 5 places "
+        "images: declare an older one (targets.llamafactory.packages: {transformers: 4.57.1})"
+    )
 
 
 @advise(_PARSER + ": neat_packing in 0.9.4")
@@ -353,12 +391,13 @@ def _kernels(version: str) -> Mapping[str, str]:
 
 def neat(version: str, packages: Mapping[str, str | None]) -> bool:
     """Whether a version of LLaMA-Factory can keep the samples of packed rows apart, with the transformers beside it."""
-    return nearest(version, VERSIONS) == "0.9.5" or _transformers(packages) < (4, 53)
+    return nearest(version, VERSIONS) == "0.9.5" or transformers_of(version, packages) < (4, 53)
 
 
-def _transformers(packages: Mapping[str, str | None]) -> tuple[int, ...]:
-    version = packages.get("transformers") or "4.57"
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdigit())
+def transformers_of(version: str, packages: Mapping[str, str | None]) -> tuple[int, ...]:
+    """The version of transformers that is declared, else the one that LLaMA-Factory is released with."""
+    found = packages.get("transformers") or RELEASED_WITH[nearest(version, VERSIONS)]["transformers"]
+    return tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
 
 
 RULES = (
@@ -372,6 +411,8 @@ RULES = (
     packed_rows_are_single,
     packed_rows_need_no_mask,
     some_families_are_not_packed,
+    packed_rows_hold_images,
+    kto_places_no_images,
     packed_samples_see_each_other,
     fp32_is_for_whole_models,
     parts_of_the_family_are_known,

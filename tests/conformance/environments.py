@@ -28,6 +28,8 @@ BUILT_FROM_SOURCE = ("deepspeed",)  # need torch and setuptools in place before 
 STUBS = {"llamafactory": ("torchaudio",)}
 # The same for images: packages whose every name is an empty class.
 STUB_PACKAGES = {"xtuner": ("torchvision", "torchvision/transforms", "torchvision/transforms/functional")}
+# Emptied after installing: they describe compiled operators to torch, and those come only with a build for a GPU.
+EMPTIED = {"torchvision": "torchvision/_meta_registrations.py"}
 ANY_NAME = """
 __version__ = "0.0.0"
 
@@ -115,7 +117,8 @@ def environment(name: str) -> Environment:
     """
     text = (REQUIREMENTS / f"{name}.txt").read_text(encoding="utf-8")
     base = _base_python(LOWEST_PYTHONS if name == "lowest" else PYTHONS)
-    recipe = f"{text}\n{_version_of(base)}\n{STUBS}{STUB_PACKAGES.get(_framework(name), '')}"
+    changed = [STUBS, STUB_PACKAGES.get(_framework(name), ""), EMPTIED if "torchvision==" in text else ""]
+    recipe = f"{text}\n{_version_of(base)}\n{''.join(map(str, changed))}"
     folder = _cache() / "venvs" / f"{name}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     ready = folder / "mfc-ready"
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -155,6 +158,9 @@ def _make(base: Path, folder: Path, requirements: str, name: str) -> None:
     if late:
         _command([*pip, "--no-deps", "--no-build-isolation", *late], name)
     site = next((folder / "lib").glob("python*")) / "site-packages"
+    for package, module in EMPTIED.items():
+        if any(r.startswith(f"{package}==") for r in listed):
+            (site / module).write_text("", encoding="utf-8")
     for package in STUB_PACKAGES.get(_framework(name), ()):
         (site / package).mkdir()
         text = f'"""Stands in for {package}, which no test uses."""\n{ANY_NAME}'

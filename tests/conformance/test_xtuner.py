@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -21,7 +22,8 @@ ENVIRONMENT = "xtuner-0.2.0"
 ENOUGH = 60
 TASKS = ("sft", "dpo", "pretrain", "sft", "orpo")
 LEFT_OUT = re.compile(r"qwen3|gemma-2|phi-2", re.IGNORECASE)  # families, or templates, that XTuner does not have
-ON_CPU = Path(__file__).parent / "drivers" / "on_cpu"
+DRIVERS = Path(__file__).parent / "drivers"
+ON_CPU = os.pathsep.join(str(DRIVERS / name) for name in ("on_cpu", "in_order"))
 EXTRA: tuple[tuple[str, dict[str, Any]], ...] = tuple(
     (name, {"model": "Qwen/Qwen2.5-7B-Instruct", "data": {"train": "a.jsonl", **data}, "hardware": hardware, **more})
     for name, hardware, data, more in (
@@ -259,7 +261,7 @@ def test_two_real_steps(task: str, form: str, sharding: str, tmp_path: Path) -> 
     [case], _ = compile_all([("run", tmp_path / "run.yaml")], "xtuner", tmp_path)
     done = where.run(
         ["bash", "launch.sh", "--cfg-options", "env_cfg.dist_cfg.backend=gloo"],
-        env={"PYTHONPATH": str(ON_CPU)},
+        env={"PYTHONPATH": ON_CPU},
         cwd=case.folder,
         timeout=900,
     )

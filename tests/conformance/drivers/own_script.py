@@ -61,6 +61,7 @@ def with_trainer(asked: argparse.Namespace) -> None:
         bf16=True,
         ddp_backend="gloo",
         logging_steps=1,
+        logging_nan_inf_filter=False,
         report_to="none",
         save_strategy="no",
     )

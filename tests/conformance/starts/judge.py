@@ -45,7 +45,7 @@ def trains(run: Run, of: Matrix, machine: Machine) -> None:
     folder = Path.cwd() / "out" / name_of(run)
     strategy = (made := compiled(run, of, folder)).plan.strategy
     left = machine.start(of.command(run), folder)
-    end = left.said[-6000:]
+    end = left.said[-30000:]
     assert left.code is not None, f"it hangs\n{end}"
     assert left.code == 0, end
     found = losses(left.said)

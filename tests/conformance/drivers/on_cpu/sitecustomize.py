@@ -1,5 +1,6 @@
 """On PYTHONPATH, this lets XTuner and mmengine run on the CPU, where they ask for a GPU without need."""
 
+import in_order  # noqa: F401
 import torch
 
 torch.cpu.is_bf16_supported = lambda: True  # XTuner asks any device whether it computes in bf16

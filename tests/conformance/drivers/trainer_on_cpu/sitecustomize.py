@@ -6,6 +6,7 @@ With the Trainer's own `use_cpu`, Accelerate leaves out DeepSpeed's start-up, wh
 import os
 from typing import Any
 
+import in_order  # noqa: F401
 import transformers.utils
 from accelerate.state import PartialState
 from accelerate.utils import DistributedType

@@ -1,0 +1,22 @@
+"""Imported by what lets frameworks run on the CPU: Gloo's operations end in the order in which they began.
+
+DeepSpeed starts several and waits for the last one only, which is right on a GPU, whose stream keeps the order. Gloo
+has two threads for each group: parameters gathered late overwrite what was loaded into them meanwhile, and training
+goes on from whatever the memory held before.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from torch.distributed import ProcessGroupGloo
+
+made: Any = ProcessGroupGloo.__init__
+
+
+def with_one_thread(self: ProcessGroupGloo, store: Any, rank: int, size: int, timeout: timedelta) -> None:
+    options: Any = ProcessGroupGloo._Options()
+    options._devices, options._threads, options._timeout = [ProcessGroupGloo.create_default_device()], 1, timeout
+    made(self, store, rank, size, options)
+
+
+ProcessGroupGloo.__init__ = with_one_thread
