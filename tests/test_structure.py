@@ -26,7 +26,7 @@ LAYERS = (
     ("planner",),
     ("target",),
     ("emit", "calibration", "plans"),
-    ("report",),
+    ("launchers", "report"),
     ("api",),
     ("", "check"),  # "" is the package itself, which hands on the names of `api`
     ("cli", "__main__"),

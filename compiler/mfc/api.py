@@ -112,7 +112,7 @@ def _compile(
     if not made.fits:
         raise CannotFit(cannot_fit(made, loaded.name))
     folder, problem = _folder(loaded, name, targets, out), made.problem
-    made, lowered = _written(loaded, made, folder)
+    made, lowered, command = _written(loaded, made, folder)
     with placed(loaded, name, problem):
         files = emit.produce(lowered, made, target_of(loaded, name), loaded)
     config = problem.spec.model.config
@@ -127,7 +127,7 @@ def _compile(
         probes=probes(loaded),
         inputs=(*loaded.sources, *((loaded.folder("model.config") / config,) if config else ())),
         overrides=loaded.overrides,
-        launch=lowered.launch,
+        launch=command,
         declared=place.is_declared(loaded, name, folder),
     )
 
@@ -141,20 +141,27 @@ def writable(loaded: LoadedSpec, made: Plan) -> Plan:
     from mfc.emit import place
 
     name = made.profile.target
-    made, lowered = _written(loaded, made, place.declared(loaded, name))
+    made, lowered, _ = _written(loaded, made, place.declared(loaded, name))
     with placed(loaded, name, made.problem):
         emit.check(lowered, made, target_of(loaded, name), loaded)
     return made
 
 
-def _written(loaded: LoadedSpec, made: Plan, out: Path) -> tuple[Plan, Lowered]:
-    """A plan that knows whether the user's native keys may change it, and its native data with them."""
-    from mfc import emit
+def _written(loaded: LoadedSpec, made: Plan, out: Path) -> tuple[Plan, Lowered, str]:
+    """A plan that knows whether the user's native keys may change it, its native data with them, and its command.
+
+    The files are the target's, and those of who starts it.
+    """
+    from mfc import emit, launchers
 
     name = made.profile.target
     extra, verified = emit.check_extra(target_of(loaded, name), settings_of(made.problem, name), loaded, made)
     made = made if verified else made._replace(verified=False)
-    return made, lower(loaded, made, out, extra)
+    lowered = lower(loaded, made, out, extra)
+    with placed(loaded, name, made.problem):
+        called = f"{loaded.path.stem if loaded.path else 'mfc'}-{name}"
+        launched = launchers.launch(made, lowered.start, called, _relative(out, _home(loaded)))
+    return made, lowered._replace(files=(*lowered.files, *launched.files)), launched.command
 
 
 def lower(loaded: LoadedSpec, plan: Plan, out: Path, extra: Mapping[str, Any] | None = None) -> Lowered:
@@ -164,10 +171,17 @@ def lower(loaded: LoadedSpec, plan: Plan, out: Path, extra: Mapping[str, Any] | 
     and CannotExpress for what cannot be written.
     """
     plan, name = _with_data(plan), plan.profile.target
-    home = loaded.path.parent if loaded.path else Path()
-    back = Path(os.path.relpath(os.path.realpath(home), os.path.realpath(out))).as_posix()
     with placed(loaded, name, plan.problem):
-        return target_of(loaded, name).lower(plan, extra or {}, back)
+        return target_of(loaded, name).lower(plan, extra or {}, _relative(_home(loaded), out))
+
+
+def _home(loaded: LoadedSpec) -> Path:
+    """The folder that paths of a spec are relative to."""
+    return loaded.path.parent if loaded.path else Path()
+
+
+def _relative(folder: Path, seen_from: Path) -> str:
+    return Path(os.path.relpath(os.path.realpath(folder), os.path.realpath(seen_from))).as_posix()
 
 
 def _with_data(plan: Plan) -> Plan:

@@ -10,8 +10,8 @@ from mfc.memory.stack import Stack
 from mfc.profile import Profile
 from mfc.target.codecs import minutes
 from mfc.target.keys import Key
-from mfc.target.launch import ALLOCATOR, DEVICES, THREADS, command
-from mfc.target.outputs import File, Lowered, native
+from mfc.target.launch import ALLOCATOR, DEVICES, THREADS
+from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.versions import nearest
 
 from .keys import ENGINE, KEYS
@@ -122,7 +122,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
         made.file(CONFIG, contract=f"{NAME}-{nearest(plan.profile.version, VERSIONS)}"),
         File("launch.sh", launch, "launch.sh.j2", said=variables, executable=True),
     )
-    return Lowered(files, command(plan, f"bash launch.sh YOUR_SCRIPT.py --deepspeed {CONFIG}"))
+    return Lowered(files, Start("launch.sh", words=f"YOUR_SCRIPT.py --deepspeed {CONFIG}"))
 
 
 def asked_of_script(plan: Plan, config: Mapping[str, Any]) -> dict[str, str]:

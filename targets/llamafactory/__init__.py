@@ -9,8 +9,7 @@ from mfc.errors import Refused
 from mfc.fields import ANYTHING, SCHEDULES, field
 from mfc.memory.stack import LowRank, Moments, Preferences, Stack
 from mfc.profile import Profile
-from mfc.target.launch import command
-from mfc.target.outputs import File, Lowered, native
+from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.templates import need_template
 from mfc.target.versions import nearest
 
@@ -148,7 +147,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     }
     cites = {"output_dir": ("existing",)}
     files.append(File("launch.sh", launch, "launch.sh.j2", said=variables, cites=cites, executable=True))
-    return Lowered(tuple(files), command(plan, "bash launch.sh"))
+    return Lowered(tuple(files), Start("launch.sh"))
 
 
 # Where the spec says the text of a key; other text comes from `extra`.

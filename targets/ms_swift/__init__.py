@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mfc.fields import ANYTHING, SCHEDULES
 from mfc.memory.stack import HandOver, Moments, Preferences, Stack
 from mfc.profile import Profile
-from mfc.target.launch import command
-from mfc.target.outputs import File, Lowered, native
+from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.templates import need_template
 from mfc.target.versions import before, nearest
 
@@ -196,8 +195,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
         files.append(native(FSDP_KEYS, plan).file(FSDP))
     if served:
         files.append(_server(plan, out_to_spec))
-    first = "bash rollout.sh & " if served else ""
-    return Lowered(tuple(files), first + command(plan, "bash train.sh"))
+    return Lowered(tuple(files), Start("train.sh", server="rollout.sh" if served else ""))
 
 
 def _server(plan: Plan, out_to_spec: str) -> File:

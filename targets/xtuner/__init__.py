@@ -10,8 +10,7 @@ from mfc.memory.stack import Moments, Preferences, Stack
 from mfc.profile import Profile
 from mfc.target.codecs import constant
 from mfc.target.keys import Key
-from mfc.target.launch import command
-from mfc.target.outputs import File, Lowered, native
+from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.templates import need_template
 from mfc.target.when import is_
 
@@ -150,7 +149,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     if plan.strategy.deepspeed and plan.values["deepspeed_preset"] == "":
         contract = f"{deepspeed.NAME}-{DEEPSPEED}"
         files.append(native(ENGINE, plan).file(deepspeed.CONFIG, contract=contract))
-    return Lowered(tuple(files), command(plan, "bash launch.sh"))
+    return Lowered(tuple(files), Start("launch.sh"))
 
 
 def _launcher(plan: Plan) -> File:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mfc.fields import ANYTHING
 from mfc.memory.stack import Stack
 from mfc.profile import Profile
-from mfc.target.launch import command
-from mfc.target.outputs import File, Lowered, native
+from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.templates import need_template
 
 from .keys import ELSEWHERE, ENVIRONMENT, KEYS, LR_TYPES, TRACKERS
@@ -97,7 +96,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
         made.file(CONFIG, "train.py.j2", CONTRACT)._replace(sections=sections),
         File("launch.sh", launch, "launch.sh.j2", said=variables, cites=cites, executable=True),
     )
-    return Lowered(files, command(plan, "bash launch.sh"))
+    return Lowered(files, Start("launch.sh"))
 
 
 def _references(data: Any) -> Iterator[str]:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @options.targets
 @click.option("-o", "--out", metavar="DIR", help="Output folder (default: <stem>/<target>/ beside the spec).")
 @options.overrides
+@options.launcher
 @click.option("--stdout", is_flag=True, help="Print the files instead of writing them.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when the files would change.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
@@ -32,6 +33,7 @@ def command(
     targets: tuple[str, ...],
     out: str | None,
     overrides: tuple[str, ...],
+    launcher: str | None,
     stdout: bool,
     check: bool,
     diff: bool,
@@ -44,6 +46,7 @@ def command(
     """
     from mfc.check import discover
 
+    overrides = options.with_launcher(overrides, launcher)
     paths, errors = ([Path(path) for path in specs], []) if specs else discover.whole(overrides)
     codes = [options.report(error) for error in errors]
     for path in paths:

@@ -17,6 +17,7 @@ specs = click.argument("specs", nargs=-1, required=True, metavar="SPEC...")
 overrides = click.option(
     "--set", "overrides", multiple=True, metavar="K=V", help="Override one field: hardware.count=8. Repeatable."
 )
+launcher = click.option("--launcher", metavar="NAME", help="What starts the run: --set run.launcher=NAME, in short.")
 target = click.option(
     "--target", "-t", help="Plan for this target (default: those that the spec names, else the one most used)."
 )
@@ -26,6 +27,11 @@ targets = click.option(
 as_format = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print the result."
 )
+
+
+def with_launcher(overrides: tuple[str, ...], launcher: str | None) -> tuple[str, ...]:
+    """The overrides with what `--launcher` stands for, which is one of them: so `mfc check` knows it too."""
+    return overrides if launcher is None else (*overrides, f"run.launcher={launcher}")
 
 
 def parted(

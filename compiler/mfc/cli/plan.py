@@ -19,9 +19,17 @@ if TYPE_CHECKING:
 @options.specs
 @options.target
 @options.overrides
+@options.launcher
 @options.as_format
 @click.option("--strict", is_flag=True, help="Warnings count as a failure (exit code 2).")
-def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ...], form: str, strict: bool) -> int:
+def command(
+    specs: tuple[str, ...],
+    target: str | None,
+    overrides: tuple[str, ...],
+    launcher: str | None,
+    form: str,
+    strict: bool,
+) -> int:
     """Show the strategy, the memory it takes and the time.
 
     What compiling would refuse is refused here too, after the plan and with the same exit code; data alone need not be
@@ -29,6 +37,7 @@ def command(specs: tuple[str, ...], target: str | None, overrides: tuple[str, ..
     """
     from mfc.report import compare
 
+    overrides = options.with_launcher(overrides, launcher)
     codes: list[int] = []
     shown: list[dict[str, Any]] = []
     for path in specs:

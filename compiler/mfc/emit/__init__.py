@@ -58,7 +58,7 @@ def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) ->
     check(lowered, plan, target, loaded)
     _hold_to_contract(lowered, plan, target, loaded)
     source = loaded.path.name if loaded.path else "a spec"
-    return {file.path: render.render(file, plan, target.folder, source) for file in lowered.files}
+    return {file.path: render.render(file, plan, file.folder or target.folder, source) for file in lowered.files}
 
 
 def _hold_to_contract(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> None:

@@ -1,7 +1,7 @@
 """Writing values so that no string can leave its place: YAML, JSON, shell words, Python literals, comments.
 
 Each function takes any plain value (None, bool, int, float, str, list, mapping) and returns text on one line, except
-`comment` and `document`. What is written, read back by the format's own reader, is the value that was given.
+`comment`, `block` and `document`. What is written, read back by the format's own reader, is the value that was given.
 """
 
 from __future__ import annotations
@@ -43,18 +43,30 @@ def yaml(value: Any) -> str:
     return str(text).removesuffix("\n").removesuffix("\n...")
 
 
+def block(value: Any) -> str:
+    """A whole YAML document in block style; text of several lines stands as it is, indented."""
+    import yaml as library
+
+    dumped = library.dump(plain(value), Dumper=_dumper(), width=math.inf, allow_unicode=True, sort_keys=False)
+    return str(dumped)
+
+
 def _dumper() -> Any:
     import yaml as library
 
     class Dumper(library.SafeDumper):
         """Quotes every string that `_YAML_PLAIN` does not allow bare, and shares no anchors."""
 
+        def increase_indent(self, flow: bool = False, *_: Any, **__: Any) -> Any:
+            return super().increase_indent(flow, False)  # lists stand deeper than their key
+
         def ignore_aliases(self, _: Any) -> bool:
             return True
 
     def string(dumper: Any, value: str) -> Any:
         bare = _YAML_PLAIN.match(value) and value.lower() not in _YAML_WORDS
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=None if bare else '"')
+        style = None if bare else "|" if "\n" in value and not dumper.default_flow_style else '"'
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
     Dumper.add_representer(str, string)
     Dumper.add_representer(float, lambda dumper, value: dumper.represent_scalar(_FLOAT_TAG, _number(value)))

@@ -2,8 +2,8 @@
 
 A template sees `data`, `plan`, `sections`, `header` (one line that says where the file comes from) and
 `why(key)` (the reasons of the plan fields that a native key carries, in one line), and writes each of them through a
-filter of `mfc.emit.quote`: yaml, json, document, sh, words, py, comment. A string that went through none is refused,
-so a template cannot let a value of the spec escape its place by forgetting one.
+filter of `mfc.emit.quote`: yaml, block, json, document, sh, words, py, comment. A string that went through none is
+refused, so a template cannot let a value of the spec escape its place by forgetting one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,17 @@ if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.target.outputs import File
 
-FILTERS = (quote.yaml, quote.json, quote.document, quote.sh, quote.words, quote.py, quote.name, quote.comment)
+FILTERS = (
+    quote.yaml,
+    quote.block,
+    quote.json,
+    quote.document,
+    quote.sh,
+    quote.words,
+    quote.py,
+    quote.name,
+    quote.comment,
+)
 
 
 def header(source: str) -> str:
@@ -30,7 +40,7 @@ def header(source: str) -> str:
 
 
 def render(file: File, plan: Plan, folder: Path, source: str) -> str:
-    """The text of one file. `folder` holds the target's templates, `source` is the spec's name for the header.
+    """The text of one file. `folder` holds the templates, `source` is the spec's name for the header.
 
     Raises Fault when the template is wrong, or leaves a string unquoted.
     """

@@ -49,6 +49,15 @@ def names(value: object) -> object:
     return tuple(text(item) for item in value)
 
 
+def arguments(value: object) -> object:
+    """Words of a command line, as a tuple: any text of one line, empty ones and options too."""
+    if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
+        raise ValueError("a list of words; put those that look like numbers in quotes" if value else "")
+    if any(_CONTROL.search(item) for item in value):
+        raise ValueError("words without control characters and line breaks")
+    return tuple(value)
+
+
 def some_names(value: object) -> object:
     """The same, not empty."""
     if not value:

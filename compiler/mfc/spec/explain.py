@@ -20,6 +20,7 @@ _SECTIONS = {
     "hardware.interconnect": "a link such as nvlink, or a mapping",
     "data": "the path of a file, or a mapping",
     "strategy.offload": "none, auto, or a mapping such as {optimizer: cpu}",
+    "run.launcher": "the name of an engine, or a mapping",
     "targets": "a list of names, or a mapping of names to settings",
 }
 

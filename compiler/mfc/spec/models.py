@@ -34,6 +34,7 @@ from mfc.spec.values import (
     NATIVE,
     PACKAGES,
     VERSION,
+    WORDS,
     AutoCount,
     AutoTime,
     Count,
@@ -53,6 +54,7 @@ __all__ = [
     "HardwareSpec",
     "ImageSpec",
     "InterconnectSpec",
+    "LauncherSpec",
     "LoraSpec",
     "ModelSpec",
     "OffloadSpec",
@@ -68,6 +70,23 @@ __all__ = [
     "TargetSpec",
     "TrainSpec",
 ]
+
+
+class LauncherSpec(Section):
+    """What starts the run on its nodes. Short form: the engine alone."""
+
+    engine: Literal["torchrun", "slurm"] = Field(
+        default="torchrun", description="torchrun: the start script alone, by hand on each node."
+    )
+    setup: Names = Field(
+        default=(), description="Lines of shell that every node runs before the start script: source venv/bin/activate."
+    )
+    arguments: Annotated[tuple[str, ...], WORDS] = Field(
+        default=(), description="Words after the start script, each one an item of the list."
+    )
+    extra: Annotated[dict[str, Any], NATIVE] = Field(
+        default={}, description="Keys of the engine itself, laid over what mfc writes and checked."
+    )
 
 
 class RunSpec(Section):
@@ -97,6 +116,7 @@ class RunSpec(Section):
     report_to: Literal["none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"] = Field(
         default="none", description="Where metrics are sent."
     )
+    launcher: LauncherSpec = section("What starts the run on its nodes: torchrun, slurm, or a mapping.")
 
 
 class TargetSpec(Section):

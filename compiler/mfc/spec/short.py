@@ -24,6 +24,7 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "DataSpec": [_TEXT],
     "DatasetSpec": [_TEXT],
     "OffloadSpec": [{"enum": ["auto", "none"]}],
+    "LauncherSpec": [{"enum": ["torchrun", "slurm"]}],
     "TargetSpec": [{"type": "null"}],
 }
 
@@ -118,6 +119,7 @@ def expand(root: Node) -> Node:
         data=_data,
         train=_train,
         strategy=_strategy,
+        run=lambda node: _each(node, launcher=lambda launcher: _alone(launcher, "engine")),
         targets=_targets,
     )
     for path in _TEXTS:

@@ -151,6 +151,7 @@ TEXT = Kind("text", checks.text, _TEXT)
 LABEL = Kind("text", checks.text, {"type": ["string", "number"], "minLength": 1})
 PROMPT = Kind("text", checks.prompt, {"type": "string"})
 NAMES = Kind("a list of names", checks.names, {"type": "array", "items": _TEXT})
+WORDS = Kind("a list of words", checks.arguments, {"type": "array", "items": {"type": "string"}})
 SOME_NAMES = Kind("a list of names", checks.some_names, {"type": "array", "items": _TEXT, "minItems": 1})
 INDICES = Kind(
     "a list of device indices such as [0, 1]",

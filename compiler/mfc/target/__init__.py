@@ -18,13 +18,13 @@ from mfc.fields import ANYTHING, BY_NAME, NEUTRAL
 from mfc.profile import Profile
 from mfc.target.clashes import Clash
 from mfc.target.keys import Key
-from mfc.target.outputs import File, Lowered
+from mfc.target.outputs import File, Lowered, Start
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.rules.engine import Rule
 
-__all__ = ["File", "Key", "Lowered", "Module", "Profile", "Target", "commonest", "get", "names"]
+__all__ = ["File", "Key", "Lowered", "Module", "Profile", "Start", "Target", "commonest", "get", "names"]
 
 
 class Module(Protocol):

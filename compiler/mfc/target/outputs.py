@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfc.errors import Fault
@@ -32,7 +33,7 @@ class File(NamedTuple):
     `template` is a Jinja2 file in the target's folder, given `data`, `plan`, `sections`, the reasons and the filters of
     emit.render; None writes canonical JSON. `contract` names the JSON Schema under schemas/contracts that `data` must
     satisfy. `said` is what a table of keys made, which `data` holds; `cites` are the plan fields behind what else the
-    template writes, `sections` further lists of keys.
+    template writes, `sections` further lists of keys. `folder` is where the template lies, when not in the target's.
     """
 
     path: str  # relative to the output folder, with forward slashes
@@ -43,6 +44,7 @@ class File(NamedTuple):
     cites: Mapping[str, tuple[str, ...]] = {}
     sections: Mapping[str, tuple[str, ...]] = {}
     executable: bool = False
+    folder: Path | None = None
 
     @property
     def reasons(self) -> Mapping[str, tuple[str, ...]]:
@@ -55,11 +57,24 @@ class File(NamedTuple):
         return {**(self.said.sections if self.said else {}), **self.sections}
 
 
+class Start(NamedTuple):
+    """How a run is started from the output folder: on each node by `bash SCRIPT`, whichever launcher does so.
+
+    With several nodes the script asks for NODE_RANK, from 0, and MASTER_ADDR, the address of node 0; it may be told
+    MASTER_PORT. `words` are those that have to follow it and that only the user knows, as a usage line has them.
+    `server` is a script to be started before it and to be ended after it, on a node of its own where there are several.
+    """
+
+    script: str
+    words: str = ""
+    server: str = ""
+
+
 class Lowered(NamedTuple):
-    """All files of one target, and the command that starts the run from the output folder."""
+    """All files of one target, and how the run is started with them."""
 
     files: tuple[File, ...]
-    launch: str
+    start: Start
 
 
 def native(keys: tuple[Key, ...], plan: Plan, out_to_spec: str = ".", extra: Mapping[str, Any] | None = None) -> Native:
