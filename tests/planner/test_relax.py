@@ -14,7 +14,7 @@ from mfc.errors import MfcError
 from mfc.planner.changes import Change, changes, freed, smaller_models, with_batch
 from mfc.planner.plan import Plan
 from mfc.planner.relax import SHOWN
-from mfc.planner.search import search
+from mfc.planner.search import fits as search_fits
 from mfc.report.text import edit as shown
 from mfc.resolve import resolve
 from mfc.rules import RULES
@@ -63,15 +63,14 @@ SEEDS = range(24)
 
 
 def fits(spec: Any, target: str, sets: Sequence[str]) -> bool:
-    """Whether a spec fits, by nothing but the search itself."""
+    """Whether a spec fits, by the search alone."""
     try:
         problem = resolve(mfc.load(spec, sets), hub_cache=False)
     except MfcError:
         return False
     module = get(target)
     profile = module.profile(module.VERSIONS[0], problem.spec.targets[target].packages if problem.spec.targets else {})
-    best = search(problem, profile, (*RULES, *module.RULES)).best
-    return best is not None and best.fits
+    return search_fits(problem, profile, (*RULES, *module.RULES))
 
 
 def written(edit: Mapping[str, Any]) -> tuple[str, ...]:

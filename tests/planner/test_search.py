@@ -12,7 +12,7 @@ from mfc.api import load
 from mfc.fields import CANDIDATES, CHOICES
 from mfc.memory.costs import fixed_costs
 from mfc.memory.stack import Stack
-from mfc.planner.search import Candidate, rank_candidates, run_of, search, strategy_of
+from mfc.planner.search import Candidate, fits, rank_candidates, run_of, search, strategy_of
 from mfc.planner.space import COSTS, Rejections, apply, domain, facts, stages
 from mfc.problem import Problem
 from mfc.profile import Profile
@@ -96,6 +96,7 @@ def judged(problem: Problem, env: dict[str, Any]) -> Candidate:
 def test_the_search_equals_brute_force(seed: int) -> None:
     problem = draw(seed)
     best, truth = search(problem, PROFILE, RULES).best, brute_force(problem)
+    assert fits(problem, PROFILE, RULES) == bool(truth and truth[0].fits)
     if best is None or not truth:
         assert best is None
         assert not truth

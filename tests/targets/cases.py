@@ -34,7 +34,7 @@ from typing import Any
 import yaml
 from mfc import api
 from mfc.emit.compiled import Compiled
-from mfc.target import get, names
+from mfc.target import File, get, names
 
 FOLDER = Path(__file__).parent.parent / "cases" / "targets"
 MISSING = object()
@@ -97,6 +97,13 @@ def written(target: str, name: str, folder: Path) -> Path:
 def compiled(target: str, name: str, folder: Path) -> Compiled:
     (one,) = api.compile(written(target, name, folder), [target])
     return one
+
+
+@cache
+def lowered(target: str, name: str, folder: Path) -> tuple[File, ...]:
+    """The files of a case as data, without the user's own keys."""
+    one = compiled(target, name, folder)
+    return api.lower(api.load(one.spec), one.plan, one.out).files
 
 
 def read(file: str, text: str) -> Any:

@@ -16,7 +16,7 @@ from mfc.emit.quote import plain
 from mfc.errors import CannotExpress, MfcError, SpecError
 from mfc.target import File, contracts, get, names
 
-from tests.targets.cases import GOOD, at, compiled, good, over_base, read
+from tests.targets.cases import GOOD, at, compiled, good, lowered, over_base, read
 from tests.targets.launching import NASTY, launch
 
 every_target = pytest.mark.parametrize("target", names())
@@ -36,12 +36,6 @@ def leaves(data: Any) -> Iterator[Any]:
             yield from leaves(value)
     else:
         yield data
-
-
-def lowered(target: str, name: str, folder: Path) -> tuple[File, ...]:
-    """The files of a case as data, without the user's own keys."""
-    one = compiled(target, name, folder)
-    return api.lower(api.load(one.spec), one.plan, one.out).files
 
 
 @every_output

@@ -22,7 +22,7 @@ from mfc.rules import RULES
 from mfc.rules.engine import Rule
 from mfc.target import get
 
-from tests.targets.cases import GOOD, compiled, written
+from tests.targets.cases import GOOD, compiled, lowered, written
 
 # Words in a reason -> what has to hold of the plan for them to stand there as what was chosen.
 CLAIMS: dict[str, Callable[[Plan], bool]] = {
@@ -94,7 +94,7 @@ def test_every_reason_is_true_of_its_plan(target: str, name: str, folder: Path) 
 @pytest.mark.parametrize(("target", "name"), GOOD)
 def test_what_stands_beside_a_key_is_true_and_said_once(target: str, name: str, folder: Path) -> None:
     one = compiled(target, name, folder)
-    for file in api.lower(api.load(one.spec), one.plan, one.out).files:
+    for file in lowered(target, name, folder):
         for key, fields in file.reasons.items():
             why = one.plan.because(*fields)
             sentences = why.split("; ") if why else []
@@ -149,8 +149,9 @@ BESIDE = {
 @pytest.mark.parametrize(("target", "name"), [(target, name) for target, cases in BESIDE.items() for name in cases])
 def test_a_key_cites_what_it_is_about(target: str, name: str, folder: Path) -> None:
     one = compiled(target, name, folder)
-    files = api.lower(api.load(one.spec), one.plan, one.out).files
-    found = {key: one.plan.because(*fields) for file in files for key, fields in file.reasons.items()}
+    found = {
+        key: one.plan.because(*fields) for file in lowered(target, name, folder) for key, fields in file.reasons.items()
+    }
     assert {key: found[key] for key in BESIDE[target][name]} == BESIDE[target][name]
 
 

@@ -13,7 +13,7 @@ from mfc.memory.rollout import with_share
 from mfc.planner import decide, layouts, relax
 from mfc.planner.plan import Plan
 from mfc.planner.refusal import refusal
-from mfc.planner.search import Candidate, run_of, search, strategy_of
+from mfc.planner.search import Candidate, fits, run_of, search, strategy_of
 from mfc.planner.space import Rejections, wanted
 from mfc.problem import Problem
 from mfc.profile import Profile
@@ -83,16 +83,25 @@ def _cure(problem: Problem, profile: Profile, rules: tuple[Rule, ...], rejection
 
 
 def _attempt(edited: Edited, rules: tuple[Rule, ...]) -> relax.Attempt:
-    """What the search finds after spec edits, rollouts included; None when they lead nowhere."""
+    """What the search finds after spec edits, rollouts included; nothing when they lead nowhere."""
 
-    def attempt(edit: Mapping[str, Any]) -> Candidate | None:
+    def enough(edit: Mapping[str, Any]) -> bool:
+        changed = edited(edit)
+        if changed is None:
+            return False
+        try:
+            return any(fits(layout, changed[1], rules) for layout in layouts.layouts(*changed))
+        except MfcError:
+            return False  # GPUs that cannot be split so, or a mode that the target has not
+
+    def best(edit: Mapping[str, Any]) -> Candidate | None:
         changed = edited(edit)
         if changed is None:
             return None
         try:
             planned = layouts.plan_all(*changed, lambda layout: search(layout, changed[1], rules))
         except MfcError:
-            return None  # GPUs that cannot be split so, or a mode that the target has not
+            return None
         return layouts.best(planned).whole
 
-    return attempt
+    return relax.Attempt(enough, best)

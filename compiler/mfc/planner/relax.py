@@ -8,15 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, NamedTuple
 
 from mfc.planner.changes import Change, Edit, changes, freed, smaller_models, with_batch
 from mfc.planner.plan import Plan, Relaxation
 from mfc.planner.search import Candidate
 from mfc.problem import Problem
 
-Attempt = Callable[[Edit], Candidate | None]  # the best candidate of the edited spec; None: the edit makes no sense
 SHOWN = 6
+
+
+class Attempt(NamedTuple):
+    """What comes of an edited spec. Whether it fits is told much sooner than by what, so halving asks that alone."""
+
+    fits: Callable[[Edit], bool]  # False also where the edit makes no sense
+    best: Callable[[Edit], Candidate | None]
 
 
 def relaxations(problem: Problem, plan: Plan, packages: Sequence[str], attempt: Attempt) -> tuple[Relaxation, ...]:
@@ -55,44 +61,54 @@ class _Search:
 
     def __init__(self, problem: Problem, attempt: Attempt) -> None:
         self.problem, self.attempt = problem, attempt
-        self.known: dict[frozenset[tuple[str, Any]], Relaxation | None] = {}
+        self.known: dict[frozenset[tuple[str, Any]], bool] = {}
 
-    def tried(self, edit: Edit) -> Relaxation | None:
-        """The relaxation that an edit is, when the edited spec fits."""
+    def enough(self, edit: Edit) -> bool:
+        """Whether the edited spec fits."""
         edit = with_batch(self.problem, edit)
         key = frozenset(edit.items())
         if key not in self.known:
-            best = self.attempt(edit)
-            fits = best is not None and best.fits
-            made = Relaxation(dict(edit), int(best.upper_bytes), best.seconds_per_step) if best and fits else None
-            self.known[key] = made
+            self.known[key] = self.attempt.fits(edit)
         return self.known[key]
 
-    def mildest(self, change: Change, beside: Edit | None = None) -> Relaxation | None:
-        """The mildest edit of a kind that is enough, beside other edits; None when its strongest is not."""
-        edits = [{**(beside or {}), **edit} for edit in change.edits]
-        if not edits or not self.tried(edits[-1]):
+    def relaxation(self, edit: Edit) -> Relaxation | None:
+        """What an edit that is enough leads to."""
+        edit = with_batch(self.problem, edit)
+        best = self.attempt.best(edit)
+        return Relaxation(dict(edit), int(best.upper_bytes), best.seconds_per_step) if best and best.fits else None
+
+    def mildest(self, change: Change) -> Relaxation | None:
+        """The mildest edit of a kind that is enough; None when its strongest is not."""
+        if len(change.edits) == 1:
+            return self.relaxation(change.edits[0])
+        edit = self.least(change, {})
+        return self.relaxation(edit) if edit is not None else None
+
+    def least(self, change: Change, beside: Edit) -> Edit | None:
+        """The mildest edit of a kind that is enough beside other edits, with those; None when its strongest is not."""
+        edits = [{**beside, **edit} for edit in change.edits]
+        if not edits or not self.enough(edits[-1]):
             return None
         low, high = 0, len(edits) - 1
         while low < high:
             middle = (low + high) // 2
-            low, high = (low, middle) if self.tried(edits[middle]) else (middle + 1, high)
-        return self.tried(edits[low])
+            low, high = (low, middle) if self.enough(edits[middle]) else (middle + 1, high)
+        return edits[low]
 
     def together(self, kinds: Sequence[Change]) -> Relaxation | None:
         """Changes that are enough together and of which none can be left out, each as mild as the others allow."""
         kept = [kind for kind in kinds if kind.edits]
-        if not self.tried(_merged(kind.edits[-1] for kind in kept)):
+        if not self.enough(_merged(kind.edits[-1] for kind in kept)):
             return None
         for kind in reversed(kept):
             rest = [other for other in kept if other is not kind]
-            if rest and self.tried(_merged(other.edits[-1] for other in rest)):
+            if rest and self.enough(_merged(other.edits[-1] for other in rest)):
                 kept = rest
         for place, kind in reversed(list(enumerate(kept))):
             others = _merged(other.edits[-1] for other in kept if other is not kind)
-            if mild := self.mildest(kind, others):
-                kept[place] = Change(({path: mild.set[path] for path in kind.edits[-1]},))
-        return self.tried(_merged(kind.edits[-1] for kind in kept))
+            if mild := self.least(kind, others):
+                kept[place] = Change(({path: mild[path] for path in kind.edits[-1]},))
+        return self.relaxation(_merged(kind.edits[-1] for kind in kept))
 
 
 def _merged(edits: Iterable[Edit]) -> Edit:

@@ -8,7 +8,7 @@ rank and the longest length of the ranges that the user gave, then the standard 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -70,6 +70,28 @@ class Outcome(NamedTuple):
 def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outcome:
     """Find the best strategy for a problem on one target."""
     return _Search(problem, facts(problem, profile), rules).outcome()
+
+
+def fits(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> bool:
+    """Whether the best that `search` finds fits: told sooner, from the leanest strategy to the first that fits."""
+    start = facts(problem, profile)
+
+    def ends(name: str) -> tuple[Any, ...]:
+        values = domain(name, problem, start)
+        return tuple(dict.fromkeys((values[-1], values[0])))  # what fits between them, the least fits as well
+
+    def judged(method: str, rank: int, length: int) -> Iterator[list[_Judged]]:
+        fixed = {"method": method, "lora_rank": rank, "max_length": length}
+        return _judged(problem, rules, walk(problem, start, rules, fixed, Rejections(), backwards=True), Rejections())
+
+    return any(
+        one.refused is None
+        for method in domain("method", problem, start)
+        for rank in (ends("lora_rank") if method != "full" else domain("lora_rank", problem, start)[:1])
+        for length in ends("max_length")
+        for strategies in judged(method, rank, length)
+        for one in strategies
+    )
 
 
 class _Search:
@@ -138,29 +160,48 @@ def evaluate(
     rejections: Rejections,
 ) -> list[Candidate]:
     """Memory and time of every strategy that the rules allow, given the `fixed` fields."""
-    fit = [step for step in pruning(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
     candidates = []
-    for combination in walk(problem, start, rules, fixed, rejections):
-        timed: speed.StepTime | None = None
+    for judged in _judged(problem, rules, walk(problem, start, rules, fixed, rejections), rejections):
+        timed = speed.prepare(judged[0].strategy, problem, judged[0].env["profile"].stack)
+        for one in judged:
+            seconds = timed.at(one.env["micro_batch"], one.env["gradient_accumulation"])
+            candidates.append(Candidate(one.env, one.upper_bytes, seconds, one.refused))
+    return candidates
+
+
+class _Judged(NamedTuple):
+    """A strategy and whether it fits. `strategy` is the same for all that differ by the micro-batch alone."""
+
+    strategy: Strategy
+    env: dict[str, Any]
+    upper_bytes: float
+    refused: tuple[Rule, str] | None
+
+
+def _judged(
+    problem: Problem, rules: tuple[Rule, ...], combinations: Iterator[dict[str, Any]], rejections: Rejections
+) -> Iterator[list[_Judged]]:
+    """Memory of what `walk` gives, with every micro-batch that the rules allow: those of one combination together."""
+    fit = [step for step in pruning(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
+    for combination in combinations:
+        found: list[_Judged] = []
         held: dict[bool, tuple[memory.Prepared, dict[str, Any]]] = {}
         for env in micro_batches(problem, combination, rules, rejections):
             accumulates = env["gradient_accumulation"] > 1  # all of the two sizes that memory and time do not vary with
             if accumulates not in held:
                 strategy = strategy_of(env)
-                timed = timed or speed.prepare(strategy, problem, env["profile"].stack)
                 prepared = memory.prepare(run_of(strategy, problem, env["profile"]))
                 held[accumulates] = (prepared, fixed_costs(prepared)._asdict())
             prepared, rest = held[accumulates]
-            assert timed is not None
             upper = env["upper_bytes"] = prepared.upper(env["micro_batch"])
             env["held_bytes"] = prepared.held(env["micro_batch"])
             env.update(rest)
             if waiting := prepared.waiting(env["micro_batch"]):
                 env["host_bytes"] += waiting
                 env["save_host_bytes"] = max(env["save_host_bytes"], env["host_bytes"])
-            seconds = timed.at(env["micro_batch"], env["gradient_accumulation"])
-            candidates.append(Candidate(env, upper, seconds, _refused(fit, env)))
-    return candidates
+            found.append(_Judged(strategy, env, upper, _refused(fit, env)))
+        if found:
+            yield found
 
 
 def _refused(fit: Sequence[BoundRule], env: Mapping[str, Any]) -> tuple[Rule, str] | None:

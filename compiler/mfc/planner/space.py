@@ -120,16 +120,23 @@ def _divisors(number: int) -> tuple[int, ...]:
 
 
 def walk(
-    problem: Problem, start: Mapping[str, Any], rules: tuple[Rule, ...], fixed: Mapping[str, Any], out: Rejections
+    problem: Problem,
+    start: Mapping[str, Any],
+    rules: tuple[Rule, ...],
+    fixed: Mapping[str, Any],
+    out: Rejections,
+    *,
+    backwards: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Every assignment of all choices but micro_batch that the rules allow, given the facts in `start`.
 
-    `fixed` narrows single fields to one value. What the rules refuse is noted in `out`.
+    `fixed` narrows single fields to one value. What the rules refuse is noted in `out`. Candidates go from plain
+    training to what saves memory, or `backwards`.
     """
     steps = pruning(rules)
     env = dict(start)
     if apply(steps[0], env, problem.pins, "", out):
-        yield from _expand(problem, steps, fixed, env, 0, out)
+        yield from _expand(problem, steps, fixed, env, 0, out, backwards)
 
 
 def micro_batches(
@@ -165,15 +172,17 @@ def _expand(
     env: dict[str, Any],
     depth: int,
     out: Rejections,
+    backwards: bool,
 ) -> Iterator[dict[str, Any]]:
     name = CHOICES[depth]
     if name == "micro_batch":
         yield env
         return
-    for value in (fixed[name],) if name in fixed else domain(name, problem, env):
+    values = (fixed[name],) if name in fixed else domain(name, problem, env)
+    for value in reversed(values) if backwards else values:
         child = {**env, name: value}
         if apply(steps[depth + 1], child, problem.pins, name, out):
-            yield from _expand(problem, steps, fixed, child, depth + 1, out)
+            yield from _expand(problem, steps, fixed, child, depth + 1, out, backwards)
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
