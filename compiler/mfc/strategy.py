@@ -9,14 +9,16 @@ from typing import Literal, NamedTuple
 Task = Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo"]
 Method = Literal["full", "lora", "qlora", "freeze"]
 Precision = Literal["bf16", "pure_bf16", "fp16", "fp32"]
-Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"]
+Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp", "fsdp2"]
 Offload = Literal["none", "cpu", "nvme"]
 AttentionKernel = Literal["flash", "flash3", "sdpa", "eager"]
 Loss = Literal["plain", "fused"]
 # The last ones; spread evenly over the model (LLaMA Pro); with method full, drawn anew now and then, besides embedding
 # and head (LISA).
 TrainedBlocks = Literal["last", "spread", "drawn"]
-ZERO_STAGES: Mapping[Sharding, int] = {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp2": 3}
+FSDP: tuple[Sharding, ...] = ("fsdp", "fsdp2")  # torch's first, with flat parameters, and its second, with DTensors
+FULLY: tuple[Sharding, ...] = ("zero3", *FSDP)  # weights are split too, and gathered layer by layer
+ZERO_STAGES: Mapping[Sharding, int] = {"ddp": 0, "zero1": 1, "zero2": 2, "zero3": 3, "fsdp": 3, "fsdp2": 3}
 RolloutMode = Literal["colocate", "server", "native"]  # vLLM on the training GPUs, on its own, or the trainer generates
 
 

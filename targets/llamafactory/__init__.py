@@ -1,4 +1,4 @@
-"""LLaMA-Factory: one YAML, DeepSpeed's JSON where it is used, dataset_info.json, and the launcher."""
+"""LLaMA-Factory: one YAML, DeepSpeed's JSON or accelerate's YAML where used, dataset_info.json, and the launcher."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mfc.target.templates import need_template
 from mfc.target.versions import nearest
 
 from .. import deepspeed
-from . import templates
+from . import fsdp, templates
 from .clashes import CLASHES
 from .data import dataset_info
 from .keys import ELSEWHERE, ENVIRONMENT, KEYS, TORCHRUN
@@ -76,6 +76,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             checkpoints_frozen=False,  # model_utils/checkpointing.py: only layers that have something to train
             hooks_towers=fifth,
             expandable_segments=True,
+            loads_everywhere=fifth,
             value_head=True,
             preferences=_PREFERENCES,
             low_rank=LowRank(rank=16),  # hparams/finetuning_args.py: galore_rank, apollo_rank
@@ -86,7 +87,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "lora_variant": ("lora", "rslora", "dora"),
             "precision": ("bf16", "pure_bf16", "fp16", "fp32"),
             "quantization": ("nf4", "fp4", "int8", "hqq", "eetq", "gptq", "awq", "aqlm", "bnb"),
-            "sharding": ("ddp", "zero1", "zero2", "zero3"),
+            "sharding": ("ddp", "zero1", "zero2", "zero3", "fsdp"),
             "sequence_parallel": (1,),
             "attention": ("sdpa", "flash", "flash3", "eager"),
             "sink_attention": ("flash3",),  # model/model_utils/attention.py: loaded for gpt_oss, whatever is asked for
@@ -114,7 +115,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         packages=packages,
         notes={
             "task": "it has no GRPO, and its YAML cannot say the KL weight of its PPO",
-            "sharding": "FSDP is started by accelerate, outside of its YAML",
+            "sharding": "its FSDP is torch's first, fsdp",
             "sequence_parallel": "its engine has none",
             "overlong": "it cuts prompt and answer in proportion",
         },
@@ -122,7 +123,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
 
 
 def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
-    """The YAML, the JSON of DeepSpeed, dataset_info.json and the launcher.
+    """The YAML, the JSON of DeepSpeed or the YAML of accelerate for FSDP, dataset_info.json and the launcher.
 
     Raises Refused without a chat template, and for strings that LLaMA-Factory's reader would take for something else.
     """
@@ -137,13 +138,16 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     if plan.strategy.deepspeed:
         installed = plan.profile.packages.get("deepspeed") or RELEASED_WITH[version]["deepspeed"]
         files.append(deepspeed.config_file(plan, installed))
+    if fsdp.FSDP(plan):
+        files.append(native(fsdp.KEYS, plan).file(fsdp.FILE, "accelerate.yaml.j2"))
     variables = native(ENVIRONMENT, plan)
     launch = {
         "nodes": plan.problem.hardware.nodes,
         "existing": plan.values["existing"],
         "output_dir": plan.values["output_dir"],
         "environment": variables.data,
-        "one_gpu": not TORCHRUN(plan) and not plan.problem.hardware.devices,
+        "accelerate": fsdp.FILE if fsdp.FSDP(plan) else None,
+        "one_gpu": plan.strategy.world_size == 1 and not TORCHRUN(plan) and not plan.problem.hardware.devices,
     }
     cites = {"output_dir": ("existing",)}
     files.append(File("launch.sh", launch, "launch.sh.j2", said=variables, cites=cites, executable=True))

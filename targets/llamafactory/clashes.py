@@ -98,6 +98,12 @@ CLASHES: tuple[Clash, ...] = (
         "strategy.micro_batch",
     ),
     Clash("adafactor", _always, "it takes the place of optim", "transformers training_args.py", "strategy.optimizer"),
+    Clash(
+        "upcast_layernorm",
+        lambda plan, _: plan.strategy.sharding == "fsdp" and plan.strategy.precision != "fp32",
+        "FSDP flattens norms and linears of a layer into one parameter, which has one type",
+        "torch distributed/fsdp/_flat_param.py",
+    ),
     Clash("resize_vocab", _quantised, "the embedding of a quantised model cannot be resized", _PARSER),
     Clash("fp8", _quantised, "fp8 does not go with quantised weights", _PARSER),
     Clash("predict_with_generate", _zero3, "nothing is generated under ZeRO-3", _PARSER),

@@ -52,7 +52,7 @@ from mfc.target.when import (
     task,
 )
 
-from . import data
+from . import data, fsdp
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -102,7 +102,7 @@ def _has_remote_code(plan: Plan) -> bool:
 
 
 def _runs_torchrun(plan: Plan) -> bool:
-    return plan.strategy.world_size > 1 or plan.strategy.deepspeed
+    return (plan.strategy.world_size > 1 or plan.strategy.deepspeed) and not fsdp.FSDP(plan)
 
 
 _QUANTISED = both(is_("method", "qlora"), quantised())
@@ -285,16 +285,17 @@ EVALUATION = section(
 KEYS: tuple[Key, ...] = (*MODEL, *METHOD, *DATASET, *OUTPUT, *TRAIN, *EVALUATION)
 
 # LLaMA-Factory starts torchrun where there is DeepSpeed or more than one GPU. Its launcher then lets memory segments
-# grow unless OPTIM_TORCH is 0 (launcher.py); one process without it is left alone.
+# grow unless OPTIM_TORCH is 0 (launcher.py); one process without it is left alone, and FSDP's are accelerate's.
 TORCHRUN = When(_runs_torchrun)
-_ALONE = both(is_("sharding", "ddp"), When(lambda plan: not _runs_torchrun(plan)))
+_BY_CLI = is_not("sharding", "fsdp")
+_ALONE = both(is_("sharding", "ddp", "fsdp"), When(lambda plan: not _runs_torchrun(plan)))
 
 ENVIRONMENT: tuple[Key, ...] = (
     DEVICES,
     Key("USE_MODELSCOPE_HUB", words("hub", {"modelscope": "1"}), is_("hub", "modelscope")),
     Key("FORCE_TORCHRUN", constant("1", "sharding"), TORCHRUN),
-    Key("NNODES", text("hardware.nodes"), is_not("hardware.nodes", 1)),
-    Key("NPROC_PER_NODE", text("hardware.count")),
+    Key("NNODES", text("hardware.nodes"), both(_BY_CLI, is_not("hardware.nodes", 1))),
+    Key("NPROC_PER_NODE", text("hardware.count"), _BY_CLI),
     THREADS,
     Key("OPTIM_TORCH", constant("0", "allocator").citing("allocator"), both(TORCHRUN, is_("allocator", ""))),
     ALLOCATOR._replace(when=both(_ALONE, given("allocator"))),

@@ -11,6 +11,7 @@ from mfc.rules import packages
 from mfc.rules.attention import flash_cannot
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib, listed
+from mfc.strategy import FULLY
 from mfc.target import contracts, liger
 from mfc.target.templates import blind
 from mfc.target.versions import nearest
@@ -266,6 +267,22 @@ def badam_runs_alone(optimizer: str, world_size: int, sharding: str) -> str | No
     return f"BAdam on {world_size} GPUs needs zero3, not {sharding}"
 
 
+@require("LLaMA-Factory model/model_utils/quantization.py: 'incompatible with PTQ-quantized models'")
+def stored_weights_are_not_split(quantization: Quantization | None, sharding: str) -> str | None:
+    """A checkpoint that is quantised already is refused where weights are split."""
+    if quantization is None or not quantization.pre or sharding not in FULLY:
+        return None
+    return f"LLaMA-Factory refuses a checkpoint stored as {quantization.kind} under {sharding}; zero2 keeps it whole"
+
+
+@require("LLaMA-Factory model/loader.py wraps reward models in TRL's value head, which names no layers to accelerate")
+def fsdp_has_no_value_head(sharding: str, task: str) -> str | None:
+    """Under FSDP a reward model would be one unit, gathered whole, with parameters of unlike types."""
+    if sharding != "fsdp" or task != "reward":
+        return None
+    return "FSDP finds no layers in a model with a value head, and would gather all of it at once; take zero2 or zero3"
+
+
 @require("LLaMA-Factory model/model_utils/attention.py: gpt_oss always gets a FlashAttention-3 kernel from the Hub")
 def gpt_oss_needs_hopper(architecture: Architecture, gpu: Gpu) -> str | None:
     """For gpt-oss, LLaMA-Factory loads a FlashAttention-3 kernel whatever is asked for, which needs Hopper."""
@@ -420,6 +437,8 @@ RULES = (
     alpha_is_whole,
     merging_needs_whole_weights,
     badam_runs_alone,
+    stored_weights_are_not_split,
+    fsdp_has_no_value_head,
     gpt_oss_needs_hopper,
     flash3_is_for_gpt_oss,
     gpt_oss_loads_its_kernel,

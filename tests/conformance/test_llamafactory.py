@@ -65,6 +65,7 @@ def question(case: Case) -> dict[str, Any]:
         "torchrun": plan.strategy.world_size > 1 or "export FORCE_TORCHRUN=1" in launch,
         "world_size": plan.strategy.world_size,
         "bf16": plan.problem.hardware.gpu.bf16,
+        "accelerate": "accelerate.yaml" if "accelerate.yaml" in case.compiled.files else None,
     }
 
 
@@ -87,6 +88,31 @@ def test_generated_specs_are_accepted(version: str, tmp_path: Path) -> None:
     every = [*specs(tasks), *recipes()]
     cases, too_big = compile_all(((n, {**s, **target}) for n, s in every), "llamafactory", tmp_path)
     assert len(cases) >= ENOUGH, too_big
+    assert failures(cases, version) == {}
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize("version", ["0.9.5", "0.9.4"])
+def test_fsdp_is_accepted(version: str, tmp_path: Path) -> None:
+    big: dict[str, Any] = {"gpu": "A100 SXM 80GB", "host_memory": "1TiB"}
+    two = {"strategy": {"sharding": "fsdp"}, "targets": {"llamafactory": {"version": version}}}
+    made: dict[str, dict[str, Any]] = {
+        "full": {"hardware": {**big, "count": 2}, "train": {"method": "full"}},
+        "pure": {"hardware": {**big, "count": 2}, "train": {"method": "full", "precision": "pure_bf16"}},
+        "fp16": {"hardware": {**big, "count": 4}, "train": {"method": "lora", "precision": "fp16"}},
+        "qlora": {"hardware": {**big, "count": 3}, "train": {"method": "qlora"}},
+        "dpo": {"hardware": {**big, "count": 2}, "train": {"task": "dpo", "method": "full"}},
+        "nodes": {"hardware": {**big, "count": 8, "nodes": 2, "interconnect": {"inter": "400Gbps"}}},
+        "offload": {
+            "hardware": {**big, "count": 2},
+            "strategy": {"sharding": "fsdp", "offload": {"optimizer": "cpu", "parameters": "cpu"}},
+        },
+    }
+    data = {"train": "train.jsonl", "max_length": 1024}
+    base: dict[str, Any] = {"model": "meta-llama/Llama-3.1-8B-Instruct", "data": data, **two}
+    cases, too_big = compile_all(((n, {**base, **spec}) for n, spec in made.items()), "llamafactory", tmp_path)
+    assert too_big == {}
+    assert {case.compiled.plan.strategy.sharding for case in cases} == {"fsdp"}
     assert failures(cases, version) == {}
 
 

@@ -9,6 +9,7 @@ from mfc.memory.loading import loading, saving
 from mfc.memory.prepared import Prepared
 from mfc.memory.shape import shape
 from mfc.runtimes.deepspeed import POWER_OF_TWO_MEAN
+from mfc.strategy import FSDP, FULLY
 
 
 class Between(NamedTuple):
@@ -64,12 +65,12 @@ def _gathered(prepared: Prepared) -> float:
     figure = shape(run.architecture, run.stack.fused_experts)
     adapters = run.strategy.method in ("lora", "qlora")
     delta = 2.0 * states.weight * max(layer.largest_linear for layer in figure.layers) if adapters else 0.0
-    if run.strategy.sharding not in ("zero3", "fsdp2"):
+    if run.strategy.sharding not in FULLY:
         return delta
     by_layer = run.strategy.sharding in run.stack.hand_over.by_layer
     tower = 2.0 * (figure.vision + figure.projector)
     part = max(states.layer, states.edges, tower) if by_layer else 2.0 * figure.parameters
-    if run.strategy.sharding == "fsdp2":  # as wide as the shards; merged weights are tensors of their own
+    if run.strategy.sharding in FSDP:  # as wide as the shards; merged weights are tensors of their own
         part *= 2 if adapters else states.weight / 2
     return part + delta
 

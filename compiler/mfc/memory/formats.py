@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mfc.memory.stack import Stack
-from mfc.strategy import Strategy
+from mfc.strategy import FSDP, FULLY, Strategy
 
 
 class Formats(NamedTuple):
@@ -62,7 +62,7 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
     trained, master = _base(strategy, stack) if full else _adapters(strategy, stack)
     weights = trained if full else _frozen(strategy, stack)
     autocast = stack.autocast and strategy.precision != "pure_bf16" and not strategy.deepspeed
-    fp32_autocast = full and autocast and trained == 4 and strategy.sharding != "fsdp2"
+    fp32_autocast = full and autocast and trained == 4 and strategy.sharding not in FSDP
     element = 4 if weights == 4 and not full and not autocast else 2
     return Formats(
         full=full,
@@ -87,7 +87,7 @@ def _base(strategy: Strategy, stack: Stack) -> tuple[int, int]:
         return 2, 4
     if strategy.precision == "pure_bf16":
         return 2, 0
-    if strategy.sharding == "fsdp2":
+    if strategy.sharding in FSDP:
         return (4 if stack.fsdp_fp32_shards else 2), 0
     # torch cannot unscale fp16 gradients: fp16 always trains fp32 weights
     return (4 if stack.trainable_fp32 or strategy.precision == "fp16" else 2), 0
@@ -106,4 +106,4 @@ def _frozen(strategy: Strategy, stack: Stack) -> int:
         return 4 if stack.frozen_fp32 and not strategy.deepspeed else 2
     # PEFT's preparation leaves GPTQ, AQLM, EETQ and HQQ models as they are, and sharded ones cannot mix formats.
     prepared = strategy.quantization.kind in ("nf4", "fp4", "int8") and stack.kbit_fp32
-    return 4 if prepared and strategy.sharding not in ("fsdp2", "zero3") else 2
+    return 4 if prepared and strategy.sharding not in FULLY else 2

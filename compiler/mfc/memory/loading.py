@@ -7,6 +7,7 @@ from mfc.memory import host
 from mfc.memory.model import Run
 from mfc.memory.prepared import Prepared
 from mfc.runtimes.deepspeed import POWER_OF_TWO_MEAN
+from mfc.strategy import FSDP
 
 SHARD = 5 * host.GIB  # a checkpoint file as the Hub usually cuts them
 
@@ -20,18 +21,23 @@ def saving(run: Run, prepared: Prepared) -> int:
     """Host bytes per node while a checkpoint is written.
 
     ZeRO-3 gathers the 16-bit weights in the RAM of one process (transformers trainer.py; DeepSpeed engine.py,
-    `_zero3_consolidated_16bit_state_dict`), of adapters those alone.
+    `_zero3_consolidated_16bit_state_dict`), of adapters those alone. FSDP's FULL_STATE_DICT takes everything there,
+    the frozen base too, as it is stored (accelerate 1.11 utils/fsdp_utils.py), and the optimizer's moments after it.
     """
     training = host.host_bytes(prepared.placement.host, run.gpus_per_node)  # between steps
+    states = prepared.static.states
+    if run.strategy.sharding == "fsdp":
+        return training + int(states.base + states.trained * max(states.weight, states.optimizer))
     gathers = run.strategy.sharding == "zero3" and run.strategy.method in ("full", "freeze")
-    return training + (int(2 * prepared.static.states.total) if gathers else 0)
+    return training + (int(2 * states.total) if gathers else 0)
 
 
 def _device(run: Run, prepared: Prepared) -> float:
     strategy, states = run.strategy, prepared.static.states
     frozen = states.base + states.reference + states.scoring
     whole = frozen + states.trained * states.weight
-    if strategy.zero_stage == 3 and not (strategy.deepspeed and prepared.static.quantised):  # sharded while it is read
+    at_once = prepared.static.quantised and (strategy.deepspeed or run.stack.loads_everywhere)
+    if strategy.zero_stage == 3 and not at_once:  # sharded while it is read
         shard = whole / strategy.world_size if strategy.offload_parameters == "none" else 0.0
         return shard + states.scales + states.layer + states.edges
     if strategy.deepspeed and strategy.zero_stage < 3 and run.stack.trainable_fp32 and strategy.method == "full":
@@ -42,13 +48,29 @@ def _device(run: Run, prepared: Prepared) -> float:
 def _host(run: Run, prepared: Prepared) -> int:
     numbers, ranks = prepared.static.states.total, run.gpus_per_node
     processes = ranks * host.PROCESS
-    if run.strategy.zero_stage == 3:  # one rank of the node reads: zero.Init, FSDP with cpu_ram_efficient_loading
+    if run.strategy.sharding in FSDP:
+        return int(processes + _read_for_fsdp(run, prepared))
+    if run.strategy.zero_stage == 3 and not prepared.static.quantised:  # one rank of the node reads: zero.Init
         return int(processes + numbers * 2 + _converted(run) * ranks + _pieces(run, prepared) * ranks)
     if run.stack.loads_on_host and not prepared.static.quantised:  # each process loads the whole model
         width = 4 if run.stack.frozen_fp32 and run.strategy.method in ("lora", "qlora") else 2
         return int(processes + ranks * numbers * width)
     # safetensors are mapped, tensor by tensor, to the GPU: one file's pages at a time
     return processes + int(min(numbers * 2, SHARD))
+
+
+def _read_for_fsdp(run: Run, prepared: Prepared) -> float:
+    """Bytes of the models that FSDP finds on the host.
+
+    With cpu_ram_efficient_loading one process reads for all, and others have memory that nothing has written to
+    (transformers 4.57 modeling_utils.py); in transformers 5 each one reads it all first. A cast to fp32 writes to all.
+    """
+    strategy, states, ranks = run.strategy, prepared.static.states, run.gpus_per_node
+    if prepared.static.quantised:  # on the GPU, from where transformers 4 moves it to the host
+        return min(states.total * 2, SHARD) + (0.0 if run.stack.loads_everywhere else states.base)
+    read = 2.0 * states.total * (ranks if run.stack.loads_everywhere else 1)
+    wide = run.stack.trainable_fp32 and strategy.precision != "pure_bf16" and strategy.method == "full"
+    return max(read, 4.0 * states.total * ranks) if wide and strategy.sharding == "fsdp" else read
 
 
 def _converted(run: Run) -> float:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from mfc.memory.stack import Stack
 from mfc.runtimes import deepspeed, fsdp
 from mfc.runtimes.placement import Placement, States, replicated
-from mfc.strategy import ZERO_STAGES, Offload, Sharding
+from mfc.strategy import FSDP, ZERO_STAGES, Offload, Sharding
 
 
 @lru_cache(maxsize=4096)
@@ -24,9 +24,10 @@ def place(
     """The placement of `states` on each of `world_size` GPUs. `hidden` is the model's width."""
     if sharding == "ddp":
         return replicated(states, max(world_size, 2) if stack.wraps_one_gpu else world_size)
-    if sharding == "fsdp2":
+    if sharding in FSDP:
         offload = offload_parameters != "none"
-        return fsdp.fully_sharded(states, world_size, offload, stack.fsdp_keeps_frozen, stack.fsdp_splits_edges)
+        split = fsdp.flat if sharding == "fsdp" else fsdp.fully_sharded
+        return split(states, world_size, offload, stack.fsdp_keeps_frozen, stack.fsdp_splits_edges)
     auto = hidden * hidden
     reduce, prefetch = stack.reduce_bucket_elements, stack.prefetch_bucket_elements
     kept = stack.persistence_threshold_elements

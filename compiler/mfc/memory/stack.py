@@ -122,6 +122,7 @@ class Stack(NamedTuple):
     fsdp_keeps_frozen: bool = False  # torch < 2.2: frozen units stay gathered until the whole backward pass is over
 
     # Loading and wrapping
+    loads_everywhere: bool = False  # transformers 5 under FSDP: each process reads it all, quantised weights to its GPU
     loads_on_host: bool = False  # each process holds the whole model in host memory before it moves to the GPU
     wraps_one_gpu: bool = False  # a single process is wrapped in DDP too, with its gradient buckets
 

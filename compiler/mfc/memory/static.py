@@ -17,7 +17,7 @@ from mfc.memory.stack import Stack
 from mfc.memory.step import Step, step
 from mfc.runtimes import bitsandbytes
 from mfc.runtimes.placement import States
-from mfc.strategy import Quantization, Strategy
+from mfc.strategy import FSDP, Quantization, Strategy
 
 
 class Static(NamedTuple):
@@ -163,7 +163,7 @@ def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: 
         lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and strategy.loss == "fused"),
         kbit=kind in ("nf4", "fp4"),
         dequantised=kind in ("gptq", "awq"),
-        holds_streams=strategy.sharding == "fsdp2" and not form.full and stack.fsdp_holds_streams,
+        holds_streams=strategy.sharding in FSDP and not form.full and stack.fsdp_holds_streams,
     )
 
 

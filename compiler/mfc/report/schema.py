@@ -37,7 +37,7 @@ class StrategyReport(_Part):
     task: str
     method: Literal["full", "lora", "qlora", "freeze"]
     precision: Literal["bf16", "pure_bf16", "fp16", "fp32"]
-    sharding: Literal["ddp", "zero1", "zero2", "zero3", "fsdp2"]
+    sharding: Literal["ddp", "zero1", "zero2", "zero3", "fsdp", "fsdp2"]
     zero_stage: Literal[0, 1, 2, 3]
     offload_optimizer: Literal["none", "cpu", "nvme"]
     offload_parameters: Literal["none", "cpu", "nvme"]

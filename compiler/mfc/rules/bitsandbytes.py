@@ -40,17 +40,26 @@ def package_is_installed(quantization: Quantization | None, optimizer: str, prof
     return packages.absent(profile, packages.BITSANDBYTES)
 
 
-@advise("bitsandbytes issue 1249, transformers modeling_utils: zero.Init is skipped for quantised models")
+@advise(
+    "bitsandbytes issue 1249, transformers modeling_utils: zero.Init is skipped for quantised models; under FSDP each "
+    "weight leaves the GPU once it is quantised in transformers 4.57 (modeling_utils.py), no longer in 5.6 "
+    "(core_model_loading.py)"
+)
 def four_bits_load_whole(
     quantization: Quantization | None, sharding: str, architecture: Architecture, profile: Profile
-) -> Rather | None:
-    """Under ZeRO-3 every GPU loads the whole quantised model before it is split."""
-    if quantization is None or quantization.kind not in ("nf4", "fp4") or sharding != "zero3":
+) -> Rather | str | None:
+    """Under ZeRO-3, or FSDP with transformers 5, every GPU loads the whole quantised model before it is split."""
+    if quantization is None or quantization.kind not in ("nf4", "fp4"):
+        return None
+    if sharding != "zero3" and not (sharding == "fsdp" and profile.stack.loads_everywhere):
         return None
     packed = _replaced(architecture, profile)
     size = gib(_NF4_BYTES * packed + 2 * (count(architecture).total - packed))
+    fact = f"every GPU first loads the whole quantised model, {size}, then keeps its share"
+    if sharding == "fsdp":
+        return f"{fact}; transformers 4 does without: targets.{profile.target}.packages: {{transformers: 4.57.1}}"
     return Rather(
-        f"every GPU first loads the whole quantised model, {size}, then keeps its share",
+        fact,
         "strategy.sharding: zero2 is the simpler way",
         {"sharding": "zero2"},
     )

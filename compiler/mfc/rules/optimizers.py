@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mfc.rules.engine import require
 from mfc.rules.words import capability
+from mfc.strategy import FSDP
 
 if TYPE_CHECKING:
     from mfc.catalog.gpu import Gpu
@@ -35,17 +36,18 @@ def low_bit_needs_hardware(optimizer: str, gpu: Gpu) -> str | None:
 @require("accelerate utils/deepspeed.py map_pytorch_optim_to_deepspeed; deepspeedai/DeepSpeed issue 6666")
 def offload_has_its_own_optimizer(optimizer: str, sharding: str, offload_optimizer: str) -> str | None:
     """With its state on the host, the optimizer is DeepSpeed's fp32 CPU Adam or Lion, whatever was asked for."""
-    if offload_optimizer == "none" or sharding == "fsdp2" or optimizer in ("adamw", "lion"):
+    if offload_optimizer == "none" or sharding in FSDP or optimizer in ("adamw", "lion"):
         return None
     return f"offload replaces {optimizer} by DeepSpeed's CPU Adam with fp32 state, so it saves nothing; take adamw"
 
 
 @require(
-    "DeepSpeed stage_1_and_2.py and stage3.py flatten each rank's share; Adafactor arXiv:1804.04235 needs matrices"
+    "DeepSpeed stage_1_and_2.py and stage3.py and torch fsdp/_flat_param.py flatten each rank's share; "
+    "Adafactor arXiv:1804.04235 needs matrices"
 )
 def flat_shares_have_no_matrices(optimizer: str, sharding: str) -> str | None:
-    """ZeRO hands the optimizer flat shares; optimizers that work on matrices need them whole."""
-    if optimizer not in (*_MATRIX, "adafactor") or sharding not in ("zero1", "zero2", "zero3"):
+    """ZeRO and FSDP hand the optimizer flat shares; optimizers that work on matrices need them whole."""
+    if optimizer not in (*_MATRIX, "adafactor") or sharding not in ("zero1", "zero2", "zero3", "fsdp"):
         return None
     return f"{optimizer} works on whole matrices, and {sharding} gives it flat pieces of them; ddp keeps them whole"
 

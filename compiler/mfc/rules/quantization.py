@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib
-from mfc.strategy import Quantization
+from mfc.strategy import FULLY, Quantization
 
 if TYPE_CHECKING:
     from mfc.problem import Model, Problem
@@ -60,7 +60,7 @@ def quantization_belongs_to_qlora(method: str, spec: Spec) -> str | None:
 @require("bitsandbytes issue 1249; GPTQ, AWQ, AQLM, HQQ, EETQ and LLM.int8 layers hold packed buffers, not parameters")
 def packed_weights_are_not_split(quantization: Quantization | None, sharding: str) -> str | None:
     """Packed formats other than 4-bit bitsandbytes cannot be split over GPUs."""
-    if quantization is None or sharding not in ("zero3", "fsdp2"):
+    if quantization is None or sharding not in FULLY:
         return None
     if quantization.kind in ("nf4", "fp4", "bnb") and quantization.bits == 4:
         return None
@@ -69,15 +69,18 @@ def packed_weights_are_not_split(quantization: Quantization | None, sharding: st
 
 @require(
     "accelerate utils/fsdp_utils.py: a Params4bit that leaves the GPU loses its class; peft docs: "
-    "its QLoRA examples on DeepSpeed offload nothing (assumed to hold for all quantised weights)"
+    "its QLoRA examples on DeepSpeed offload nothing (assumed to hold for all quantised weights); "
+    "bitsandbytes nn/modules.py: quant_storage makes them floats, which FSDP takes to the host and back"
 )
 def quantised_weights_stay_on_the_gpu(
-    quantization: Quantization | None, offload_parameters: str, problem: Problem
+    quantization: Quantization | None, offload_parameters: str, sharding: str, problem: Problem
 ) -> str | None:
-    """Quantised weights are not offloaded, unless the spec pins it."""
+    """Quantised weights are not offloaded but by FSDP, unless the spec pins it."""
     if quantization is None or offload_parameters == "none" or "offload_parameters" in problem.pins:
         return None
-    return f"{quantization.kind} weights are made for the GPU; no framework is known to offload them"
+    if sharding == "fsdp":
+        return None
+    return f"{quantization.kind} weights are made for the GPU; of all shardings only fsdp is known to offload them"
 
 
 @advise("transformers quantizers for fp8 and mxfp4: such checkpoints are dequantised for training")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mfc.rules.engine import advise, require
 from mfc.rules.words import gib, short
+from mfc.strategy import FULLY
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 _ZERO = "ZeRO, arXiv:1910.02054: states are split over data-parallel ranks"
 _OFFLOAD = "DeepSpeed config reference, zero_optimization"
-_FULLY = ("zero3", "fsdp2")
 _WORTH = 0.05  # share of the budget that an offload has to save
 _SLOW_GATHER = 1.0  # seconds per micro-step that are worth a word
 
@@ -40,18 +40,18 @@ def one_gpu_shards_nothing(
     return f"one GPU has nobody to share with: {sharding} without offload costs buffers and saves nothing"
 
 
-@require(_OFFLOAD + ": offload is part of ZeRO; torch FSDP2 CPUOffloadPolicy")
+@require(_OFFLOAD + ": offload is part of ZeRO; torch FSDP CPUOffload and FSDP2 CPUOffloadPolicy")
 def offload_needs_sharding(sharding: str, offload_optimizer: str, offload_parameters: str) -> str | None:
     """Plain data parallel has no offload."""
     if sharding != "ddp" or (offload_optimizer, offload_parameters) == ("none", "none"):
         return None
-    return "plain data parallel (ddp) cannot offload; zero1, zero2, zero3 and fsdp2 can"
+    return "plain data parallel (ddp) cannot offload; zero1, zero2, zero3, fsdp and fsdp2 can"
 
 
 @require(_OFFLOAD + ": offload_param is for stage 3, and is ignored below it")
 def parameter_offload_needs_stage_3(sharding: str, offload_parameters: str) -> str | None:
     """Weights can be offloaded only where they are split."""
-    if offload_parameters == "none" or sharding in _FULLY:
+    if offload_parameters == "none" or sharding in FULLY:
         return None
     return f"{sharding} keeps whole weights on every GPU, so an offload of parameters is ignored; zero3 does it"
 
@@ -121,7 +121,7 @@ def offload_saves_something(
 @advise(_ZERO + "; stage 3 gathers weights in forward and backward and reduces gradients")
 def stage_3_between_nodes(hardware: Hardware, sharding: str, model: Model) -> str | None:
     """Full sharding over a slow network waits for the weights."""
-    if sharding not in _FULLY or hardware.inter is None or hardware.nodes == 1:
+    if sharding not in FULLY or hardware.inter is None or hardware.nodes == 1:
         return None
     # A node draws the other nodes' share of the weights once a pass, whatever the number of its GPUs.
     share = (hardware.nodes - 1) / hardware.nodes

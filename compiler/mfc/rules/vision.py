@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from mfc.catalog.parameters import count
 from mfc.rules.engine import Rather, Value, advise, derive, from_spec, require
 from mfc.rules.words import short
+from mfc.strategy import FULLY
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -225,7 +226,7 @@ def rows_without_images_hang(
     """Where some rows hold no image, every process runs the tower all the same, or nothing waits for it."""
     if image_share in _ALIKE or world_size == 1 or _blank(profile, architecture, sharding):
         return None
-    gathers = sharding in ("zero3", "fsdp2")
+    gathers = sharding in FULLY
     trains = not {"vision", "projector"} <= set(freeze_parts)
     if not gathers and (not trains or (sharding == "ddp" and not gradient_checkpointing)):
         return None  # without checkpointing the Trainer lets DDP look for parameters that a batch does not use
@@ -242,7 +243,7 @@ def mixed_rows_are_fragile(
     profile: Profile, architecture: Architecture, image_share: float | None, sharding: str, world_size: int
 ) -> str | None:
     """Where weights are gathered, blank images keep processes in step only while all run the same modules."""
-    if image_share in _ALIKE or world_size == 1 or sharding not in ("zero3", "fsdp2"):
+    if image_share in _ALIKE or world_size == 1 or sharding not in FULLY:
         return None
     if not _blank(profile, architecture, sharding):
         return None

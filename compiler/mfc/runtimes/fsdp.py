@@ -1,7 +1,8 @@
-"""What FSDP keeps on the device: shards, the layers it gathers, and whole gradients of the layer in flight."""
+"""What FSDP keeps: shards, the layers that it gathers, whole gradients of the layer in flight, shares on the host."""
 
 from __future__ import annotations
 
+from mfc.runtimes.deepspeed import POWER_OF_TWO_MEAN, pinned_bytes
 from mfc.runtimes.placement import Placement, States
 
 
@@ -39,3 +40,32 @@ def fully_sharded(
         managed=optimizer if states.managed and not offload else 0.0,
         stays=states.scales + states.scoring / world_size * device,
     )
+
+
+def flat(states: States, world_size: int, offload: bool, keeps_frozen: bool, splits_edges: bool = False) -> Placement:
+    """FSDP's first version under transformers' Trainer, whose units are flat parameters.
+
+    While gradients accumulate, the Trainer holds back their reduction (accelerate 1.11 accelerator.py, no_sync), so
+    each GPU has all of them whole, in 16 bits, offload or not. Where the root unit trains, gradients of embedding and
+    head wait for each other, whole. On the host every flat share has a gradient of its own type beside it, frozen ones
+    too, and both are pinned (torch 2.13 distributed/fsdp/_flat_param.py, init_flat_param_attributes).
+    """
+    made = fully_sharded(states, world_size, offload, keeps_frozen, splits_edges)
+    whole = states.trained > states.total / 2
+    accumulated = 2.0 * states.trained if states.accumulates else 0.0
+    made = made._replace(
+        gradients=max(made.gradients, accumulated),
+        layer_gradient=made.layer_gradient + (states.edges if whole else 0.0),
+    )
+    if not offload:
+        return made
+    trained = states.trained / world_size
+    unit = states.layer / world_size  # a layer's share: of 16-bit weights where all train
+    shares = pinned_share(unit) * (states.base + states.reference) / world_size
+    shares += trained * states.weight * (pinned_share(unit * states.weight / 2) if whole else POWER_OF_TWO_MEAN)
+    return made._replace(host=2 * shares + trained * states.optimizer)
+
+
+def pinned_share(size: float) -> float:
+    """Bytes that torch pins for a block, over its size: it rounds up to a power of two (CachingHostAllocator)."""
+    return pinned_bytes(size) / size if size else 1.0

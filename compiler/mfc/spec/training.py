@@ -282,8 +282,8 @@ class BucketsSpec(Section):
 class StrategySpec(Section):
     """How the run is laid on the hardware. It changes memory and time, not the result."""
 
-    sharding: Literal["auto", "ddp", "zero1", "zero2", "zero3", "fsdp2"] = Field(
-        default="auto", description="What the GPUs split among them: nothing (ddp), ZeRO stage 1 to 3, or FSDP2."
+    sharding: Literal["auto", "ddp", "zero1", "zero2", "zero3", "fsdp", "fsdp2"] = Field(
+        default="auto", description="What the GPUs split among them: nothing (ddp), ZeRO stage 1 to 3, FSDP or FSDP2."
     )
     offload: OffloadSpec = section("What lives outside GPU memory.")
     buckets: BucketsSpec = section("DeepSpeed's buckets, in elements.")

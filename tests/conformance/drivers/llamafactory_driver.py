@@ -1,8 +1,11 @@
 """Would the installed LLaMA-Factory train with this file? Nothing is downloaded and no model is loaded.
 
 A case: `{"file": "train.yaml", "folder": where it runs, "torchrun": is it started by torchrun, "world_size": processes,
-"bf16": can the planned GPU compute in bf16}`. The layers, in order:
+"bf16": can the planned GPU compute in bf16, "accelerate": the config file of `accelerate launch`, or null}`. The
+layers, in order:
 
+launch  The real `accelerate launch` reads its config file and makes the variables of the processes that it would
+        start; its FSDP plugin is made of them.
 keys    Every key is a field that one of the five dataclasses takes. The real parser builds the dataclasses before it
         looks at left-over keys, so another complaint would hide a typo.
 parse   The real `get_train_args` on what the real reader makes of the file, as rank 0 of a job of the planned size: the
@@ -25,12 +28,17 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
+import accelerate.utils.dataclasses as dataclasses_of_accelerate
 import llamafactory.hparams.parser as parser_module
+import torch
 import transformers.training_args
+from accelerate.commands import launch
+from accelerate.utils.launch import prepare_multi_gpu_env
 from llamafactory.data.parser import get_dataset_list
 from llamafactory.data.template import TEMPLATES
 from llamafactory.model.model_utils import quantization
 from llamafactory.model.model_utils.attention import configure_attn_implementation
+from torch.distributed.fsdp import FullyShardedDataParallel
 from transformers import HfArgumentParser, PretrainedConfig
 
 from tests.conformance.drivers import deepspeed_driver
@@ -49,6 +57,8 @@ def check(case: dict[str, Any]) -> dict[str, Any]:
     """The facts that LLaMA-Factory read back. Raises Rejected, or whatever LLaMA-Factory itself raises."""
     os.chdir(case["folder"])
     needs = _pretend(case)
+    if case.get("accelerate"):
+        _launch(case)
     sys.argv = ["llamafactory-cli", case["file"]]
     given = parser_module.read_args()
     if not isinstance(given, dict):
@@ -77,6 +87,19 @@ def _pretend(case: dict[str, Any]) -> list[str]:
     for module in (parser_module, quantization):
         module.check_version = note
     return needs
+
+
+def _launch(case: dict[str, Any]) -> None:
+    """Take over the variables that `accelerate launch` gives to its processes."""
+    typed = ["--config_file", case["accelerate"], "--main_process_ip", "localhost", "--main_process_port", "29400"]
+    args = launch.launch_command_parser().parse_args([*typed, "-m", "llamafactory.launcher", case["file"]])
+    args, _, _ = launch._validate_launch_command(args)
+    if int(args.num_processes) != case["world_size"]:
+        raise Rejected(f"launch: {args.num_processes} processes, not {case['world_size']}")
+    os.environ.update({k: v for k, v in prepare_multi_gpu_env(args).items() if k.startswith(("ACCELERATE_", "FSDP_"))})
+    dataclasses_of_accelerate.is_cuda_available = lambda: True  # sync_module_states asks for the GPU's number
+    torch.cuda.current_device = lambda: 0
+    dataclasses_of_accelerate.FullyShardedDataParallelPlugin()
 
 
 def _strict(given: dict[str, Any], known: dict[str, Any]) -> None:
@@ -113,6 +136,9 @@ def _late(model: Any, data: Any, training: Any, finetuning: Any) -> None:
         quantization.configure_quantization(bare, None, model, True, built)
         if "quantization_config" not in built:
             raise Rejected(f"late: quantization_method {model.quantization_method} is silently ignored")
+    if under_fsdp() and model.upcast_layernorm:  # the real FSDP, of a layer as this would make it
+        layer = [torch.nn.Linear(8, 8, dtype=torch.bfloat16), torch.nn.LayerNorm(8, dtype=torch.float32)]
+        FullyShardedDataParallel(torch.nn.Sequential(*layer), device_id=torch.device("cpu"), use_orig_params=True)
     optimizer = getattr(training.optim, "value", training.optim)
     if finetuning.use_galore and optimizer not in GALORE_OPTIMIZERS:
         raise Rejected(f"late: GaLore cannot wrap {optimizer}")
@@ -135,9 +161,17 @@ def _datasets(data: Any, stage: str) -> None:
             raise Rejected(f"late: dataset {name} has ranking={found.ranking}, stage {stage} wants the opposite")
 
 
+def under_fsdp() -> bool:
+    """Whether `accelerate launch` asks for FSDP, with weights split too."""
+    return os.environ.get("ACCELERATE_USE_FSDP") == "true" and os.environ["FSDP_SHARDING_STRATEGY"] == "FULL_SHARD"
+
+
 def _facts(model: Any, data: Any, training: Any, finetuning: Any) -> dict[str, Any]:
     deepspeed = getattr(training, "hf_deepspeed_config", None)
     zero = deepspeed.config.get("zero_optimization", {}) if deepspeed is not None else {}
+    if under_fsdp():
+        place = {"device": "cpu" if os.environ["FSDP_OFFLOAD_PARAMS"] == "true" else "none"}
+        zero = {"stage": 3, "offload_optimizer": place, "offload_param": place}
     return {
         "stage": finetuning.stage,
         "pref_loss": finetuning.pref_loss,
