@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mfc.fields import ANYTHING, SCHEDULES
 from mfc.memory.stack import HandOver, Moments, Preferences, Stack
 from mfc.profile import Profile
+from mfc.target import contracts
 from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.templates import need_template
 from mfc.target.versions import before, nearest
@@ -165,10 +166,11 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     version = nearest(plan.profile.version, VERSIONS)
     if plan.strategy.task != "pretrain":
         need_template(plan, models.templates(version))
-    made = native(KEYS, plan, out_to_spec, extra)
+    subcommand = {"sft": "sft", "pretrain": "pt"}.get(plan.strategy.task, "rlhf")
+    contract = f"{NAME}-{'rlhf' if subcommand == 'rlhf' else 'sft'}-{version}"
+    made = native(KEYS, plan, out_to_spec, _listed(extra, contract))
     variables = native(ENVIRONMENT, plan)
     served = plan.values["rollout_mode"] == "server" and plan.values["rollout_gpus"] > 0
-    subcommand = {"sft": "sft", "pretrain": "pt"}.get(plan.strategy.task, "rlhf")
     script = {
         "command": subcommand,
         "environment": variables.data,
@@ -180,7 +182,6 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     }
     # 3.x reads no environment from its config files.
     config = made.data if version.startswith("3.") else {"ENV": variables.data, **made.data}
-    contract = f"{NAME}-{'rlhf' if subcommand == 'rlhf' else 'sft'}-{version}"
     files = [
         File("train.sh", script, "train.sh.j2", None, variables, made.cites, made.sections, executable=True),
         File("run.yaml", config, f"run-{version[0]}.yaml.j2", contract, made, variables.cites),
@@ -196,6 +197,23 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     if served:
         files.append(_server(plan, out_to_spec))
     return Lowered(tuple(files), Start("train.sh", server="rollout.sh" if served else ""))
+
+
+def _listed(extra: Mapping[str, Any], contract: str) -> dict[str, Any]:
+    """The user's keys, with one word for a list as a list of it: what argparse makes of both (nargs="+").
+
+    The files are words on a command line in the end, run.yaml too (swift/cli/main.py).
+    """
+    known: Mapping[str, Any] = contracts.load(contract)["properties"]
+
+    def lists(schema: Mapping[str, Any]) -> bool:
+        kinds = [one.get("type") for one in schema.get("anyOf", [schema])]
+        return "array" in kinds and {*kinds} <= {"array", "null"}
+
+    return {
+        key: [value] if type(value) in (str, int, float) and lists(known.get(key, {})) else value
+        for key, value in extra.items()
+    }
 
 
 def _server(plan: Plan, out_to_spec: str) -> File:

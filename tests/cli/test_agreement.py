@@ -7,6 +7,7 @@ import random
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import mfc.schemas
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from mfc import api
 from mfc.cli import main
 from mfc.errors import CannotFit, MfcError
 from mfc.planner.plan import Plan
+from mfc.report.schema import json_schema
 from mfc.target import commonest, get, names
 
 from tests.targets.cases import ALL, good, over_base, written
@@ -151,12 +153,39 @@ def test_what_fits_is_written_and_the_worst_code_is_returned(mixed: Path, capsys
     assert run("compile", mixed, "-t", "llamafactory", "-t", "ms-swift") == 0
 
 
+def test_what_stands_in_the_way_of_one_target_leaves_the_others(
+    mixed: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("run", "llamafactory").mkdir(parents=True)
+    Path("run", "llamafactory", "train.yaml").write_text("mine", encoding="utf-8")
+    assert run("compile", mixed, "-t", "llamafactory", "-t", "ms-swift") == 1
+    said = capsys.readouterr()
+    assert "train.yaml: not written by mfc; kept" in said.err
+    assert "target: llamafactory" in said.err or "llamafactory" in said.err.partition("\n")[0]
+    assert Path("run", "llamafactory", "train.yaml").read_text(encoding="utf-8") == "mine"
+    assert Path("run", "ms-swift", "train.sh").exists()
+    assert run("compile", mixed, "-t", "llamafactory", "-t", "ms-swift", "--force") == 0
+
+
 def test_plans_of_some_are_shown_though_others_refuse(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("plan", mixed, "--format", "json") == 4
-    plans = {plan["target"]: plan["fits"] for plan in json.loads(capsys.readouterr().out)["plans"]}
+    said = json.loads(capsys.readouterr().out)
+    jsonschema.validate(said, json_schema())
+    plans = {plan["target"]: plan["fits"] for plan in said["plans"]}
     assert plans == {"xtuner": False, "llamafactory": True, "ms-swift": True}
+    (refused,) = said["refused"]
+    assert (refused["target"], refused["exit_code"]) == ("xtuner-v1", 4)
+    assert "run.yaml: error: xtuner-v1 1.0.1 " in refused["error"]
     assert run("explain", mixed, "micro_batch") == 4
     assert "== llamafactory" in capsys.readouterr().out
+
+
+def test_a_wrong_spec_is_refused_in_json_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text("model: Qwen/Qwen3-8B\n", encoding="utf-8")
+    assert run("plan", path, "--format", "json") == 2
+    (refused,) = json.loads(capsys.readouterr().out)["refused"]
+    assert (refused["spec"], refused["target"], refused["exit_code"]) == (str(path), None, 2)
 
 
 def test_one_error_of_all_targets_is_told_once(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:

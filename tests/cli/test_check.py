@@ -29,7 +29,8 @@ class Project:
 
     def compile(self, spec: str, *overrides: str, target: str | None = None, out: str | None = None) -> None:
         names = [target] if target else None
-        emit.write_all(compile_sample(Path(spec), names, overrides, out))
+        for one in compile_sample(Path(spec), names, overrides, out):
+            emit.write(one)
 
     def check(self, *arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end:

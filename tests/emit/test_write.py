@@ -105,15 +105,6 @@ def test_one_folder_holds_the_outputs_of_one_spec_and_target(tmp_path: Path, spe
     emit.write(compiled(out, spec=tmp_path / "renamed.yaml"))
 
 
-def test_several_targets_are_written_all_or_none(tmp_path: Path, spec: Path) -> None:
-    one, two = compiled(tmp_path / "one", spec=spec), compiled(tmp_path / "two", spec=spec, target="second")
-    two.out.mkdir()
-    (two.out / "run.yaml").write_text("mine")
-    with pytest.raises(FileInTheWay):
-        emit.write_all([one, two])
-    assert not one.out.exists()
-
-
 @pytest.mark.parametrize("crash_at", [0, 1, 2])
 def test_a_crash_between_renames_is_seen(
     tmp_path: Path, spec: Path, monkeypatch: pytest.MonkeyPatch, crash_at: int

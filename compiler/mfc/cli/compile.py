@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,11 @@ import click
 from mfc import api, emit
 from mfc.cli import options
 from mfc.errors import MfcError, SpecError
+from mfc.plans import attempt
 
 if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
+    from mfc.emit.writing import WriteReport
 
 
 @click.command()
@@ -66,7 +69,7 @@ def command(
             elif check or diff:
                 codes.append(_compare(done, diff))
             else:
-                _write(done, force)
+                codes += _write(made, force, several=len(names) > 1)
         except MfcError as error:
             codes.append(options.report(error))
     return options.worst(codes)
@@ -89,22 +92,36 @@ def _compare(done: list[Compiled], diff: bool) -> int:
     return 1 if findings else 0
 
 
-def _write(done: list[Compiled], force: bool) -> None:
-    from mfc.report.text import seconds
-
-    for compiled, report in zip(done, emit.write_all(done, force), strict=True):
-        files = ", ".join(sorted(compiled.files))
-        plan = compiled.plan
-        changed = "" if report.written or report.removed else " (unchanged)"
-        print(f"{compiled.out}{os.sep}: {files}{changed}")
-        print(
-            f"  needs at most {plan.memory.upper_bytes / 2**30:.2f} of "
-            f"{plan.problem.hardware.memory_bytes / 2**30:.2f} GiB per GPU, about "
-            f"{seconds(plan.speed.seconds_per_step)} a step; start it there with: {compiled.launch}"
-        )
-        for path in report.kept:
-            print(f"  {path} is no longer produced, but was edited by hand: kept", file=sys.stderr)
-    if len(done) > 1:
+def _write(made: list[tuple[str, Compiled]], force: bool, several: bool) -> list[int]:
+    """Write the files of each target, whatever stands in the way of another; the exit codes of those that were not."""
+    tried = [attempt(partial(emit.write, compiled, force)) for _, compiled in made]
+    written = [
+        (compiled, report)
+        for (_, compiled), report in zip(made, tried, strict=True)
+        if not isinstance(report, MfcError)
+    ]
+    for compiled, report in written:
+        _tell(compiled, report)
+    if len(written) > 1:
         from mfc.report import compare
 
-        print(compare.text([compiled.plan for compiled in done]), end="")
+        print(compare.text([compiled.plan for compiled, _ in written]), end="")
+    _, refused = options.parted([name for name, _ in made], tried)
+    return options.report_each(refused, several=several)
+
+
+def _tell(compiled: Compiled, report: WriteReport) -> None:
+    """What was written, and how to start it."""
+    from mfc.report.text import seconds
+
+    files = ", ".join(sorted(compiled.files))
+    plan = compiled.plan
+    changed = "" if report.written or report.removed else " (unchanged)"
+    print(f"{compiled.out}{os.sep}: {files}{changed}")
+    print(
+        f"  needs at most {plan.memory.upper_bytes / 2**30:.2f} of "
+        f"{plan.problem.hardware.memory_bytes / 2**30:.2f} GiB per GPU, about "
+        f"{seconds(plan.speed.seconds_per_step)} a step; start it there with: {compiled.launch}"
+    )
+    for path in report.kept:
+        print(f"  {path} is no longer produced, but was edited by hand: kept", file=sys.stderr)

@@ -40,6 +40,7 @@ def command(
     overrides = options.with_launcher(overrides, launcher)
     codes: list[int] = []
     shown: list[dict[str, Any]] = []
+    refusals: list[dict[str, Any]] = []
     for path in specs:
         try:
             loaded = api.load(path, overrides)
@@ -54,11 +55,18 @@ def command(
             if form == "text" and len(made) > 1:
                 print(compare.text([plan for _, plan in made]), end="")
             codes += options.report_each(refused, several=len(names) > 1)
+            refusals += [_refusal(path, name, error) for name, error in refused]
         except MfcError as error:
             codes.append(options.report(error))
+            refusals.append(_refusal(path, None, error))
     if form == "json":
-        print(options.dump({"schema_version": 1, "plans": shown}))
+        print(options.dump({"schema_version": 1, "plans": shown, "refused": refusals}))
     return options.worst(codes)
+
+
+def _refusal(path: str, name: str | None, error: MfcError) -> dict[str, Any]:
+    """What stands in the way of a target, or of a spec as a whole."""
+    return {"spec": path, "target": name, "error": str(error), "exit_code": error.exit_code}
 
 
 def _checked(loaded: LoadedSpec, name: str, plan: Plan, refused: list[tuple[str, MfcError]]) -> Plan:

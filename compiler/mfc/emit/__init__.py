@@ -12,7 +12,7 @@ language nor a template engine; the rest is imported by the function that needs 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.errors import SpecError
@@ -76,21 +76,14 @@ def _hold_to_contract(lowered: Lowered, plan: Plan, target: Target, loaded: Load
 
 
 def write(compiled: Compiled, force: bool = False) -> WriteReport:
-    """Write one target's files; see `write_all`."""
-    (report,) = write_all([compiled], force)
-    return report
-
-
-def write_all(compiled: Sequence[Compiled], force: bool = False) -> list[WriteReport]:
-    """Write the files of several targets; all are checked before the first is written.
+    """Write one target's files.
 
     Raises FileInTheWay, with nothing written, when a file that mfc did not write or that was edited by hand stands in
     the way and `force` is off.
     """
     from mfc.emit import writing
 
-    staged = [writing.prepare(one, force) for one in compiled]
-    return [writing.commit(one) for one in staged]
+    return writing.commit(writing.prepare(compiled, force))
 
 
 def compare(compiled: Compiled) -> list[Finding]:

@@ -205,11 +205,21 @@ class PlanReport(_Part):
     warnings: list[WarningReport]
 
 
+class RefusalReport(_Part):
+    """Why a target does not write a spec, or nothing does."""
+
+    spec: str
+    target: str | None = Field(description="null: the spec is wrong whatever the target")
+    error: str
+    exit_code: int
+
+
 class PlansReport(_Part):
-    """What `mfc plan --format json` prints."""
+    """What `mfc plan --format json` prints. A plan that fits and that its target cannot write is in both lists."""
 
     schema_version: Literal[1]
     plans: list[PlanReport]
+    refused: list[RefusalReport]
 
 
 def json_schema() -> dict[str, Any]:
