@@ -8,8 +8,10 @@ import pytest
 from mfc import api, emit
 from mfc.emit import extra
 from mfc.errors import SpecError
+from mfc.fields import place
 from mfc.planner.plan import Plan
-from mfc.target import Target
+from mfc.spec import schema
+from mfc.target import Target, get, names
 from mfc.target.codecs import same
 from mfc.target.keys import Key
 from mfc.target.when import When
@@ -83,6 +85,32 @@ def test_what_mfc_owns(tmp_path: Path, settings: str, key: str, instead: str) ->
     assert f"{tmp_path / 'run.yaml'}:5:" in str(error.value)
     assert f"{key} is written by mfc" in str(error.value)
     assert instead in str(error.value)
+
+
+def said(path: str) -> bool:
+    """Whether the spec language has a field."""
+    document = schema.json_schema()
+    here = [document]
+    for part in path.split("."):
+        every = flat(here, document)
+        here = [one["properties"][part] for one in every if part in one.get("properties", {})]
+        here += [one["items"] for one in every if part.isdigit() and "items" in one]
+    return bool(here)
+
+
+def flat(found: list[Any], document: Any) -> list[Any]:
+    """Schemas, with what they refer to and their alternatives beside them."""
+    every = []
+    for one in found:
+        named = [document["$defs"][one["$ref"].rpartition("/")[2]]] if "$ref" in one else []
+        every += [one, *flat([*named, *one.get("anyOf", []), *one.get("allOf", []), *one.get("oneOf", [])], document)]
+    return every
+
+
+@pytest.mark.parametrize("target", names())
+def test_what_mfc_owns_is_said_by_fields_that_exist(target: str) -> None:
+    places = {place(field) for key in get(target).KEYS for field in key.fields}
+    assert [path for path in sorted(places - {""}) if not said(path)] == []
 
 
 def test_leaves() -> None:

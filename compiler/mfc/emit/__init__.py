@@ -63,12 +63,20 @@ def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) ->
 
 def _hold_to_contract(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> None:
     from mfc.emit import contract
+    from mfc.emit.extra import instead
 
     settings = plan.problem.spec.targets.get(target.NAME)
     extra, unchecked = (settings.extra, settings.extra_unchecked) if settings else ({}, {})
 
+    keys = [key for file in lowered.files if file.said for key in file.said.keys]
+    variables = {key.name.lower(): key.fields for key in keys if key.name.isupper()}
+
     def blame(key: str, text: str, names: Collection[str]) -> SpecError:
         name, word = f"targets.{target.NAME}.extra.{key}", key.rpartition(".")[2]
+        if fields := variables.get(key.lower()):  # the name of a variable of the environment, in either case
+            return loaded.error(
+                name, f"{key} is written by mfc, as a variable of the environment", hint=instead(fields)
+            )
         return loaded.error(name, f"{key}: {text}", among=tuple(names), word=word)
 
     for file in lowered.files:

@@ -34,7 +34,7 @@ def check(target: Target, settings: TargetSpec, loaded: LoadedSpec, plan: Plan) 
                 raise loaded.error(
                     f"targets.{target.NAME}.{section}.{path}",
                     f"{path} is written by mfc",
-                    hint=_instead(fields),
+                    hint=instead(fields),
                 )
     risky = any(_unmodelled(target, path) for path in leaves(settings.extra))
     return {**settings.extra, **settings.extra_unchecked}, not (risky or settings.extra_unchecked)
@@ -70,7 +70,7 @@ def _ours(key: Key, plan: Plan) -> bool:
     return any(head in plan.decisions or head in _ALWAYS or head not in BY_NAME for head in heads)
 
 
-def _instead(fields: tuple[str, ...]) -> str:
+def instead(fields: tuple[str, ...]) -> str:
     """Where in the spec to say it."""
     from mfc.fields import place
 
