@@ -67,7 +67,9 @@ def _gathered(prepared: Prepared) -> float:
     delta = 2.0 * states.weight * max(layer.largest_linear for layer in figure.layers) if adapters else 0.0
     if run.strategy.sharding not in FULLY:
         return delta
-    by_layer = run.strategy.sharding in run.stack.hand_over.by_layer
+    hand_over = run.stack.hand_over
+    merged = hand_over.merged_by_layer if adapters else None
+    by_layer = run.strategy.sharding in (hand_over.by_layer if merged is None else merged)
     tower = 2.0 * (figure.vision + figure.projector)
     part = max(states.layer, states.edges, tower) if by_layer else 2.0 * figure.parameters
     if run.strategy.sharding in FSDP:  # as wide as the shards; merged weights are tensors of their own

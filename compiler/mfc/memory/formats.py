@@ -7,6 +7,8 @@ from typing import NamedTuple
 from mfc.memory.stack import Stack
 from mfc.strategy import FSDP, FULLY, Strategy
 
+_KBIT = ("nf4", "fp4", "int8")  # of bitsandbytes
+
 
 class Formats(NamedTuple):
     """All fields are bytes per number, or whether something happens."""
@@ -97,6 +99,10 @@ def _adapters(strategy: Strategy, stack: Stack) -> tuple[int, int]:
     """(trained, master) of adapters."""
     cast = strategy.deepspeed and strategy.sharding != "zero3"  # the engine casts adapters to 16 bit below stage 3
     fp32 = stack.adapter_fp32 and strategy.precision != "pure_bf16" and not cast
+    if strategy.sharding == "zero3":
+        fp32 = fp32 and stack.adapter_fp32_zero3
+    if strategy.quantization is not None and strategy.quantization.kind in _KBIT:
+        fp32 = fp32 and stack.adapter_fp32_kbit
     return (4 if fp32 else 2), (4 if strategy.deepspeed else 0)
 
 
@@ -105,5 +111,5 @@ def _frozen(strategy: Strategy, stack: Stack) -> int:
     if strategy.quantization is None:
         return 4 if stack.frozen_fp32 and not strategy.deepspeed else 2
     # PEFT's preparation leaves GPTQ, AQLM, EETQ and HQQ models as they are, and sharded ones cannot mix formats.
-    prepared = strategy.quantization.kind in ("nf4", "fp4", "int8") and stack.kbit_fp32
+    prepared = strategy.quantization.kind in _KBIT and stack.kbit_fp32
     return 4 if prepared and strategy.sharding not in FULLY else 2

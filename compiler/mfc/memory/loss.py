@@ -34,6 +34,29 @@ class Logits(NamedTuple):
     held: float = 0.0  # of `backward`, while the head and the layers run backward
 
 
+class Tiled(NamedTuple):
+    """What a head that scores tokens in tiles holds (`Stack.tiles`): bytes per sequence, and fixed."""
+
+    hidden: float = 0.0  # the hidden states that are scored, a copy that its backward pass needs
+    gradient: float = 0.0  # their gradient in fp32
+    tile: float = 0.0  # fixed: one tile of logits
+    weight: float = 0.0  # fixed: the gradient of the head in fp32, beside the one in the head's type
+
+
+def tiled(given: Inputs, head: Head, head_rows: float) -> Tiled:
+    """What the tiles of the head take; nothing where it makes whole logits or Liger's kernel does the work.
+
+    Source: TRL 1.16.0 kernels/chunked_logprob.py, ChunkedLogProbFunction.
+    """
+    tiles, formats = given.stack.tiles, given.formats
+    if not head.fused or tiles is None:
+        return Tiled()
+    scored = given.architecture.hidden * given.tokens * head.vocab / given.architecture.vocab
+    element = 2.0 if formats.autocast else float(formats.logits)
+    wide = 4.0 * head_rows if head.trains and formats.trained < 4 else 0.0
+    return Tiled(formats.stream * scored, 4.0 * scored, element * tiles.tokens * min(tiles.vocab, head.vocab), wide)
+
+
 def logits_bytes(given: Inputs, head: Head) -> Logits:
     """What logits and the loss take."""
     formats, stack = given.formats, given.stack

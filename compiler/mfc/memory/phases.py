@@ -14,7 +14,7 @@ from mfc.memory import blocks
 from mfc.memory.blocks import Free, Where
 from mfc.memory.forward import Group, Saved, saved
 from mfc.memory.inputs import Inputs, Loop, Sight, Trains
-from mfc.memory.loss import Head, Logits, logits_bytes
+from mfc.memory.loss import Head, Logits, logits_bytes, tiled
 from mfc.memory.shape import Layer, Shape, shape
 from mfc.memory.tower import Seen, seen
 
@@ -65,7 +65,7 @@ def course(given: Inputs, head: Head, trains: Trains, loop: Loop, sight: Sight |
     phases = [_sees(left, pictures)] if pictures else []
     phases += _loss(model, given, head, left, logits)
     if head.trains:
-        phases.append(_head(given, head, left, logits, of_head))
+        phases.append(_head(model, given, head, left, logits, of_head))
     phases += _layers(given, trains, loop, left, done=0.0 if loop.accumulates else of_head)
     if edges:
         phases.append(_embedding(model, given, head, trains, loop, left))
@@ -93,12 +93,14 @@ def _loss(model: Shape, given: Inputs, head: Head, left: Saved, logits: Logits) 
         yield Phase("head backward", "loss", left.sequence + left.final, 6.0 * vocab, matrices)
     yield Phase("head gathered", "gather", left.sequence + last, scratch=left.fixed + left.casts)
     forward = left.sequence + last + passing
-    yield Phase("loss forward", "loss", forward, logits.forward * vocab, left.fixed + left.casts)
+    tiles = tiled(given, head, model.head_rows)
+    fixed = left.fixed + left.casts + tiles.tile
+    yield Phase("loss forward", "loss", forward + tiles.hidden, logits.forward * vocab, fixed)
     if head.preference is not None and head.preference.reference and not head.fused:
         yield _reference(model, given, head, left, passing)
-    yield Phase(
-        "loss backward", "loss", left.sequence + left.final, logits.backward * vocab, left.fixed + left.cast_head
-    )
+    fixed = left.fixed + left.cast_head + tiles.tile
+    backward = left.sequence + left.final + tiles.hidden + tiles.gradient
+    yield Phase("loss backward", "loss", backward, logits.backward * vocab, fixed)
 
 
 def _reference(model: Shape, given: Inputs, head: Head, left: Saved, passing: float) -> Phase:
@@ -123,15 +125,16 @@ def _reference(model: Shape, given: Inputs, head: Head, left: Saved, passing: fl
     )
 
 
-def _head(given: Inputs, head: Head, left: Saved, logits: Logits, trained: float) -> Phase:
+def _head(model: Shape, given: Inputs, head: Head, left: Saved, logits: Logits, trained: float) -> Phase:
     """The gradients of the head's weight and of its input, from 16-bit gradients of the logits."""
-    width = given.formats.logits
+    width, tiles = given.formats.logits, tiled(given, head, model.head_rows)
+    own = width * given.architecture.hidden * given.tokens + tiles.hidden + tiles.gradient
     return Phase(
         "head gradient",
         "loss",
-        activations=left.sequence + left.final + width * given.architecture.hidden * given.tokens,
+        activations=left.sequence + left.final + own,
         logits=0.0 if head.fused else (width + logits.held) * head.vocab * given.tokens,
-        scratch=left.fixed + left.cast_head,
+        scratch=left.fixed + left.cast_head + tiles.tile + tiles.weight,
         live=trained,
     )
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 from mfc.memory.costs import Between
 from mfc.memory.engine import Engine
 from mfc.memory.model import Memory
+from mfc.memory.stack import HandOver
 from mfc.runtimes.deepspeed import POWER_OF_TWO_MEAN
 
 GIB = 1 << 30
@@ -27,6 +28,7 @@ STEP = 0.01  # utilizations are chosen in steps of this
 GRAPHS = GIB // 2
 # What a sleeping engine keeps beside its graphs: workspaces and communicators. vLLM logs about 1 GiB: assumption.
 ASLEEP = GIB
+ANY = HandOver()  # of a trainer that can do all that there is
 
 
 class Training(NamedTuple):
@@ -123,17 +125,24 @@ def native(made: Engine, training: Training) -> Share:
 
 
 def colocated(
-    made: Engine, training: Training, pinned: float | None, sleeps: tuple[bool, ...], drops: bool = True
+    made: Engine,
+    training: Training,
+    pinned: float | None,
+    sleeps: tuple[bool, ...],
+    drops: bool = True,
+    hand_over: HandOver = ANY,
 ) -> Share:
     """The share of an engine that lives on the training GPUs.
 
     Three arrangements are tried: both side by side; vLLM asleep while training steps; training's states on the host
     besides, while vLLM generates. The first whose KV cache holds every sequence is taken, else the one that holds
     most; when none fits, the one nearest to fitting. Host memory of unknown size is not used, but for weights that a
-    sleeping vLLM cannot drop (`drops`) because it could not be sent them anew.
+    sleeping vLLM cannot drop (`drops`) because it could not be sent them anew. `hand_over`: what of it the trainer can.
     """
-    ways = [(False, False), (True, False)] + ([(True, True)] if training.host is not None else [])
-    shares = [_colocated(made, training, pinned, *way, drops=drops) for way in ways if way[0] in sleeps]
+    parks = training.host is not None and hand_over.parks
+    ways = [(False, False), (True, False)] + ([(True, True)] if parks else [])
+    always = drops and hand_over.always_drops
+    shares = [_colocated(made, training, pinned, *way, drops, always) for way in ways if way[0] in sleeps]
     room = math.inf if training.host is None else training.host
     return best([share for share in shares if share.host_bytes <= room] or shares, training.budget)
 
@@ -147,7 +156,7 @@ def best(shares: Sequence[Share], budget: float) -> Share:
 
 
 def _colocated(
-    made: Engine, training: Training, pinned: float | None, sleep: bool, offload: bool, *, drops: bool
+    made: Engine, training: Training, pinned: float | None, sleep: bool, offload: bool, drops: bool, always: bool
 ) -> Share:
     card, between = training.card, training.between
     kept = between.parked if offload else between.idle
@@ -160,7 +169,8 @@ def _colocated(
     host = training.gpus_per_node * between.host if offload else 0.0
     level, weights = 0, training.gpus_per_node * made.weights * POWER_OF_TWO_MEAN  # vLLM cumem.py: pinned
     if sleep:
-        level = 1 if not drops or (training.host is not None and host + weights <= training.host) else 2
+        stay = training.host is not None and host + weights <= training.host and not always
+        level = 1 if stay or not drops else 2
         host += weights if level == 1 else 0.0
     # Weights are handed over while training's own are all there, whatever waits on the host later.
     handing = between.idle + between.gathered + GRAPHS + (made.weights if sleep else share)

@@ -52,10 +52,21 @@ class Preferences(NamedTuple):
 
 
 class HandOver(NamedTuple):
-    """How a trainer gives its weights to vLLM, step by step."""
+    """How a trainer gives its weights to vLLM, step by step, and how the two share a card."""
 
     by_layer: tuple[str, ...] = ("zero3", "fsdp2")  # shardings under which it gathers a layer at a time, not everything
+    merged_by_layer: tuple[str, ...] | None = None  # the same where adapters are merged first; None: no difference
     bucket: int = 512 << 20  # bytes that it sends a server at a time, from a copy
+    parks: bool = True  # its weights and optimizer can wait on the host while a colocated vLLM generates
+    always_drops: bool = False  # a sleeping vLLM's weights are dropped and sent anew, whatever host memory there is
+    one_engine: bool = False  # a server is one engine over all its GPUs
+
+
+class Tiles(NamedTuple):
+    """A head of the framework's own that scores tokens in tiles, in training and in evaluation."""
+
+    tokens: int  # of one tile
+    vocab: int  # words of one tile
 
 
 class Stack(NamedTuple):
@@ -68,6 +79,9 @@ class Stack(NamedTuple):
     trainable_fp32: bool = False  # trained base weights are upcast to fp32 when DeepSpeed is absent (mixed precision)
     frozen_fp32: bool = False  # the frozen base is loaded in fp32 and cast by autocast (transformers' default before 5)
     adapter_fp32: bool = True  # adapters are fp32 when DeepSpeed does not cast them
+    adapter_fp32_kbit: bool = True  # also beside a base that bitsandbytes quantises
+    adapter_fp32_zero3: bool = True  # also under ZeRO-3
+    reference_as_policy: bool = False  # a reference of its own is loaded in the policy's type, not in 16 bits
     autocast: bool = True  # the trainer runs forward under autocast
     kbit_fp32: bool = True  # prepare_model_for_kbit_training upcasts what is not quantised to fp32
     fsdp_fp32_shards: bool = True  # FSDP with precision bf16 keeps fp32 shards (accelerate upcasts what trains)
@@ -89,6 +103,8 @@ class Stack(NamedTuple):
     fused_loss: Literal["linear", "logits", "in_place"] = (
         "linear"  # loss=fused runs head and loss in chunks, or the loss alone; or one kernel writes over the logits
     )
+
+    tiles: Tiles | None = None  # loss=fused is the framework's own kernel, which Liger has no part in
 
     preferences: Preferences = Preferences()
     answer_logits: Literal["always", "text"] = (
@@ -115,6 +131,7 @@ class Stack(NamedTuple):
     checkpoints_frozen: bool = True  # gradient_checkpointing recomputes layers in which nothing trains, too
     hooks_towers: bool = True  # adapters with checkpointing hook the tower's patches too, so a frozen tower has a graph
     checkpoint_offload: bool = False  # the inputs that checkpointing keeps wait in host memory
+    offload_window: int = 1  # of these, how many are on the card while they come and go
 
     # FSDP
     fsdp_splits_edges: bool = False  # embedding and head are units of their own instead of the root's

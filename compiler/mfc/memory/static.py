@@ -217,9 +217,15 @@ def _states(
         scratch=optimizer.step,
         within=optimizer.within,
         matrices=_matrices(figure, stack, strategy) if strategy.sharding == "zero3" else (),
-        reference=total * 2.0 * strategy.reference_model,
+        reference=total * _reference_width(form, stack, strategy) * strategy.reference_model,
         scoring=2.0 * sum(strategy.rollout.scoring) if strategy.rollout else 0.0,
     )
+
+
+def _reference_width(form: Formats, stack: Stack, strategy: Strategy) -> float:
+    """Bytes per number of a reference of its own. FSDP upcasts the policy after it was loaded in 16 bits."""
+    wide = stack.reference_as_policy and form.full and form.weights == 4 and strategy.sharding != "fsdp2"
+    return 4.0 if wide else 2.0
 
 
 def _matrices(figure: Shape, stack: Stack, strategy: Strategy) -> tuple[tuple[float, float], ...]:

@@ -9,6 +9,7 @@ from mfc.rules.words import gib
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
+    from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
 
@@ -25,20 +26,20 @@ def eval_every(save_every: int | str) -> Value:
 
 
 @derive("eval_micro_batch", _LIGER)
-def eval_micro_batch(strategy: Strategy) -> Value:
-    """Evaluation has the micro-batch of training, or one sequence where training never holds all logits."""
-    if strategy.loss == "fused":
+def eval_micro_batch(strategy: Strategy, profile: Profile) -> Value:
+    """Evaluation has the micro-batch of training, or one sequence where training alone never holds all logits."""
+    if strategy.loss == "fused" and profile.stack.tiles is None:
         return Value(1, "evaluation makes whole logits, which the fused loss of training never does: one sequence")
     return Value(strategy.micro_batch, "as in training: without gradients the same micro-batch takes less memory")
 
 
 @require("transformers trainer.py, prediction_step: the model returns the logits of the whole batch")
 def evaluation_fits(
-    spec: Spec, architecture: Architecture, task: str, max_length: int, budget_bytes: int
+    spec: Spec, architecture: Architecture, profile: Profile, task: str, max_length: int, budget_bytes: int
 ) -> str | None:
     """The logits of the evaluation batch that the spec asks for are no more than the card has."""
     asked = spec.run.eval_micro_batch
-    if asked == "auto" or spec.data.eval is None:
+    if asked == "auto" or spec.data.eval is None or profile.stack.tiles is not None:
         return None
     size = _logits(architecture, asked * (2 if task in _PAIRED else 1) * max_length)
     if size <= budget_bytes:
@@ -51,13 +52,14 @@ def evaluation_has_whole_logits(
     spec: Spec,
     strategy: Strategy,
     architecture: Architecture,
+    profile: Profile,
     eval_micro_batch: int,
     upper_bytes: float,
     budget_bytes: int,
 ) -> str | None:
     """With a fused loss or a larger batch, evaluation can need more memory than training."""
     trained = 0 if strategy.loss == "fused" else strategy.micro_batch  # of which training holds the logits too
-    if spec.data.eval is None or eval_micro_batch <= trained:
+    if spec.data.eval is None or eval_micro_batch <= trained or profile.stack.tiles is not None:
         return None
     tokens = strategy.sequences // strategy.micro_batch * strategy.max_length * (eval_micro_batch - trained)
     size = _logits(architecture, tokens)

@@ -203,13 +203,13 @@ def share_of(
     pinned = None if asked.gpu_memory_utilization == "auto" else asked.gpu_memory_utilization
     sleeps = (False, True) if asked.sleep == "auto" else (asked.sleep,)
     shares = []
-    for width in widths(problem):
+    for width in widths(problem, profile.stack.hand_over.one_engine):
         sequences = -(-batch_size * width // split.gpus)
         made = engine(architecture, max_length, sequences, width, _served_in(quantization))
         shares.append(
             memory.served(made, training, pinned, bucket)
             if split.mode == "server"
-            else memory.colocated(made, training, pinned, sleeps, drops=quantization is None)
+            else memory.colocated(made, training, pinned, sleeps, quantization is None, profile.stack.hand_over)
         )
     return memory.best(shares, budget_bytes)
 
@@ -219,12 +219,17 @@ def _served_in(quantization: Quantization | None) -> Quantization | None:
     return quantization if quantization is not None and not quantization.pre else None
 
 
-def widths(problem: Problem) -> tuple[int, ...]:
-    """Over how many GPUs one engine may split the model: of one node, unless the spec says, each with whole heads."""
+def widths(problem: Problem, one_engine: bool = False) -> tuple[int, ...]:
+    """Over how many GPUs one engine may split the model: of one node, unless the spec says, each with whole heads.
+
+    `one_engine`: a server is a single one, over all its GPUs.
+    """
     split, asked = problem.split, problem.spec.train.rollout.tensor_parallel
     if split is None or asked != "auto":
         return (1,) if asked == "auto" else (asked,)
     within = split.gpus // split.nodes if split.mode == "server" else problem.hardware.gpus_per_node
+    if split.mode == "server" and one_engine:
+        return (within,)
     return _dividing(problem.model.architecture, within)
 
 
