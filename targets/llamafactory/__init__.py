@@ -13,8 +13,8 @@ from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.templates import need_template
 from mfc.target.versions import nearest
 
-from .. import deepspeed
-from . import fsdp, templates
+from .. import accelerate, deepspeed
+from . import templates
 from .clashes import CLASHES
 from .data import dataset_info
 from .keys import ELSEWHERE, ENVIRONMENT, KEYS, TORCHRUN
@@ -138,15 +138,15 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     if plan.strategy.deepspeed:
         installed = plan.profile.packages.get("deepspeed") or RELEASED_WITH[version]["deepspeed"]
         files.append(deepspeed.config_file(plan, installed))
-    if fsdp.FSDP(plan):
-        files.append(native(fsdp.KEYS, plan).file(fsdp.FILE, "accelerate.yaml.j2"))
+    if accelerate.FSDP(plan):
+        files.append(accelerate.config_file(plan))
     variables = native(ENVIRONMENT, plan)
     launch = {
         "nodes": plan.problem.hardware.nodes,
         "existing": plan.values["existing"],
         "output_dir": plan.values["output_dir"],
         "environment": variables.data,
-        "accelerate": fsdp.FILE if fsdp.FSDP(plan) else None,
+        "accelerate": accelerate.CONFIG if accelerate.FSDP(plan) else None,
         "one_gpu": plan.strategy.world_size == 1 and not TORCHRUN(plan) and not plan.problem.hardware.devices,
     }
     cites = {"output_dir": ("existing",)}

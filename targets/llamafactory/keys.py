@@ -52,7 +52,8 @@ from mfc.target.when import (
     task,
 )
 
-from . import data, fsdp
+from .. import accelerate
+from . import data
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -102,7 +103,7 @@ def _has_remote_code(plan: Plan) -> bool:
 
 
 def _runs_torchrun(plan: Plan) -> bool:
-    return (plan.strategy.world_size > 1 or plan.strategy.deepspeed) and not fsdp.FSDP(plan)
+    return (plan.strategy.world_size > 1 or plan.strategy.deepspeed) and not accelerate.FSDP(plan)
 
 
 _QUANTISED = both(is_("method", "qlora"), quantised())

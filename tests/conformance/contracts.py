@@ -16,6 +16,8 @@ CONTRACTS = {
     "llamafactory-0.9.4": "llamafactory-0.9.4",
     "llamafactory-0.9.5": "llamafactory-0.9.5",
     "xtuner-0.2.0": "xtuner-0.2.0",
+    "accelerate-1.15.0": "deepspeed-0.19.8",
+    **{f"trl-{command}-1.16.0": "deepspeed-0.19.8" for command in ("sft", "dpo", "kto", "grpo", "reward")},
 }
 LIGER = REPOSITORY / "compiler" / "mfc" / "target" / "liger.json"
 LIGER_VERSION, LIGER_IN = "0.8.5", "ms-swift-4.6.0"
@@ -29,7 +31,11 @@ def contract_file(contract: str) -> Path:
 
 def extracted(contract: str) -> str:
     """The text of one contract, read anew from the installed framework."""
-    return _script(contract.split("-", maxsplit=1)[0], CONTRACTS[contract], "contract")
+    name, *command, _ = contract.split("-")
+    if name == "accelerate":
+        script = REPOSITORY / "targets" / "contract" / "launch_config.py"
+        return environment(CONTRACTS[contract]).run(["python", script]).stdout
+    return _script(name, CONTRACTS[contract], *(command or ["contract"]))
 
 
 def extracted_templates() -> str:

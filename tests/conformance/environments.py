@@ -41,11 +41,7 @@ def __getattr__(name):
 # What holds pip to what CI installs: packages, and what builds of mfc itself take (the second for pip 25.3 and newer).
 CONSTRAINTS = str(Path(__file__).parents[2] / "constraints.txt")
 CONSTRAINED = {"PIP_CONSTRAINT": CONSTRAINTS, "PIP_BUILD_CONSTRAINT": CONSTRAINTS}
-# Not passed on: what would change how Python runs, and what is another in each test.
-UNSET = {
-    *("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"),
-    "PYTEST_CURRENT_TEST",
-}
+UNSET = {"PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__"}  # not passed on
 
 
 class EnvironmentFailed(Exception):

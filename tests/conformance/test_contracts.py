@@ -24,6 +24,14 @@ from tests.conformance.contracts import (
 
 LLAMAFACTORY = {"model_name_or_path": "m", "stage": "sft", "finetuning_type": "lora", "lora_target": "all"}
 DEEPSPEED = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 2}}
+TRL = {"model_name_or_path": "m", "output_dir": "o", "datasets": [{"path": "json", "data_files": "a.jsonl"}]}
+ACCELERATE = {"distributed_type": "FSDP", "num_processes": 2, "fsdp_config": {"fsdp_version": 2}}
+GOOD: dict[str, dict[str, Any]] = {
+    "llamafactory": LLAMAFACTORY,
+    "deepspeed": DEEPSPEED,
+    "trl": TRL,
+    "accelerate": ACCELERATE,
+}
 ADAMW = {"type": "AdamW", "params": {"lr": 1e-4, "betas": [0.9, 0.999]}}
 
 
@@ -89,10 +97,24 @@ def test_contract_is_a_schema_and_closed(name: str) -> None:
         ("deepspeed", {"optimizer": {"type": "AdamW", "params": {"lrr": 1}}}, False),
         ("deepspeed", {"optimizer": {"type": "AdamWW"}}, False),
         ("deepspeed", {"scheduler": {"type": "WarmupLR", "params": {"warmup_steps": 10}}}, False),
+        ("trl", {}, True),
+        ("trl", {"learning_rate": 1e-4, "warmup_steps": 0.03, "report_to": "none"}, True),
+        ("trl", {"max_seq_length": 2048}, False),
+        ("trl", {"accelerate_config": "zero3"}, False),
+        ("trl", {"dtype": "bf16"}, False),
+        ("trl", {"learning_rate": "fast"}, False),
+        ("trl", {"datasets": [{"path": "json", "files": "a.jsonl"}]}, False),
+        ("accelerate", {}, True),
+        ("accelerate", {"deepspeed_config": {"deepspeed_config_file": "a.json", "zero3_init_flag": True}}, True),
+        ("accelerate", {"fsdp_config": {"fsdp_reshard_after_forwards": True}}, False),
+        ("accelerate", {"fsdp_config": {"fsdp_state_dict_type": "FULL"}}, False),
+        ("accelerate", {"deepspeed_config": {"zero_stages": 3}}, False),
+        ("accelerate", {"mixed_precision": "bfloat16"}, False),
+        ("accelerate", {"num_process": 2}, False),
     ],
 )
 def test_contract_refuses_what_frameworks_let_through(family: str, change: dict[str, Any], accepted: bool) -> None:
-    config = {**(LLAMAFACTORY if family == "llamafactory" else DEEPSPEED), **change}
+    config = {**GOOD[family], **change}
     for name in (name for name in CONTRACTS if name.startswith(family)):
         assert jsonschema.Draft202012Validator(committed(contract_file(name))).is_valid(config) is accepted, name
 

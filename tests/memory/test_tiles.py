@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from mfc.catalog import gpus
 from mfc.catalog.models import find
@@ -30,14 +32,14 @@ BASE = Strategy(
     optimizer="adamw",
     lora=Lora(8, 16.0),
 )
-FULL = {"method": "full", "lora": None}
+FULL: dict[str, Any] = {"method": "full", "lora": None}
 
 
-def memory(stack: Stack, **changes: object) -> Memory:
+def memory(stack: Stack, **changes: Any) -> Memory:
     return predict(Run(QWEN, BASE._replace(**changes), gpus.find("A100 80GB SXM"), 1, stack))
 
 
-def moment(stack: Stack, name: str, **changes: object) -> int:
+def moment(stack: Stack, name: str, **changes: Any) -> int:
     return memory(stack, **changes).moments[name]
 
 
@@ -48,7 +50,7 @@ def test_the_loss_holds_a_tile_and_gradients_of_what_is_scored() -> None:
 
 
 def test_a_head_that_trains_in_16_bits_has_its_gradient_twice() -> None:
-    pure = {**FULL, "precision": "pure_bf16"}
+    pure: dict[str, Any] = {**FULL, "precision": "pure_bf16"}
     without = TILED._replace(tiles=None)
     more = moment(TILED, "head gradient", **pure) - moment(without, "head gradient", **pure)
     own = 2 * 4096 * 32768 + (2 + 4) * QWEN.hidden * 8192
@@ -74,21 +76,21 @@ def test_tiles_have_no_part_in_whole_logits() -> None:
         ({"sharding": "fsdp2", "world_size": 2}, 4),
     ],
 )
-def test_adapters_keep_16_bits_where_the_stack_says_so(changes: dict[str, object], width: int) -> None:
+def test_adapters_keep_16_bits_where_the_stack_says_so(changes: dict[str, Any], width: int) -> None:
     strategy = BASE._replace(**changes)
     assert formats(strategy, Stack(adapter_fp32_kbit=False, adapter_fp32_zero3=False)).trained == width
     assert formats(strategy, Stack()).trained == 4
 
 
 def test_a_reference_is_loaded_as_the_policy_is() -> None:
-    compared = {**FULL, "task": "dpo", "reference_model": True}
+    compared: dict[str, Any] = {**FULL, "task": "dpo", "reference_model": True}
     wide, narrow = (Stack(trainable_fp32=True, reference_as_policy=each) for each in (True, False))
     more = memory(wide, **compared).components["weights"] - memory(narrow, **compared).components["weights"]
     assert more == pytest.approx(2 * count(QWEN).total, rel=0.001)
 
 
 def test_some_inputs_are_on_the_card_while_they_come_and_go() -> None:
-    offloaded = {"offload_activations": "cpu"}
+    offloaded: dict[str, Any] = {"offload_activations": "cpu"}
     window, one = (Stack(offload_window=number) for number in (5, 1))
     name = "top layer, busy"
     more = moment(window, name, **offloaded) - moment(one, name, **offloaded)

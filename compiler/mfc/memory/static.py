@@ -224,7 +224,7 @@ def _states(
 
 def _reference_width(form: Formats, stack: Stack, strategy: Strategy) -> float:
     """Bytes per number of a reference of its own. FSDP upcasts the policy after it was loaded in 16 bits."""
-    wide = stack.reference_as_policy and form.full and form.weights == 4 and strategy.sharding != "fsdp2"
+    wide = stack.reference_as_policy and form.full and form.weights == 4 and strategy.sharding not in FSDP
     return 4.0 if wide else 2.0
 
 
