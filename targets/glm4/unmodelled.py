@@ -1,0 +1,60 @@
+"""Keys of the demo's YAML that change what is held on the GPU and that the memory model does not count."""
+
+_TRAINING = (
+    "auto_find_batch_size",
+    "batch_eval_metrics",
+    "bf16_full_eval",
+    "ddp_bucket_cap_mb",
+    "do_predict",
+    "eval_accumulation_steps",
+    "eval_on_start",
+    "fp16_full_eval",
+    "fsdp",
+    "fsdp_config",
+    "generation_config",
+    "generation_max_length",
+    "generation_num_beams",
+    "include_for_metrics",
+    "include_inputs_for_metrics",
+    "label_smoothing_factor",
+    "liger_kernel_config",
+    "neftune_noise_alpha",
+    "no_cuda",
+    "optim_args",
+    "optim_target_modules",
+    "parallelism_config",
+    "per_gpu_eval_batch_size",
+    "per_gpu_train_batch_size",
+    "prediction_loss_only",
+    "torch_compile",
+    "torch_compile_backend",
+    "torch_compile_mode",
+    "torch_empty_cache_steps",
+    "torchdynamo",
+    "use_cpu",
+)
+_ADAPTERS = (
+    "alora_invocation_tokens",
+    "alpha_pattern",
+    "corda_config",
+    "eva_config",
+    "exclude_modules",
+    "init_lora_weights",
+    "layer_replication",
+    "layers_pattern",
+    "layers_to_transform",
+    "lora_bias",
+    "megatron_config",
+    "rank_pattern",
+    "target_parameters",
+    "trainable_token_indices",
+    "use_qalora",
+)
+
+UNMODELLED = frozenset(
+    {
+        "data_config.test_file",
+        *(f"training_args.{name}" for name in _TRAINING),
+        *(f"peft_config.{name}" for name in _ADAPTERS),
+    }
+)
