@@ -160,7 +160,8 @@ def _written(loaded: LoadedSpec, made: Plan, out: Path) -> tuple[Plan, Lowered, 
     lowered = lower(loaded, made, out, extra)
     with placed(loaded, name, made.problem):
         called = f"{loaded.path.stem if loaded.path else 'mfc'}-{name}"
-        launched = launchers.launch(made, lowered.start, called, _relative(out, _home(loaded)))
+        there, back = _relative(out, _home(loaded)), _relative(_home(loaded), out)
+        launched = launchers.launch(made, lowered.start, called, there, back)
     return made, lowered._replace(files=(*lowered.files, *launched.files)), launched.command
 
 

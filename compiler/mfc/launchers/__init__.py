@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mfc.target.outputs import File, Start
 
 # The names that the spec has for them, which are those of the modules here.
-ENGINES = ("torchrun", "slurm")
+ENGINES = ("torchrun", "slurm", "skypilot", "kubeflow", "ray")
 
 
 class Launched(NamedTuple):
@@ -44,18 +44,18 @@ def engine(name: str) -> Engine:
     return cast(Engine, import_module(f"mfc.launchers.{name}"))
 
 
-def launch(plan: Plan, start: Start, name: str, out: str) -> Launched:
+def launch(plan: Plan, start: Start, name: str, out: str, back: str) -> Launched:
     """What starts a plan's run: the file of the engine that the spec names, and the command.
 
-    `name` is what to call the job, `out` the output folder as seen from the spec's, with forward slashes. Raises
-    Refused.
+    `name` is what to call the job, `out` the output folder as seen from the spec's and `back` the other way, with
+    forward slashes. Raises Refused.
     """
     settings = plan.problem.spec.run.launcher
     chosen = engine(settings.engine)
     for setting in sorted(settings.model_fields_set - {"engine"} - chosen.USES):
         able = [one for one in ENGINES if setting in engine(one).USES]
         raise refused(f"run.launcher.{setting}", f"{chosen.TITLE} has no use for it", f"leave it out; {_and(able)} can")
-    return chosen.launch(job_of(plan, start, name, out))
+    return chosen.launch(job_of(plan, start, name, out, back))
 
 
 def _and(names: list[str]) -> str:

@@ -13,6 +13,7 @@ from mfc.problem import SYSTEM
 from mfc.target.outputs import Start
 
 if TYPE_CHECKING:
+    from mfc.catalog.gpu import Gpu
     from mfc.planner.plan import Plan
     from mfc.spec.models import LauncherSpec, Spec
 
@@ -30,13 +31,14 @@ class Job(NamedTuple):
     name: str  # small letters, digits and dashes: a label of DNS, which all engines take
     nodes: int
     gpus: int
-    gpu: str  # its name in the catalogue
+    gpu: Gpu
     cpus: int
     memory: int  # of the host
     start: Start
     settings: LauncherSpec
     resumes: bool  # a run that starts again goes on where it was
     out: str  # the output folder as seen from the spec's
+    back: str  # the spec's folder as seen from the output folder
     spec: Spec
 
     @property
@@ -45,7 +47,7 @@ class Job(NamedTuple):
         return self.gpus * SHARED_MEMORY
 
 
-def job_of(plan: Plan, start: Start, name: str, out: str) -> Job:
+def job_of(plan: Plan, start: Start, name: str, out: str, back: str) -> Job:
     """The job of a plan.
 
     Raises Refused when a rollout server has nodes of its own, for no engine here starts two programs side by side, and
@@ -66,13 +68,14 @@ def job_of(plan: Plan, start: Start, name: str, out: str) -> Job:
         name=label(name),
         nodes=plan.problem.hardware.nodes,
         gpus=machines.count,
-        gpu=plan.problem.hardware.gpu.name,
+        gpu=plan.problem.hardware.gpu,
         cpus=_cpus(plan),
         memory=_memory(plan),
         start=start,
         settings=plan.problem.spec.run.launcher,
         resumes=plan.values["existing"] == "resume",
         out=out,
+        back=back,
         spec=plan.problem.spec,
     )
 
@@ -108,18 +111,19 @@ def _memory(plan: Plan) -> int:
     return min(asked, max(host // GIB, 1) * GIB) if host else asked
 
 
-def node_script(job: Job, variables: Mapping[str, str], *, folder: str = "", rest: str = "") -> str:
+def node_script(job: Job, variables: Mapping[str, str], *, folder: str = "", last: str = "", rest: str = "") -> str:
     """Shell that one node runs, in the output folder or from where `folder` leads there.
 
-    `variables` are those of `Start` that the engine does not set itself, as expressions of the shell; `rest` are words
-    that follow the spec's arguments. Both are the engine's own, and the lines of run.launcher.setup the user's: they
-    stand as they are written.
+    `variables` are those of `Start` that the engine does not set itself, as expressions of the shell, `last` is a line
+    after them, `rest` are words that follow the spec's arguments. All are the engine's own, and the lines of
+    run.launcher.setup the user's: they stand as they are written.
     """
     lines = ["set -e"]
     if folder:
         lines.append(f"cd {quote.sh(folder)}")
     lines += job.settings.setup
     lines += [f"export {name}={value}" for name, value in variables.items() if job.nodes > 1 or name not in _SEVERAL]
+    lines += [last] if last else []
     start = " ".join(filter(None, [f"bash {quote.sh(job.start.script)}", quote.words(job.settings.arguments), rest]))
     if job.start.server:
         lines += [f"bash {quote.sh(job.start.server)} &", 'trap "kill $!" EXIT', start]
@@ -136,15 +140,3 @@ def need_arguments(job: Job) -> None:
             f"{job.start.script} is to be followed by {job.start.words}",
             f"say so in run.launcher.arguments: [{', '.join(job.start.words.split())}], seen from the output folder",
         )
-
-
-def refuse_written(extra: dict[str, object], written: dict[str, object], at: str = "run.launcher.extra") -> None:
-    """Refuse the user's own keys that would change what mfc writes of a job; mappings are looked into."""
-    for key, value in extra.items():
-        if key not in written:
-            continue
-        below = written[key]
-        if isinstance(value, dict) and isinstance(below, dict):
-            refuse_written(value, below, f"{at}.{key}")
-        else:
-            raise refused(f"{at}.{key}", f"{key} is written by mfc", "it follows from the rest of the spec")

@@ -75,7 +75,7 @@ __all__ = [
 class LauncherSpec(Section):
     """What starts the run on its nodes. Short form: the engine alone."""
 
-    engine: Literal["torchrun", "slurm"] = Field(
+    engine: Literal["torchrun", "slurm", "skypilot", "kubeflow", "ray"] = Field(
         default="torchrun", description="torchrun: the start script alone, by hand on each node."
     )
     setup: Names = Field(
@@ -84,6 +84,8 @@ class LauncherSpec(Section):
     arguments: Annotated[tuple[str, ...], WORDS] = Field(
         default=(), description="Words after the start script, each one an item of the list."
     )
+    image: Text | None = Field(default=None, description="Container image that holds the framework.")
+    volume: Text | None = Field(default=None, description="Volume claim that holds the folder of the spec (Kubeflow).")
     extra: Annotated[dict[str, Any], NATIVE] = Field(
         default={}, description="Keys of the engine itself, laid over what mfc writes and checked."
     )

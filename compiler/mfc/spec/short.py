@@ -24,7 +24,7 @@ FORMS: dict[str, list[dict[str, Any]]] = {
     "DataSpec": [_TEXT],
     "DatasetSpec": [_TEXT],
     "OffloadSpec": [{"enum": ["auto", "none"]}],
-    "LauncherSpec": [{"enum": ["torchrun", "slurm"]}],
+    "LauncherSpec": [{"enum": ["torchrun", "slurm", "skypilot", "kubeflow", "ray"]}],
     "TargetSpec": [{"type": "null"}],
 }
 
