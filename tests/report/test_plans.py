@@ -15,7 +15,7 @@ from mfc.report import text as report
 from mfc.report.schema import json_schema
 
 SCHEMA = Path(mfc.schemas.__path__[0], "plan.schema.json")
-SPECS = {
+SPECS: dict[str, dict[str, Any]] = {
     "fits": {"model": "Qwen/Qwen2.5-7B", "hardware": "4x RTX 4090"},
     "does not fit": {"model": "Qwen/Qwen2.5-7B", "hardware": "T4", "train": {"method": "full"}},
     "qlora": {"model": "meta-llama/Llama-3.1-8B", "hardware": "RTX 4090", "train": {"method": "qlora"}},
@@ -50,6 +50,20 @@ def test_every_decision_has_a_reason_and_a_source(name: str) -> None:
         assert decision.because, decision
         assert decision.source, decision
         assert decision.rule, decision
+
+
+@pytest.mark.parametrize(
+    ("packages", "needs"),
+    [
+        ({}, ("bitsandbytes", "liger-kernel")),
+        ({"liger-kernel": None}, ("bitsandbytes",)),
+        ({"bitsandbytes": "0.50.2", "liger-kernel": "0.8.5"}, ()),
+    ],
+)
+def test_a_plan_tells_which_packages_it_rests_on(packages: dict[str, str | None], needs: tuple[str, ...]) -> None:
+    plan = mfc.plan({**SPECS["qlora"], "targets": {"llamafactory": {"packages": packages}}})
+    assert sorted(plan.needs) == sorted(needs)
+    assert ("needs  " in report.to_text(plan, "spec.yaml")) is bool(needs)
 
 
 def test_what_does_not_fit_says_what_would() -> None:

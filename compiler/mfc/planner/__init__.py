@@ -14,7 +14,7 @@ from mfc.planner import decide, layouts, relax
 from mfc.planner.plan import Plan
 from mfc.planner.refusal import refusal
 from mfc.planner.search import Candidate, fits, run_of, search, strategy_of
-from mfc.planner.space import Rejections, wanted
+from mfc.planner.space import Rejections, needed, wanted
 from mfc.problem import Problem
 from mfc.profile import Profile
 from mfc.rules.engine import Rule
@@ -63,6 +63,7 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
         ),
         decisions={name: one for name, one in decisions.items() if decided(name, env)},
         warnings=decide.advice(problem, env, decisions, rules),
+        needs=needed(env, rules),
         alternatives=(*layouts.alternatives(chosen, planned), *decide.alternatives(outcome)),
         rejected={rule: reason for rule, (_, reason, _) in outcome.rejections.by_rule.items()},
         limited_by="" if best.refused is None else best.refused[0].limits or "",

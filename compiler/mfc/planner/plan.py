@@ -69,6 +69,7 @@ class Plan(NamedTuple):
     trainable_parameters: int
     decisions: Mapping[str, Decision]
     warnings: tuple[Advice, ...] = ()
+    needs: tuple[str, ...] = ()  # packages that it rests on and of which the spec says nothing
     alternatives: tuple[Alternative, ...] = ()
     rejected: Mapping[str, str] = {}  # rule id -> the reason it gave, first time
     relaxations: tuple[Relaxation, ...] = ()

@@ -18,7 +18,7 @@ from mfc.memory.costs import Costs
 from mfc.problem import Problem
 from mfc.profile import Profile
 from mfc.rules.engine import Rule, schedule
-from mfc.rules.packages import undeclared
+from mfc.rules.packages import undeclared, without_package
 from mfc.strategy import Strategy
 
 _ASKED = {*CANDIDATES, *SPEC_PATHS, *SECTIONS}
@@ -51,6 +51,19 @@ def wanted(profile: Profile, rejections: Rejections) -> tuple[str, ...]:
     """Packages for want of which a rule said no, and of which the target's settings say nothing."""
     asked = dict.fromkeys(rule.package for rule, _, _ in rejections.by_rule.values() if rule.package)
     return tuple(package for package in asked if profile.target and undeclared(profile, package))
+
+
+def needed(env: Mapping[str, Any], rules: tuple[Rule, ...]) -> tuple[str, ...]:
+    """Packages without which a rule would say no to these choices, and of which the target's settings say nothing."""
+    profile: Profile = env["profile"]
+    found = dict.fromkeys(
+        rule.package
+        for rule in rules
+        if rule.package and undeclared(profile, rule.package)
+        for without in [{**env, "profile": without_package(profile, rule.package)}]
+        if rule.function(*(without[name] for name in rule.reads))
+    )
+    return tuple(found) if profile.target else ()
 
 
 @lru_cache(maxsize=8)

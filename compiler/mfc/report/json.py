@@ -37,6 +37,7 @@ def to_json(plan: Plan, loaded: LoadedSpec, calibrated: Calibrated | None = None
         "alternatives": [plain(other._asdict()) for other in plan.alternatives],
         "rejected": dict(plan.rejected),
         "relaxations": [plain(relaxation._asdict()) for relaxation in plan.relaxations],
+        "needs": list(plan.needs),
         "warnings": [warning._asdict() for warning in plan.warnings],
     }
 

@@ -202,6 +202,7 @@ class PlanReport(_Part):
     alternatives: list[AlternativeReport]
     rejected: dict[str, str] = Field(description="rule id -> why it excluded something")
     relaxations: list[RelaxationReport]
+    needs: list[str] = Field(description="packages that the plan rests on and of which the spec says nothing")
     warnings: list[WarningReport]
 
 

@@ -93,6 +93,8 @@ def _run(plan: Plan) -> Iterator[str]:
         f"batch     {strategy.micro_batch} x {strategy.gradient_accumulation} accumulated x "
         f"{ranks} rank{'' if ranks == 1 else 's'} = {batch}, up to {strategy.max_length} tokens each"
     )
+    if plan.needs:
+        yield f"needs     {', '.join(plan.needs)} installed: the spec does not say whether"
 
 
 def _costs(plan: Plan, calibrated: Calibrated | None) -> Iterator[str]:

@@ -49,3 +49,8 @@ def declaration(profile: Profile, package: str) -> str:
 def with_package(profile: Profile, package: str) -> Profile:
     """The profile with one more package declared."""
     return profile._replace(packages={**profile.packages, package: EXAMPLES[package]})
+
+
+def without_package(profile: Profile, package: str) -> Profile:
+    """The profile with one package declared absent."""
+    return profile._replace(packages={**profile.packages, package: None})
