@@ -168,7 +168,7 @@ def test_two_real_steps(name: str, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
     [one], _ = compile_all([("run", tmp_path / "run.yaml")], "glm4", tmp_path)
     repository = checkout("2025.04", tmp_path / "checkout")
-    on_cpu = {"PYTHONPATH": str(DRIVERS / "trainer_on_cpu")}
+    on_cpu = {"PYTHONPATH": os.pathsep.join(str(DRIVERS / name) for name in ("trainer_on_cpu", "in_order"))}
     done = where.run(["bash", "launch.sh", repository], env=on_cpu, cwd=one.folder, timeout=900)
     losses = [float(loss) for loss in re.findall(r"'loss': '?([0-9.e+-]+|nan)", done.stdout + done.stderr)]
     assert len(losses) == 2
