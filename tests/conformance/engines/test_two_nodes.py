@@ -104,10 +104,12 @@ def test_ray(tmp_path: Path) -> None:
         (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / "launch.sh").write_text(TOLD, encoding="utf-8")
     (tmp_path / "cluster.py").write_text(RAY, encoding="utf-8")
+    # The machine is busy, and has no GPU but the one that the cluster says it has.
+    variables = {"RAY_memory_usage_threshold": "1.0", "RAY_worker_niceness": "0", "CUDA_VISIBLE_DEVICES": "0"}
     done = subprocess.run(
         [environment("ray-2.60.0").python, "cluster.py", "job.py"],
         cwd=tmp_path,
-        env=environment("ray-2.60.0").variables({"RAY_memory_usage_threshold": "1.0", "RAY_worker_niceness": "0"}),
+        env=environment("ray-2.60.0").variables(variables),
         capture_output=True,
         text=True,
         timeout=600,
