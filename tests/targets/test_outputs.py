@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import mfc.schemas
 import pytest
 import yaml
 from mfc import api
@@ -147,7 +148,9 @@ def test_unmodelled_keys_exist_and_are_not_ours(target: str, folder: Path) -> No
     assert {key.name for key in module.KEYS} & module.UNMODELLED == set()
     named = {file.contract for name in good(target) for file in lowered(target, name, folder)}
     families = {one.rpartition("-")[0] for one in named if one and one.startswith(f"{target}-")}
-    schemas = [contracts.load(f"{family}-{version}") for family in families for version in module.VERSIONS]
+    wanted = {f"{family}-{version}" for family in families for version in module.VERSIONS}
+    there = {file.stem for file in Path(mfc.schemas.__path__[0], "contracts").glob("*.json")}
+    schemas = [contracts.load(one) for one in sorted(wanted & there)]
     assert [key for key in module.UNMODELLED if schemas and not any(describes(one, key) for one in schemas)] == []
 
 

@@ -202,6 +202,8 @@ _ACTIVATIONS = ("hidden_act", "activation_function", "hidden_activation", "activ
 
 def _sparse(text: Keys, family: str, index: int) -> bool:
     """Whether layer `index` has experts."""
+    if text.has("use_moe"):
+        return text.flag("use_moe")
     if isinstance(layers := text.values.get("moe_layers"), list) and layers:
         return index in layers
     if (step := text.optional("interleave_moe_layer_step")) is not None:

@@ -109,6 +109,7 @@ FAMILIES: dict[str, Traits] = {
     "minicpm3": _DEEPSEEK._replace(router_fp32=False),
     "minimax_m2": Traits(qk_norm="full", router_fp32=True),
     "mllama_text_model": _PLAIN,
+    "minimind": Traits(tied=True, qk_norm="head", qk_norm_key="head_dim"),  # its second generation has neither
     "ministral": _PLAIN,
     "ministral3": _PLAIN,
     "mistral": _PLAIN,

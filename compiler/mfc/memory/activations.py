@@ -110,7 +110,8 @@ def _norm(given: Inputs) -> float:
         return (4 if copied else 2) * hidden + 8
     if given.lean:
         return formats.stream * hidden + 4
-    wide = formats.fp32_autocast or given.architecture.family.startswith("gemma")
+    wide = (formats.fp32_autocast and formats.stream == 4) or given.architecture.family.startswith("gemma")
+    wide = wide or given.stack.norms_round_last
     normalised = (4 if wide else formats.element) * hidden if formats.full else 0
     return 4 * hidden + 4 + normalised
 
@@ -129,7 +130,8 @@ def _wide_norm(given: Inputs) -> bool:
     Norms without a bias (Cohere, OLMo) are the families' own code, which returns the type that it was given.
     """
     layer_norm = given.architecture.norm == "layer" and given.architecture.norm_bias
-    return given.formats.fp32_autocast or (given.formats.autocast and layer_norm)
+    rms = given.formats.fp32_autocast and not given.stack.norms_round_last
+    return rms or (given.formats.autocast and layer_norm)
 
 
 def _ffn(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, into_down: bool) -> float:

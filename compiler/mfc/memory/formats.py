@@ -72,7 +72,9 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
         trained=trained,
         master=master,
         element=element,
-        stream=4 if weights == 4 and (not full or fp32_autocast) else element,
+        stream=4
+        if weights == 4 and (not full or fp32_autocast) and not (autocast and stack.stream_in_place)
+        else element,
         autocast=autocast,
         fp32_autocast=fp32_autocast,
         casts_base=not full and autocast and weights == 4 and strategy.quantization is None,

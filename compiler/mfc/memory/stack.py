@@ -107,8 +107,8 @@ class Stack(NamedTuple):
     tiles: Tiles | None = None  # loss=fused is the framework's own kernel, which Liger has no part in
 
     preferences: Preferences = Preferences()
-    answer_logits: Literal["always", "text"] = (
-        "always"  # GRPO takes logits of answers alone: of any model, without images
+    answer_logits: Literal["always", "text", "never"] = (
+        "always"  # GRPO takes logits of answers alone: of any model, without images, of none
     )
 
     # Rollouts
@@ -120,6 +120,8 @@ class Stack(NamedTuple):
     fused_blocks: Literal["never", "with_loss", "always"] = (
         "with_loss"  # kernels that keep no fp32 copies in norms and MLP
     )
+    stream_in_place: bool = False  # attention's 16-bit output takes the residual in: the stream leaves fp32 with it
+    norms_round_last: bool = False  # norms multiply by fp32 weights in fp32, and return what they were given
     lora_kernels: bool = False  # adapters without dropout run in kernels that keep each input once and work in place
     sdpa_expands_kv: bool = False  # k and v are repeated to all heads before SDPA (transformers < 4.48, torch < 2.5)
     expands_kv: bool = False  # k and v are repeated to all heads before any kernel

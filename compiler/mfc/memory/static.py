@@ -89,7 +89,7 @@ def scored_share(architecture: Architecture, strategy: Strategy, stack: Stack) -
     """The share of a sequence's tokens that get logits: in GRPO those of answers."""
     if strategy.task != "grpo" or strategy.rollout is None:
         return 1.0
-    if stack.answer_logits == "text" and architecture.vision is not None:
+    if stack.answer_logits == "never" or (stack.answer_logits == "text" and architecture.vision is not None):
         return 1.0
     return strategy.rollout.max_completion_length / strategy.max_length
 

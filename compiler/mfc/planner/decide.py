@@ -11,9 +11,10 @@ from mfc.planner.search import Candidate, Outcome, at_the_limit, evaluate, offlo
 from mfc.planner.space import Rejections, facts, stages
 from mfc.planner.weigh import SEARCH, Weighing
 from mfc.problem import Problem
-from mfc.rules.engine import Rather, Rule
+from mfc.rules.engine import Rather, Rule, Value, as_always
 
 SPEC = "the spec"
+PROFILE = "the target's profile"
 
 
 def finish(problem: Problem, env: dict[str, Any], rules: tuple[Rule, ...]) -> dict[str, Decision]:
@@ -22,12 +23,15 @@ def finish(problem: Problem, env: dict[str, Any], rules: tuple[Rule, ...]) -> di
     for stage in stages(rules):
         for rule, read in stage:
             if rule.kind == "derive":
-                answer = None if rule.writes in problem.pins else rule.function(*read(env))
+                said: Value | None = None if rule.writes in problem.pins else rule.function(*read(env))
+                answer = None if said is None else as_always(env["profile"].always, rule.writes, said)
                 env[rule.writes] = problem.pins[rule.writes] if answer is None else answer.value
                 if answer is None:
                     decisions[rule.writes] = pinned(problem, rule.writes, env[rule.writes])
                 elif answer.pinned:
                     decisions[rule.writes] = Decision(rule.writes, answer.value, "spec", answer.because, SPEC, True)
+                elif answer is not said:
+                    decisions[rule.writes] = Decision(rule.writes, answer.value, "always", answer.because, PROFILE)
                 else:
                     decisions[rule.writes] = Decision(rule.writes, answer.value, rule.id, answer.because, rule.source)
     return decisions

@@ -17,7 +17,7 @@ from mfc.fields import CANDIDATES, CHOICES, SECTIONS, SPEC_PATHS
 from mfc.memory.costs import Costs
 from mfc.problem import Problem
 from mfc.profile import Profile
-from mfc.rules.engine import Rule, schedule
+from mfc.rules.engine import Rule, as_always, schedule
 from mfc.rules.packages import undeclared, without_package
 from mfc.strategy import Strategy
 
@@ -109,13 +109,15 @@ def facts(problem: Problem, profile: Profile) -> dict[str, Any]:
 
 
 def domain(name: str, problem: Problem, env: Mapping[str, Any]) -> Sequence[Any]:
-    """The candidates of one field: its pin, the values of its range with the greatest first, or the table's."""
+    """The candidates of one field: its pin, what the target always has, its range's (greatest first) or the table's."""
     if name in problem.pins:
         return (problem.pins[name],)
     if name == "micro_batch":
         low, high = problem.ranges.get(name, (1, env["batch_size"]))
         share = max(env["batch_size"] * env["sequence_parallel"] // env["world_size"], 1)
         return [size for size in _divisors(share) if low <= size <= high]
+    if name in env["profile"].always:
+        return (env["profile"].always[name],)
     if name in problem.ranges:
         low, high = problem.ranges[name]
         if name == "lora_rank":
@@ -169,7 +171,10 @@ def apply(
     """Run the rules of one stage on `env`, filling what they derive. False when one refuses."""
     for rule, read in steps:
         if rule.kind == "derive":
-            env[rule.writes] = pins[rule.writes] if rule.writes in pins else rule.function(*read(env)).value
+            if rule.writes in pins:
+                env[rule.writes] = pins[rule.writes]
+            else:
+                env[rule.writes] = as_always(env["profile"].always, rule.writes, rule.function(*read(env))).value
         elif rule.kind == "require":
             reason = rule.function(*read(env))
             if reason is not None:

@@ -14,7 +14,7 @@ from mfc.planner.plan import Decision
 from mfc.planner.search import Candidate, Outcome, at_the_limit, evaluate, offloads
 from mfc.planner.space import Rejections, domain, facts
 from mfc.problem import Problem
-from mfc.rules.engine import Rule
+from mfc.rules.engine import NO_OTHER, Rule
 
 GIB = 2**30
 SEARCH = "the search over all strategies that the rules allow"
@@ -45,6 +45,8 @@ class Weighing:
                 rule, reason = refused
                 who = f"{self.best.env['profile'].target} " if rule.blames == "target" else ""
                 return Decision(name, value, rule.id, who + reason, rule.source)
+        if name in self.best.env["profile"].always:
+            return Decision(name, value, "always", NO_OTHER, "the target's profile")
         if CANDIDATES[name] == (value,):
             return Decision(name, value, "default", f"the default of {SPEC_PATHS[name]}", "the spec")
         return Decision(name, value, "search", "the only candidate", SEARCH)

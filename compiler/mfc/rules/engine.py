@@ -21,6 +21,9 @@ Blames = Literal["spec", "target"]
 Limits = Literal["gpu", "host", "load", "rollout"]
 
 
+NO_OTHER = "the framework's own code has no other"
+
+
 class Value(NamedTuple):
     """What a derive rule answers: the value and the numbers behind it.
 
@@ -41,6 +44,13 @@ def said(section: Section, field: str, path: str, default: str) -> Value:
     """A field of the section of the spec at `path`: the user's, or the language's default and why it is that."""
     value: Any = getattr(section, field)
     return from_spec(value, f"{path}.{field}") if field in section.model_fields_set else Value(value, default)
+
+
+def as_always(always: Mapping[str, Any], field: str, answer: Value) -> Value:
+    """An answer about a field, or what the framework always has there; what the spec says stays, to be refused."""
+    if field not in always or answer.pinned or answer.value is None:
+        return answer
+    return Value(always[field], NO_OTHER)
 
 
 class Rather(NamedTuple):

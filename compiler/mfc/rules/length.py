@@ -50,7 +50,7 @@ def length_in_eights(max_length: int) -> str | None:
 @derive("packing", "Raffel et al. 2020, arXiv:1910.10683: pretraining concatenates texts; it changes what a step sees")
 def packing(task: str, profile: Profile, gpu: Gpu, problem: Problem) -> Value:
     """Left open, texts are packed in pretraining where the framework can; samples stay apart in all other tasks."""
-    if task == "pretrain":
+    if task == "pretrain" and True in profile.can("packing"):
         flash = packages.declared(profile, packages.FLASH) or problem.pins.get("attention") == "flash"
         if "sdpa" not in profile.can("packing_attention") and not (gpu.flash_attention and flash):
             declare = f"flash-attn is not declared; {packages.declaration(profile, packages.FLASH)} would do"

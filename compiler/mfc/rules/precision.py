@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mfc.profile import Profile
 
 # Families whose checkpoints were trained in fp16 (or fp32), as their published dtype says; nearly all others use bf16.
-_NOT_BF16 = {"gpt2", "gptj", "gpt_neo", "gpt_neox", "opt", "bloom", "chatglm", "internlm", "baichuan"}
+_NOT_BF16 = {"gpt2", "gptj", "gpt_neo", "gpt_neox", "opt", "bloom", "chatglm", "internlm", "baichuan", "minimind"}
 _LLAMA_2_VOCAB = 32000
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mfc.fields import FIELDS
-from mfc.rules.engine import Rule
+from mfc.fields import FIELDS, place
+from mfc.rules.engine import Rule, require
 from mfc.rules.words import listed
 
 if TYPE_CHECKING:
     from mfc.profile import Profile
+    from mfc.spec.models import Spec
 
 
 _LONG = 40  # characters of a value that an error shows
@@ -40,6 +41,30 @@ def supported(field: str) -> Rule:
     )
 
 
+@require("the target's profile, by framework version", blames="target")
+def always(profile: Profile, spec: Spec) -> str | None:
+    """Where the framework's own code has one value alone, the spec asks for no other."""
+    for name, value in profile.always.items():
+        said = _said(spec, name)
+        if said not in (None, "auto", value):
+            return f"has no {name} {_spelt(said)}: it is always {_spelt(value)}; leave {place(name)} out"
+    return None
+
+
+def _said(spec: Spec, name: str) -> Any:
+    """What the spec itself says of a field, as a plan has it; None where it leaves it at the language's default."""
+    section: Any = spec
+    *sections, last = place(name).split(".")
+    for part in sections:
+        section = getattr(section, part)
+    if last not in section.model_fields_set:
+        return None
+    said = getattr(section, last)
+    if last == "betas":  # two fields
+        return said[("adam_beta1", "adam_beta2").index(name)]
+    return ",".join(said) if isinstance(said, tuple) else said
+
+
 def _spelt(value: object) -> str:
     """A value as the spec would have it."""
     if isinstance(value, tuple):
@@ -48,4 +73,4 @@ def _spelt(value: object) -> str:
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
-RULES = tuple(supported(field.name) for field in FIELDS if field.neutral is not None and field.decided)
+RULES = (*(supported(field.name) for field in FIELDS if field.neutral is not None and field.decided), always)

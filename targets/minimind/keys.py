@@ -1,0 +1,212 @@
+"""Flags of minimind's trainers and the plan fields they carry.
+
+Source: the add_argument calls of trainer/train_*.py (minimind-3: commit d65ef2c, minimind2: 561979c), and what the
+loops do with them. Steps of `log_interval` and `save_interval` are micro-steps: batches, not optimizer steps.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mfc.beside import is_local
+from mfc.target.codecs import (
+    LEFT_OUT,
+    Codec,
+    Reader,
+    Reading,
+    Writing,
+    constant,
+    file,
+    one_way,
+    only,
+    same,
+    spellings,
+    words,
+)
+from mfc.target.keys import Key, section
+from mfc.target.paths import named
+from mfc.target.when import When, both, is_, is_not, task
+
+from . import facts
+
+_NEW = When(lambda plan: plan.profile.version == facts.NEW)
+_OLD = When(lambda plan: plan.profile.version == facts.OLD)
+_GRPO = task("grpo")
+NEVER = 1_000_000_000  # more micro-steps than a run has: minimind-3 saves at the end of each epoch anyway
+
+
+def _size(part: str) -> Codec:
+    """A number of the model's architecture."""
+    return one_way(
+        lambda at: getattr(at.plan.problem.model.architecture, part),
+        "model.id",
+        because="sizes do not tell which model it is",
+    )
+
+
+def _moe(at: Writing) -> Any:
+    """Whether there are experts. Any text is true to minimind2, so without them it says nothing."""
+    moe = at.plan.problem.model.architecture.moe
+    if at.plan.profile.version == facts.NEW:
+        return int(moe)
+    return "True" if moe else LEFT_OUT
+
+
+def _from_weight(at: Writing) -> str:
+    return facts.reads(facts.script(at.plan.strategy))
+
+
+def _save_weight(at: Writing) -> str:
+    return facts.writes(facts.script(at.plan.strategy), facts.NEW)
+
+
+def _batch(at: Writing) -> int:
+    """Rows, pairs, or prompts of GRPO, each with all of its answers."""
+    rows = at.plan.strategy.micro_batch
+    return rows // at.value("num_generations") if at.plan.strategy.task == "grpo" else rows
+
+
+def _read_batch(value: Any, reader: Reader) -> Reading:
+    return {"micro_batch": (value * reader.data.get("num_generations", 1),)}
+
+
+def _longest(at: Writing) -> int:
+    """Tokens of a row; of GRPO those of the prompt."""
+    field = "max_prompt_length" if at.plan.strategy.task == "grpo" else "max_length"
+    return int(at.value(field))
+
+
+def _read_longest(value: Any, reader: Reader) -> Reading:
+    return {"max_prompt_length" if "max_gen_len" in reader.data else "max_length": (value,)}
+
+
+def _beta(at: Writing) -> float:
+    return float(at.value("kl_beta" if at.plan.strategy.task == "grpo" else "preference_beta"))
+
+
+def _read_beta(value: Any, reader: Reader) -> Reading:
+    return {"kl_beta" if "num_generations" in reader.data else "preference_beta": (value,)}
+
+
+def _reward(at: Writing) -> str:
+    """The reward model: a folder as seen from where the script starts, or an id."""
+    return named(at.value("rewards")[0], at.out_to_spec)
+
+
+def _read_reward(value: Any, reader: Reader) -> Reading:
+    found = spellings(value, reader.out_to_spec) if is_local(value) else (value,)
+    return {"rewards": tuple((one,) for one in found)}
+
+
+def _whole(value: Any) -> int:
+    return int(value)
+
+
+def _micro_steps(field: str) -> Codec:
+    """Optimizer steps, as micro-steps."""
+
+    def write(at: Writing) -> int:
+        return int(at.value(field)) * at.plan.strategy.gradient_accumulation
+
+    def read(value: Any, reader: Reader) -> Reading:
+        return {field: (value // reader.data["accumulation_steps"],)}
+
+    return Codec((field,), write, read)
+
+
+def _saves() -> Codec:
+    """Micro-steps between two files of weights; minimind-3 writes one after each epoch besides."""
+    steps = _micro_steps("save_every")
+
+    def write(at: Writing) -> int:
+        return NEVER if isinstance(at.value("save_every"), str) else int(steps.write(at))
+
+    def read(value: Any, reader: Reader) -> Reading:
+        return {"save_every": ("epoch", "never")} if value == NEVER else steps.read(value, reader)
+
+    return Codec(("save_every",), write, read)
+
+
+KEYS: tuple[Key, ...] = (
+    *section(
+        "model",
+        Key("hidden_size", _size("hidden")),
+        Key("num_hidden_layers", _size("layers")),
+        Key(
+            "use_moe",
+            one_way(_moe, "model.id", because="it does not tell which model it is"),
+            note="minimind2: True or nothing",
+        ),
+        Key(
+            "from_weight",
+            one_way(_from_weight, "task", because="several tasks start from the same weights"),
+            _NEW,
+            "a file in ../out; minimind2 has fixed names in out_dir",
+        ),
+        Key("lora_name", constant("lora", "method"), is_("method", "lora"), "../out/lora_*.pth holds the adapters"),
+    ),
+    *section(
+        "data",
+        Key("data_path", file("data.train.0.path")),
+        Key(
+            "max_seq_len",
+            Codec(("max_length", "max_prompt_length"), _longest, _read_longest),
+            note="tokens; every sample is padded to it. GRPO: of the prompt",
+        ),
+        Key("max_gen_len", same("max_completion_length"), _GRPO),
+        Key("num_workers", same("dataloader_workers")),
+    ),
+    *section(
+        "training",
+        Key("dtype", words("precision", {"bf16": "bfloat16", "fp16": "float16"}), note="any other text is float16"),
+        Key("batch_size", Codec(("micro_batch",), _batch, _read_batch), note="on each GPU; GRPO: prompts"),
+        Key("accumulation_steps", same("gradient_accumulation"), also=("batch_size",)),
+        Key("learning_rate", same("learning_rate")),
+        Key("epochs", Codec(("epochs",), lambda at: _whole(at.value("epochs")), lambda value, _: {"epochs": (value,)})),
+        Key("grad_clip", same("max_grad_norm")),
+        Key(
+            "beta",
+            Codec(("preference_beta", "kl_beta"), _beta, _read_beta),
+            both(_NEW, task("dpo", "grpo")),
+            "minimind2: always 0.1",
+        ),
+        Key("num_generations", same("num_generations"), _GRPO),
+        Key("loss_type", words("loss_type", {None: "grpo", "grpo": "grpo", "cispo": "cispo"}), _GRPO),
+        Key(
+            "reward_model_path", Codec(("rewards",), _reward, _read_reward), _GRPO, "scores beside functions of its own"
+        ),
+    ),
+    *section(
+        "run",
+        Key("save_dir", same("output_dir"), _NEW),
+        Key("out_dir", same("output_dir"), _OLD, "also where it looks for the weights to start from"),
+        Key("save_weight", one_way(_save_weight, "task", because="it is a name"), both(_NEW, is_not("method", "lora"))),
+        Key("save_interval", _saves(), note="micro-steps"),
+        Key("log_interval", _micro_steps("log_every"), note="micro-steps"),
+        Key("from_resume", words("existing", {"resume": 1, "fail": 0, "overwrite": 0}), _NEW),
+        Key("use_wandb", only("report_to", "swanlab", "wandb"), note="minimind-3 logs to SwanLab, minimind2 to wandb"),
+    ),
+)
+
+# Decisions that no flag carries.
+ELSEWHERE = {
+    "existing": "train.sh looks for weights of the same name before it starts",
+    "keep": "one file of weights, written anew each time",
+    "schedule": "the loop's own: a cosine from the learning rate to a tenth of it",
+    "warmup": "there is none",
+    **dict.fromkeys(("weight_decay", "adam_beta1", "adam_beta2", "adam_epsilon"), "torch.optim.AdamW's own"),
+    "seed": "setup_seed in each script",
+    **dict.fromkeys(("lora", "lora_rank", "lora_alpha", "lora_dropout", "lora_targets"), "model/model_lora.py"),
+    **dict.fromkeys(
+        ("temperature", "top_p", "top_k", "repetition_penalty", "iterations"), "the rollout engine and the loop"
+    ),
+    **dict.fromkeys(("rollout", "rollout_mode", "rollout_gpus", "rollout_share"), "rollout_engine torch, the default"),
+    "steps_per_generation": "answers are generated for each micro-step; the policy changes after the last alone",
+    "preference_loss": "train_dpo.py has no other",
+    "preference_beta": "minimind2 has it in its code",
+    "reference_model": "train_dpo.py and train_grpo.py load the weights twice",
+    "timeout_seconds": "torch's own",
+    "preprocessing_workers": "samples are tokenized as they are loaded",
+    "method": "train_lora.py has its own adapters",
+    "max_length": "of GRPO: prompt and answer together",
+}
