@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PORT = 8000
 # Reward functions that the command knows by name; others are named by their dotted path (scripts/grpo.py).
 FUNCTIONS = ("accuracy_reward", "reasoning_accuracy_reward", "think_format_reward", "get_soft_overlong_punishment")
+READ_TURNS = FUNCTIONS[:3]  # completion[0]["content"] in rewards/accuracy_rewards.py and format_rewards.py
 
 GRPO = task("grpo")
 _COLOCATED, _SERVED = is_("rollout_mode", "colocate"), is_("rollout_mode", "server")

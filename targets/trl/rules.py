@@ -14,7 +14,7 @@ from mfc.rules.rollout import is_model
 from mfc.rules.words import listed
 
 from . import data
-from .rollout import FUNCTIONS
+from .rollout import FUNCTIONS, READ_TURNS
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -274,6 +274,18 @@ def prompts_are_not_cut(spec: Spec, max_prompt_length: int | None) -> str | None
     return f"TRL cuts no prompts: those above {max_prompt_length} tokens take more memory than planned, or stop vLLM"
 
 
+@advise("TRL rewards/accuracy_rewards.py, rewards/format_rewards.py; a run of two steps")
+def rewards_read_turns(task: str, rewards: tuple[str, ...]) -> str | None:
+    """TRL's own rewards of answers read lists of role and content."""
+    reading = [name for name in rewards if name in READ_TURNS] if task == "grpo" else []
+    if not reading:
+        return None
+    return (
+        f"{listed(reading, 'and')} of TRL's: where the prompt of a row is plain text, the first step fails; it must be "
+        'a list of turns, such as [{"role": "user", "content": ...}]'
+    )
+
+
 @advise("TRL data_utils.py, is_conversational: a template is applied to lists of role and content alone")
 def texts_get_no_template(spec: Spec) -> str | None:
     """Prompts and answers that are plain texts are taken as they are."""
@@ -355,6 +367,7 @@ RULES = (
     vllm_gets_whole_weights,
     a_server_is_one_node,
     prompts_are_not_cut,
+    rewards_read_turns,
     texts_get_no_template,
     the_server_starts_first,
     decay_is_in_steps,

@@ -18,7 +18,7 @@ from mfc.catalog.parameters import count, lora_count
 from mfc.strategy import Lora
 
 from tests.conformance.environments import environment
-from tests.conformance.parameters.cases import case, shallow
+from tests.conformance.parameters.cases import REMOTE_ONLY, case, shallow
 
 pytestmark = pytest.mark.framework
 
@@ -48,7 +48,7 @@ def moe_cases(left_out: frozenset[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for row in models.rows():
         kind = row["config"]["model_type"]
-        if kind not in found and kind not in left_out and read(row["config"]).architecture.moe:
+        if kind not in found and kind not in left_out.union(REMOTE_ONLY) and read(row["config"]).architecture.moe:
             found[kind] = case(kind, few_experts(shallow(row["config"])))
     return found
 

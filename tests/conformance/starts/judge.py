@@ -54,7 +54,8 @@ def trains(run: Run, of: Matrix, machine: Machine) -> None:
     assert not re.search(r"[{,] ?'[^']+': '?(nan|inf)\b", left.said), end  # nor any other number of a step
     seen = samples_a_step(folder, rows.ROWS)
     if seen is not None and not strategy.packing:  # packed rows hold several samples
-        assert round(seen, 3) == made.plan.values["batch_size"]
+        answers = made.plan.values.get("num_generations") or 1  # that the batch counts, to each row
+        assert round(seen * answers, 3) == made.plan.values["batch_size"]
     if "ds_config.json" in made.files:
         said = json.loads(made.files["ds_config.json"])
         ranks = strategy.world_size // strategy.sequence_parallel

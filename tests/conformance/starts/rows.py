@@ -39,6 +39,7 @@ def rows(number: int, images: list[str] | None) -> dict[str, dict[str, Any]]:
         "preference": {"prompt": ask, "chosen": answer, "rejected": "two", **empty},
         "kto": {"prompt": ask, "completion": answer, "label": number % 2 == 0, **empty},
         "prompt": {"prompt": ask, **empty},
+        "turns": {"prompt": [{"role": "user", "content": ask}], **empty},
     }
 
 
