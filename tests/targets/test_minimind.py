@@ -33,6 +33,7 @@ from mfc.strategy import Lora, Strategy
 from mfc.target import get
 
 from tests.targets.cases import case, compiled, good
+from tests.targets.launching import TOLD, launch
 
 REPOSITORY = Path(__file__).parents[2]
 GIB = 2**30
@@ -173,6 +174,24 @@ def test_a_run_of_grpo_that_took_6_to_7_gb_lies_between_short_prompts_and_the_lo
     assert peaks[0] < 7.2
     assert peaks[0] == pytest.approx(6.0, rel=0.1)
     assert 7.2 < peaks[1] < 9
+
+
+def test_the_script_starts_inside_the_checkout_and_links_the_weights(folder: Path, tmp_path: Path) -> None:
+    one, checkout = compiled("minimind", "minimind2", folder), tmp_path / "checkout"
+    (checkout / "trainer").mkdir(parents=True)
+    (checkout / "out").mkdir()
+    tools = {"python": TOLD}
+    done = launch(one, tmp_path / "a", "train.sh", "--device", "cpu", tools=tools, MINIMIND=str(checkout))
+    assert done.stdout.splitlines()[0] == str(checkout / "trainer")
+    assert "--device\ncpu\n" in done.stdout
+    linked = tmp_path / "a" / "output" / "pretrain_768.pth"
+    assert not linked.is_symlink()  # there is nothing to link: the trainer says so itself
+    (checkout / "out" / "pretrain_768.pth").touch()
+    launch(one, tmp_path / "a", "train.sh", tools=tools, MINIMIND=str(checkout))
+    assert linked.resolve() == checkout / "out" / "pretrain_768.pth"
+    (tmp_path / "a" / "output" / "full_sft_768.pth").touch()
+    done = launch(one, tmp_path / "a", "train.sh", tools=tools, MINIMIND=str(checkout))
+    assert "weights of another run" in done.stderr
 
 
 def version_of(name: str) -> str:
