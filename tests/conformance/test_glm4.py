@@ -139,11 +139,6 @@ def test_the_judge_can_say_no(tmp_path: Path) -> None:
 
 RUNS: dict[str, dict[str, Any]] = {
     "lora": {"strategy": {"sharding": "ddp"}},
-    "lora-zero3-evaluated": {
-        "hardware": {"count": 2},
-        "data": {"eval": "dev.jsonl"},
-        "strategy": {"sharding": "zero3"},
-    },
     "full-zero3": {"hardware": {"count": 2}, "train": {"method": "full"}, "strategy": {"sharding": "zero3"}},
 }
 
