@@ -32,8 +32,10 @@ def compile_all(specs: Iterable[tuple[str, Any]], target: str, into: Path) -> tu
     """Compile each spec for one target into a folder of its own; those that do not fit come back with the reason."""
     cases, too_big = [], {}
     for name, spec in specs:
+        # Engines of clusters carry the folder of the spec to the nodes, and would start nothing that lies elsewhere.
+        plain = ("run.launcher=torchrun",) if isinstance(spec, Path) else ()
         try:
-            [made] = mfc.compile(spec, [target], out=into / name)
+            [made] = mfc.compile(spec, [target], plain, into / name)
         except CannotFit as error:
             too_big[name] = str(error)
             continue
