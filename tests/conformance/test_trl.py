@@ -147,7 +147,7 @@ def test_the_judge_can_say_no(tmp_path: Path) -> None:
             ("max_length:", "max_seq_length:"),
             ("seed: 42", "seed: forty"),
             ("optim: ", "optim: no_"),
-            ("dtype: ", "dtype: b"),
+            ("dtype: ", "dtype: no_"),
         ],
         "accelerate.yaml": [("num_processes:", "num_process:"), ("distributed_type: ", "distributed_type: X")],
     }
