@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conformance.starts.judge import name_of, ready, trains
+from tests.conformance.starts.judge import name_of, trains
 from tests.conformance.starts.runs import Machine, Run, matrix
 
 MATRIX = matrix("deepspeed")
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("starts")
-
-
-@pytest.fixture(scope="module")
-def machine(folder: Path) -> Iterator[Machine]:
-    with ready(MATRIX, folder) as made:
-        yield made
 
 
 @pytest.mark.framework
