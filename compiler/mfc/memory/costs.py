@@ -45,7 +45,7 @@ def between(prepared: Prepared) -> Between:
     placement, bound = prepared.placement, prepared.factor
     always = placement.buffers + placement.between + prepared.outside + overhead.workspace_bytes(prepared.run.gpu)
     idle = always + placement.weights + placement.optimizer
-    # torch's copies to the host are pinned; the engine's moments go to buffers that ms-swift's kind of caller makes
+    # torch's copies to the host are pinned; the engine's moments go to buffers that its caller makes
     waste = 1.0 if prepared.run.strategy.deepspeed else POWER_OF_TWO_MEAN
     moved = placement.weights + placement.optimizer - placement.stays + placement.twice
     states = min(placement.optimizer, moved)

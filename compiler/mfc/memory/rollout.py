@@ -3,7 +3,7 @@
 A colocated vLLM reserves a share of the whole card, weights included, and takes it at its start. A step has three
 moments: weights are handed over, answers are generated, training steps. Without sleep mode the share lies beside all of
 them; with it, vLLM leaves the card while training steps, and only its weights are awake when they are handed over.
-Sources: vLLM gpu_worker.py, its sleep mode documentation, and the order of ms-swift's kind of trainer
+Sources: vLLM gpu_worker.py, its sleep mode documentation, and the order of trainers that park their states
 (docs/rollout-model.md, "One step").
 """
 

@@ -113,7 +113,7 @@ class RunSpec(Section):
     keep: Count = Field(default=2, description="Checkpoints to keep; older ones are deleted.")
     log_every: Count = Field(default=10, description="Optimizer steps between log lines.")
     samples: Names = Field(
-        default=(), description="Prompts that the model answers as it trains, as often as it evaluates (XTuner)."
+        default=(), description="Prompts that the model answers as it trains, as often as it evaluates."
     )
     report_to: Literal["none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"] = Field(
         default="none", description="Where metrics are sent."
