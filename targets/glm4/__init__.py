@@ -48,6 +48,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             logits_beside_copies="glm" in ours.families and remote,
             expands_kv=remote,
             loads_on_host=True,
+            schedule_first=True,
             expandable_segments=True,
         ),
         supports={

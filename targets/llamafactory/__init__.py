@@ -77,6 +77,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             hooks_towers=fifth,
             expandable_segments=True,
             loads_everywhere=fifth,
+            schedule_first=not fifth,
             value_head=True,
             preferences=_PREFERENCES,
             low_rank=LowRank(rank=16),  # hparams/finetuning_args.py: galore_rank, apollo_rank

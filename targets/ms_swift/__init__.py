@@ -104,6 +104,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     and nothing prepares quantised models, so what stays unquantised keeps 16 bits.
     """
     transformers = packages.get("transformers") or _WITH[nearest(version, VERSIONS)]["transformers"]
+    fifth = int(transformers.partition(".")[0]) >= 5
     return Profile(
         target=NAME,
         version=version,
@@ -112,7 +113,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             known=True,  # the Trainer and PEFT; runs of ms-swift are among the measurements that the model is held to
             kbit_fp32=False,
             expert_adapters=False,  # all-linear finds modules (utils/transformers_utils.py), never fused experts
-            fused_experts=int(transformers.partition(".")[0]) >= 5,
+            fused_experts=fifth,
+            schedule_first=not fifth,
             # 4.6 switches gradients off in a tower that is frozen whole (model/patcher.py, patch_frozen_module); with
             # transformers 4 nothing hooks it
             hooks_towers=False,

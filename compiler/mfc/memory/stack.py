@@ -135,6 +135,8 @@ class Stack(NamedTuple):
     checkpoint_offload: bool = False  # the inputs that checkpointing keeps wait in host memory
     offload_window: int = 1  # of these, how many are on the card while they come and go
 
+    schedule_first: bool = False  # transformers 4: the schedule is made before DeepSpeed drops groups without weights
+
     # FSDP
     fsdp_splits_edges: bool = False  # embedding and head are units of their own instead of the root's
     fsdp_holds_streams: bool = False  # transformers < 4.53: each frozen unit's hook holds its input and the gradient

@@ -32,6 +32,7 @@ _PINNABLE = {
     "max_live_elements": _ALL[2:],
 }
 _REENTRANT_MENDED = (0, 19, 3)
+_SCHEDULES_ARE_STRICT = (2, 10)
 
 
 @require(packages.SOURCE, package=packages.DEEPSPEED)
@@ -150,6 +151,23 @@ def checkpointing_with_adapters(
     return f"DeepSpeed {version} may end in a CheckpointError (0 recomputed tensors); 0.19.3 and later do not"
 
 
+@advise(
+    "transformers 4.57 trainer.py, _inner_training_loop: the schedule, then DeepSpeed; DeepSpeed runtime/engine.py, "
+    "_configure_optimizer; torch optim/lr_scheduler.py: 2.10 zips strictly, 2.9 does not; runs of two targets"
+)
+def schedules_count_empty_groups(sharding: str, method: str, profile: Profile) -> str | None:
+    """Adapters leave a group of the optimizer empty; DeepSpeed drops it, and schedules of torch 2.10 miss it."""
+    if not profile.stack.schedule_first or method not in ("lora", "qlora") or not sharding.startswith("zero"):
+        return None
+    torch = profile.packages.get("torch")
+    if torch is not None and _numbers(torch) < _SCHEDULES_ARE_STRICT:
+        return None
+    return (
+        "with transformers 4 and torch from 2.10 on, adapters under DeepSpeed stop at the first step (zip() argument 2 "
+        f"is longer than argument 1): install torch 2.9, targets.{profile.target}.packages: {{torch: 2.9.1}}"
+    )
+
+
 @advise("DeepSpeed docs, universal checkpointing: checkpoints belong to a stage and a number of GPUs")
 def resuming_needs_the_same_layout(spec: Spec, strategy: Strategy) -> str | None:
     """A ZeRO checkpoint resumes only on as many GPUs and at the same stage."""
@@ -217,6 +235,7 @@ RULES = (
     buckets_are_of_zero,
     experts_are_gathered_together,
     checkpointing_with_adapters,
+    schedules_count_empty_groups,
     resuming_needs_the_same_layout,
     nvme_takes_space,
     cpu_adam_is_compiled,
