@@ -170,8 +170,13 @@ def _who_can(loaded: LoadedSpec, name: str, problem: Problem) -> str:
 
 def _can(loaded: LoadedSpec, name: str, problem: Problem) -> bool:
     """Whether a target can say a problem: a plan can be made for it, or could, were the spec mended."""
+    from mfc.planner import possible
+    from mfc.rules import RULES
+
     try:
-        _planned(loaded, name, problem, relaxed=False)
+        target = target_of(loaded, name)
+        if not possible(_own(loaded, name, problem), _profile(target, problem), (*RULES, *target.RULES)):
+            _planned(loaded, name, problem, relaxed=False)  # says who is in the way
     except (CannotExpress, Fault):
         return False
     except MfcError:

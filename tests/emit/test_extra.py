@@ -1,5 +1,6 @@
 """The user's own native keys: owned by mfc, not modelled, or free."""
 
+import functools
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -87,9 +88,15 @@ def test_what_mfc_owns(tmp_path: Path, settings: str, key: str, instead: str) ->
     assert instead in str(error.value)
 
 
+@functools.cache
+def language() -> dict[str, Any]:
+    """The schema, which takes a while to make."""
+    return schema.json_schema()
+
+
 def said(path: str) -> bool:
     """Whether the spec language has a field."""
-    document = schema.json_schema()
+    document = language()
     here = [document]
     for part in path.split("."):
         every = flat(here, document)

@@ -13,7 +13,7 @@ from mfc.memory.rollout import with_share
 from mfc.planner import decide, layouts, relax
 from mfc.planner.plan import Plan
 from mfc.planner.refusal import refusal
-from mfc.planner.search import Candidate, fits, run_of, search, strategy_of
+from mfc.planner.search import Candidate, allowed, fits, run_of, search, strategy_of
 from mfc.planner.space import Rejections, needed, wanted
 from mfc.problem import Problem
 from mfc.profile import Profile
@@ -75,10 +75,15 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
     return made._replace(relaxations=relax.relaxations(whole, made, packages, _attempt(edited, rules)))
 
 
+def possible(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> bool:
+    """Whether `plan` makes one, fitting or not; asked of targets that the spec only might be planned for."""
+    return any(allowed(layout, profile, rules) for layout in layouts.layouts(problem, profile))
+
+
 def _cure(problem: Problem, profile: Profile, rules: tuple[Rule, ...], rejections: Rejections) -> str:
     """The package that the spec says nothing of, and with which the rules would allow something; or empty."""
     for package in wanted(profile, rejections):
-        if search(problem, with_package(profile, package), rules).best is not None:
+        if allowed(problem, with_package(profile, package), rules):
             return package
     return ""
 

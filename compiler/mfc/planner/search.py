@@ -74,24 +74,30 @@ def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outco
 
 def fits(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> bool:
     """Whether the best that `search` finds fits: told sooner, from the leanest strategy to the first that fits."""
+    unheard = Rejections()
+    judged = _judged(problem, rules, _leanest_first(problem, profile, rules), unheard, leanest=True)
+    return any(one.refused is None for strategies in judged for one in strategies)
+
+
+def allowed(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> bool:
+    """Whether `search` finds anything at all, fitting or not: the rules allow some strategy."""
+    combinations = _leanest_first(problem, profile, rules)
+    return any(True for one in combinations for _ in micro_batches(problem, one, rules, Rejections()))
+
+
+def _leanest_first(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Iterator[dict[str, Any]]:
+    """What `walk` gives at both ends of the ranges: what fits between them, the least fits as well."""
     start = facts(problem, profile)
 
     def ends(name: str) -> tuple[Any, ...]:
         values = domain(name, problem, start)
-        return tuple(dict.fromkeys((values[-1], values[0])))  # what fits between them, the least fits as well
+        return tuple(dict.fromkeys((values[-1], values[0])))
 
-    def judged(method: str, rank: int, length: int) -> Iterator[list[_Judged]]:
-        fixed = {"method": method, "lora_rank": rank, "max_length": length}
-        return _judged(problem, rules, walk(problem, start, rules, fixed, Rejections(), backwards=True), Rejections())
-
-    return any(
-        one.refused is None
-        for method in domain("method", problem, start)
-        for rank in (ends("lora_rank") if method != "full" else domain("lora_rank", problem, start)[:1])
-        for length in ends("max_length")
-        for strategies in judged(method, rank, length)
-        for one in strategies
-    )
+    for method in domain("method", problem, start):
+        for rank in ends("lora_rank") if method != "full" else domain("lora_rank", problem, start)[:1]:
+            for length in ends("max_length"):
+                fixed = {"method": method, "lora_rank": rank, "max_length": length}
+                yield from walk(problem, start, rules, fixed, Rejections(), backwards=True)
 
 
 class _Search:
@@ -179,15 +185,25 @@ class _Judged(NamedTuple):
 
 
 def _judged(
-    problem: Problem, rules: tuple[Rule, ...], combinations: Iterator[dict[str, Any]], rejections: Rejections
+    problem: Problem,
+    rules: tuple[Rule, ...],
+    combinations: Iterator[dict[str, Any]],
+    rejections: Rejections,
+    *,
+    leanest: bool = False,
 ) -> Iterator[list[_Judged]]:
-    """Memory of what `walk` gives, with every micro-batch that the rules allow: those of one combination together."""
+    """Memory of what `walk` gives, with every micro-batch that the rules allow: those of one combination together.
+
+    `leanest`: of the micro-batches that accumulate only the smallest, as the others need no less.
+    """
     fit = [step for step in pruning(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
     for combination in combinations:
         found: list[_Judged] = []
         held: dict[bool, tuple[memory.Prepared, dict[str, Any]]] = {}
         for env in micro_batches(problem, combination, rules, rejections):
             accumulates = env["gradient_accumulation"] > 1  # all of the two sizes that memory and time do not vary with
+            if leanest and accumulates in held:
+                continue
             if accumulates not in held:
                 strategy = strategy_of(env)
                 prepared = memory.prepare(run_of(strategy, problem, env["profile"]))

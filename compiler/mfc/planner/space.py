@@ -169,12 +169,14 @@ def apply(
     steps: Sequence[BoundRule], env: dict[str, Any], pins: Mapping[str, Any], choice: str, out: Rejections
 ) -> bool:
     """Run the rules of one stage on `env`, filling what they derive. False when one refuses."""
+    always = env["profile"].always
     for rule, read in steps:
-        if rule.kind == "derive":
-            if rule.writes in pins:
-                env[rule.writes] = pins[rule.writes]
+        if written := rule.writes:
+            if written in pins:
+                env[written] = pins[written]
             else:
-                env[rule.writes] = as_always(env["profile"].always, rule.writes, rule.function(*read(env))).value
+                answer = rule.function(*read(env))
+                env[written] = (as_always(always, written, answer) if written in always else answer).value
         elif rule.kind == "require":
             reason = rule.function(*read(env))
             if reason is not None:
@@ -192,15 +194,22 @@ def _expand(
     out: Rejections,
     backwards: bool,
 ) -> Iterator[dict[str, Any]]:
-    name = CHOICES[depth]
-    if name == "micro_batch":
+    """What becomes of an assignment of the choices before `depth`, which is this call's to fill."""
+    while (name := CHOICES[depth]) != "micro_batch":
+        depth += 1
+        values = (fixed[name],) if name in fixed else domain(name, problem, env)
+        if len(values) != 1:
+            break
+        (env[name],) = values  # most fields: no branch, and no copy
+        if not apply(steps[depth], env, problem.pins, name, out):
+            return
+    else:
         yield env
         return
-    values = (fixed[name],) if name in fixed else domain(name, problem, env)
     for value in reversed(values) if backwards else values:
         child = {**env, name: value}
-        if apply(steps[depth + 1], child, problem.pins, name, out):
-            yield from _expand(problem, steps, fixed, child, depth + 1, out, backwards)
+        if apply(steps[depth], child, problem.pins, name, out):
+            yield from _expand(problem, steps, fixed, child, depth, out, backwards)
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
