@@ -34,7 +34,7 @@ def test_there_are_enough_models_and_each_id_stands_once() -> None:
 def test_counts_agree_with_what_was_published(row: dict[str, object]) -> None:
     model = models.find(str(row["id"]))
     assert stored_count(model.architecture, model.stored) == pytest.approx(model.published, rel=1e-3)
-    assert model.source in ("hub", "card", "paper", "gguf")
+    assert model.source in ("hub", "card", "paper", "gguf", "parts")
     assert model.architecture.max_positions > 0
 
 

@@ -7,6 +7,7 @@ before them. Blocks that repeat are written once with their count.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isqrt
 from typing import Literal, NamedTuple
 
 Part = Literal["language", "vision", "projector", "head"]
@@ -118,6 +119,7 @@ class Pictures(NamedTuple):
 
     tile: int = 0
     tiles: int = 1  # at most, of one picture, without the overview
+    fixed: bool = False  # every picture is cut into that many tiles, whatever its size
     spare: int = 0  # tiles that a picture in several may take beyond its pixels, for its shape
     overview: bool = False  # a picture in several tiles is shown whole in one more
     tokens: int = 0  # of one tile in the language model's sequence; of one picture where it is `cross`
@@ -128,11 +130,36 @@ class Pictures(NamedTuple):
 
     def count(self, pixels: int) -> int:
         """Tiles of a picture of so many pixels, at most."""
-        tiles = max(1, -(-pixels // self.tile**2))
+        tiles = self.tiles if self.fixed else max(1, -(-pixels // self.tile**2))
         if tiles > 1:
             tiles += self.spare
         tiles = min(tiles, self.tiles)
         return tiles + int(self.overview and tiles > 1)
+
+
+class Mining(NamedTuple):
+    """A second tower's map of the same picture, in which each token of the first attends to the patch that it covers.
+
+    That tower is convolutions, so pictures have any size that gives each token whole positions. Source: Mini-Gemini,
+    arXiv:2403.18814, "patch info mining".
+    """
+
+    channels: tuple[int, ...]  # of its stages, which are all resized to the grid of the first and joined
+    stride: int  # pixels along one side of a position of that grid
+    width: int  # of queries, keys and values
+    queries: int  # tokens along one side of a tile
+    grid: int  # tiles along one side of a picture
+    pixels: int  # of a picture, as the model was made for
+
+    @property
+    def step(self) -> int:
+        """What the side of a picture is a multiple of, in pixels."""
+        return self.stride * self.queries * self.grid
+
+    def below(self, pixels: int) -> tuple[int, ...]:
+        """The sizes under this one that pictures may have, in pixels, the largest first."""
+        sides = range((isqrt(pixels - 1)) // self.step * self.step, 0, -self.step)
+        return tuple(side**2 for side in sides)
 
 
 class Vision(NamedTuple):
@@ -155,6 +182,7 @@ class Vision(NamedTuple):
     fused: bool = True  # its code has fused attention (SDPA); False: without flash it is eager
     hooked: bool = True  # transformers 5 finds its patch embedding, and hooks it where adapters are to learn
     pictures: Pictures = Pictures()
+    mining: Mining | None = None  # a second tower, and the attention to its map, which counts to the projector
     linears: tuple[Linear, ...] = ()  # of tower and projector: what "all-linear" adapters reach there
 
     def span(self, pixels: int) -> int:
@@ -199,6 +227,11 @@ class Architecture(NamedTuple):
     extra_parameters: int = 0  # parameters of the language model that no other field covers
     text: str = ""  # model_type of the language model, where the config nests it
     order: tuple[int, ...] = ()  # index into `blocks` for each layer, where kinds alternate; () = one after the other
+
+    @property
+    def language(self) -> str:
+        """The model_type of the language model."""
+        return self.text or self.family
 
     @property
     def layers(self) -> int:

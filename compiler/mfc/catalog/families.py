@@ -146,6 +146,9 @@ FAMILIES: dict[str, Traits] = {
     ),
 }  # fmt: skip
 
+# Models whose config has the keys of a language model of another type, and those of towers beside them (Mini-Gemini).
+BESIDE = {"mgm": "llama", "mgm_gemma": "gemma", "mgm_mistral": "mistral", "mgm_mixtral": "mixtral"}
+
 # What transformers leaves out of a nested text_config because it equals the class default.
 DEFAULTS: dict[str, dict[str, int]] = {
     "llama": {

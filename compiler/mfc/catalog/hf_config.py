@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.catalog.decoder import decoder
-from mfc.catalog.families import FAMILIES
+from mfc.catalog.families import BESIDE, FAMILIES
 from mfc.catalog.keys import Keys
 from mfc.errors import SpecError
 from mfc.strategy import Quantization
@@ -43,6 +43,8 @@ def read(config: Mapping[str, Any], *, where: str = "config.json") -> Config:
         assumed.append(f"{where}: model_type {text_family!r} is not known, so it is read as a Llama-like decoder")
     architecture = decoder(text, family, text_family, traits, keys)
     vision = keys.section("vision_config") or keys.section("visual")
+    if keys.has("mm_vision_tower_aux"):
+        vision = keys  # Mini-Gemini names its towers beside the keys of the language model
     if vision is not None:
         from mfc.catalog.vision import add
 
@@ -108,7 +110,8 @@ def _text_config(keys: Keys) -> Keys:
         section = keys.section(name)
         if section is not None:
             return section
-    return keys
+    inner = BESIDE.get(keys.text("model_type"))
+    return keys._replace(values={**keys.values, "model_type": inner}) if inner else keys
 
 
 def _refuse_unknown(text: Keys, family: str) -> None:

@@ -34,7 +34,7 @@ class Entry(NamedTuple):
     id: str
     architecture: Architecture
     published: int
-    source: str  # hub: safetensors total that the Hub shows; card: model card; paper; gguf: llama.cpp's total
+    source: str  # hub: safetensors total that the Hub shows; card: model card; paper; gguf: llama.cpp's total; parts
     instruct: bool  # tuned to follow a chat template
     stored: tuple[str, ...] = ()  # what the checkpoint holds beyond the model: head, mtp, mtp_embeddings
     quantization: Quantization | None = None  # the checkpoint is stored quantised

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from mfc.catalog.architecture import Linear, Part, Pictures
+from mfc.catalog.architecture import Linear, Mining, Part, Pictures
 from mfc.catalog.keys import Keys
 
 
@@ -27,6 +27,7 @@ class Sizes(NamedTuple):
     fused: bool = True
     hooked: bool = True
     pictures: Pictures = Pictures()
+    mining: Mining | None = None
 
 
 # An encoder: its sizes, its linears, and how many parameters lie outside these.

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mfc.catalog.architecture import Architecture, Pictures, Vision
+from mfc.catalog.families import BESIDE
 from mfc.catalog.keys import Keys
+from mfc.catalog.mined import mined
 from mfc.catalog.towers import (
     Encoder,
     Site,
@@ -271,4 +273,5 @@ _BUILDERS: dict[str, Callable[[Site], Tower]] = {
     "qwen3_5_moe": _qwen3_vl,
     "qwen3_vl": _qwen3_vl,
     "qwen3_vl_moe": _qwen3_vl,
+    **dict.fromkeys(BESIDE, mined),
 }

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from mfc.catalog.architecture import Architecture, Vision
 from mfc.catalog.parameters import Adapter
 from mfc.memory.formats import Formats
+from mfc.memory.mining import Mined
 from mfc.memory.optimizers import Reach
 from mfc.memory.stack import Stack
 from mfc.strategy import Lora
@@ -46,6 +47,7 @@ class Sight(NamedTuple):
     trains: bool  # the tower or the projector learns: gradients pass the whole language model
     projector: bool  # the projector trains whole
     pixel: float  # bytes of one number of a picture
+    mined: Mined | None = None  # what a second tower holds, where there is one
 
 
 class Trains(NamedTuple):

@@ -227,6 +227,8 @@ def _sees(left: Saved, pictures: Seen) -> Phase:
 def _tower(pictures: Seen, given: Inputs, trains: Trains, loop: Loop) -> Iterator[Phase]:
     """The tower's backward pass, which comes last; the gradient of the language model's input is there."""
     numbers = 0.0 if loop.accumulates else float(trains.numbers)
+    if pictures.mined:
+        yield Phase("mining", "layers", pictures.pixels + pictures.kept + pictures.mined, done=numbers)
     own = 0.0 if loop.accumulates else sum(group.size * group.trained for group, _ in pictures.groups)
     for group, at in reversed(pictures.groups):
         beside = pictures.pixels + pictures.kept - group.waits + given.stream

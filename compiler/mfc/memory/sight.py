@@ -6,6 +6,7 @@ from mfc.catalog.architecture import Architecture
 from mfc.catalog.parameters import Adapter, adapters
 from mfc.memory.formats import Formats, formats
 from mfc.memory.inputs import Inputs, Sight
+from mfc.memory.mining import mined
 from mfc.memory.stack import Stack
 from mfc.memory.tower import blocks
 from mfc.strategy import Strategy
@@ -65,6 +66,7 @@ def look(architecture: Architecture, strategy: Strategy, stack: Stack, form: For
         dequantised=False,
         holds_streams=False,
     )
+    pixel = 2.0 if strategy.deepspeed else 4.0  # the Trainer casts a batch to DeepSpeed's own type only
     return Sight(
         vision=vision,
         given=given,
@@ -73,5 +75,6 @@ def look(architecture: Architecture, strategy: Strategy, stack: Stack, form: For
         graph=graph,
         trains=tower != "frozen" or projector != "frozen",
         projector=projector == "whole",
-        pixel=2.0 if strategy.deepspeed else 4.0,  # the Trainer casts a batch to DeepSpeed's own type only
+        pixel=pixel,
+        mined=mined(vision, pixels, strategy.pictures, form.element, pixel) if vision.mining else None,
     )

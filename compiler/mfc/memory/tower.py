@@ -31,7 +31,8 @@ class Seen(NamedTuple):
     pixels: float  # the pictures themselves, from the first moment to the last
     passing: float  # one layer at its busiest while the tower runs forward
     groups: tuple[tuple[Group, Inputs], ...]  # layers through which gradients flow; none where the tower has no graph
-    projector: float  # what the projector keeps
+    projector: float  # what the projector keeps, the attention to a second tower's map with it
+    mined: float = 0.0  # of this, beside it, while that attention runs backward
 
     @property
     def kept(self) -> float:
@@ -45,7 +46,12 @@ def seen(sight: Sight) -> Seen:
     patch = 3 * vision.pictures.frames * vision.patch_size**2 * sight.pixel
     projector = _projector(sight) if sight.graph or sight.projector else 0.0
     groups = tuple(_groups(sight)) if sight.graph else ()
-    return Seen(patch * given.tokens, _passing(sight), groups, projector)
+    pixels, passing = patch * given.tokens, _passing(sight)
+    if sight.mined is None:
+        return Seen(pixels, passing, groups, projector)
+    second = sight.mined
+    kept, backward = (second.kept, second.backward) if sight.projector else (0.0, 0.0)
+    return Seen(pixels + second.pixels, max(passing, second.passing), groups, projector + kept, backward)
 
 
 @lru_cache(maxsize=256)

@@ -98,7 +98,10 @@ def _pictures(plan: Plan) -> Iterator[Change]:
     if pixels is not None:
         if plan.problem.spec.data.image.share == "auto":  # that every row holds an image was assumed
             yield Change(({"data.image.share": 0},))
-        yield Change(tuple({"data.image.max_pixels": pixels // part} for part in _PIXELS))
+        vision = plan.problem.model.architecture.vision
+        mining = vision.mining if vision else None
+        sizes = mining.below(pixels) if mining else [pixels // part for part in _PIXELS]
+        yield Change(tuple({"data.image.max_pixels": size} for size in sizes))
         if "vision" not in plan.strategy.freeze_parts and plan.strategy.lora is None:
             yield Change(({"train.freeze_parts": "auto"},))
 

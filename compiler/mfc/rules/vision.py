@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isqrt
 from typing import TYPE_CHECKING
 
 from mfc.catalog.parameters import count
@@ -133,7 +134,10 @@ def image_max_pixels(spec: Spec, architecture: Architecture, max_length: int) ->
     vision, asked = architecture.vision, spec.data.image.max_pixels
     if vision is None:
         return Value(None, "the model takes no images")
-    if spec.data.image.share == 0:
+    if vision.mining and asked == "auto":
+        side = isqrt(vision.mining.pixels)
+        return Value(side**2, f"{side} x {side}, as the model was made for; {vision.tokens(side**2)} tokens a picture")
+    if spec.data.image.share == 0 and not vision.mining:
         return Value(_BLANK, "no row holds an image, and a blank one has no more than 224 x 224")
     if asked != "auto":
         size = f"an image has at most {vision.tokens(asked)} tokens"
@@ -142,6 +146,23 @@ def image_max_pixels(spec: Spec, architecture: Architecture, max_length: int) ->
     if vision.pictures.tile or room >= _PIXELS:
         return Value(_PIXELS, f"768 x 768: an image has at most {vision.tokens(_PIXELS)} tokens")
     return Value(room, f"an image has at most {vision.tokens(room)} tokens, half of the length for those of a sample")
+
+
+@require("Mini-Gemini mgm/model/mgm_arch.py, unified_resampler: the map is reshaped into equal patches")
+def maps_have_whole_patches(architecture: Architecture, image_max_pixels: int | None) -> str | None:
+    """Pictures of which each token mines a patch are squares that give it whole positions."""
+    vision = architecture.vision
+    if vision is None or vision.mining is None or image_max_pixels is None:
+        return None
+    mining, side = vision.mining, isqrt(image_max_pixels)
+    if side**2 == image_max_pixels and side % mining.step == 0:
+        return None
+    most = max(side // mining.step, 1) * mining.step
+    return (
+        f"a picture of {image_max_pixels} pixels gives {mining.queries} x {mining.queries} tokens no whole positions "
+        f"of the second tower's map: its side is a multiple of {mining.step}; set data.image.max_pixels: {most**2} "
+        f"({most} x {most})"
+    )
 
 
 @derive("pictures", "mfc's memory model: a packed row holds as many images as its length allows")
@@ -312,6 +333,7 @@ RULES = (
     image_frames,
     image_share,
     image_max_pixels,
+    maps_have_whole_patches,
     pictures,
     images_fit_the_length,
     images_leave_room,
