@@ -14,7 +14,7 @@ from mfc import api, target
 from mfc.errors import CannotExpress, SpecError
 
 from tests.emit.samples import HOSTILE
-from tests.targets.cases import over_base
+from tests.targets.cases import data_called, over_base
 
 BENIGN = "benign-word"
 
@@ -23,8 +23,9 @@ def spec(name: str, word: str, fields: tuple[str, ...]) -> dict[str, Any]:
     made = over_base(name, {"run": {"output_dir": word}})
     if "adapter" in fields:
         made["train"] = {**made["train"], "method": "lora"}
-    made["model"] = {"id": made["model"], **dict.fromkeys(fields, word)}
-    made["data"] = {"train": [{"path": f"{word}.jsonl", "format": "messages"}], "max_length": 1024}
+    model = made["model"] if isinstance(made["model"], dict) else {"id": made["model"]}
+    made["model"] = {**model, **dict.fromkeys(fields, word)}
+    made["data"] = {**data_called(name, word), "max_length": 1024}
     return made
 
 

@@ -72,6 +72,14 @@ def over_base(target: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     return _laid(_files(target)["base"], spec)
 
 
+def data_called(target: str, word: str) -> dict[str, Any]:
+    """Data in a file of this name, of the form that a target's base reads where it reads no messages."""
+    said = _files(target)["base"]["data"].get("train")
+    one = said[0] if isinstance(said, list) else {}
+    suffix = Path(one.get("path", "train.jsonl")).suffix
+    return {"train": [{"path": f"{word}{suffix}", "format": one.get("format", "messages")}]}
+
+
 def _laid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     made = dict(base)
     for key, value in over.items():

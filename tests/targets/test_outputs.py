@@ -17,7 +17,7 @@ from mfc.emit.quote import plain
 from mfc.errors import CannotExpress, MfcError, SpecError
 from mfc.target import File, contracts, get, names
 
-from tests.targets.cases import GOOD, at, compiled, good, lowered, over_base, read
+from tests.targets.cases import GOOD, at, compiled, data_called, good, lowered, over_base, read
 from tests.targets.launching import NASTY, launch
 
 every_target = pytest.mark.parametrize("target", names())
@@ -110,7 +110,7 @@ def test_several_nodes_ask_who_they_are(target: str, tmp_path: Path) -> None:
 def words(target: str, text: str, folder: Path) -> Compiled:
     """The base with one text as its output folder and in the name of its data."""
     spec = over_base(target, {"run": {"output_dir": text}})
-    spec["data"] = {"train": [{"path": f"{text}.jsonl", "format": "messages"}]}
+    spec["data"] = data_called(target, text)
     (folder / "run.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
     (one,) = api.compile(folder / "run.yaml", [target])
     return one

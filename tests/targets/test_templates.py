@@ -39,6 +39,7 @@ def template(target: str, version: str) -> Callable[[Model], str | None]:
 
     def of(model: Model) -> str | None:
         known = {"model": model, "architecture": model.architecture, "profile": profile, "task": "sft"}
+        known |= {"freeze_parts": ("vision", "projector")}
         made = rule.function(*(known[name] for name in rule.reads))
         assert isinstance(made, Value)
         return made.value if made.value is None else str(made.value)
