@@ -16,6 +16,7 @@ CONTRACTS = {
     "llamafactory-0.9.4": "llamafactory-0.9.4",
     "llamafactory-0.9.5": "llamafactory-0.9.5",
     "xtuner-0.2.0": "xtuner-0.2.0",
+    "unsloth-2026.10.9": "unsloth-2026.10.9",
     "accelerate-1.15.0": "deepspeed-0.19.8",
     **{f"trl-{command}-1.16.0": "deepspeed-0.19.8" for command in ("sft", "dpo", "kto", "grpo", "reward")},
 }

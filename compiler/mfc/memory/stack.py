@@ -105,6 +105,7 @@ class Stack(NamedTuple):
     )
 
     tiles: Tiles | None = None  # loss=fused is the framework's own kernel, which Liger has no part in
+    own_loss: bool = False  # the same of a kernel that takes what Liger's does
 
     preferences: Preferences = Preferences()
     answer_logits: Literal["always", "text", "never"] = (

@@ -11,7 +11,7 @@ from mfc.planner.search import Candidate, Outcome, at_the_limit, evaluate, offlo
 from mfc.planner.space import Rejections, facts, stages
 from mfc.planner.weigh import SEARCH, Weighing
 from mfc.problem import Problem
-from mfc.rules.engine import Rather, Rule, Value, as_always
+from mfc.rules.engine import Rather, Rule, Value, as_profile
 
 SPEC = "the spec"
 PROFILE = "the target's profile"
@@ -24,7 +24,7 @@ def finish(problem: Problem, env: dict[str, Any], rules: tuple[Rule, ...]) -> di
         for rule, read in stage:
             if rule.kind == "derive":
                 said: Value | None = None if rule.writes in problem.pins else rule.function(*read(env))
-                answer = None if said is None else as_always(env["profile"].always, rule.writes, said)
+                answer = None if said is None else as_profile(env["profile"], rule.writes, said)
                 env[rule.writes] = problem.pins[rule.writes] if answer is None else answer.value
                 if answer is None:
                     decisions[rule.writes] = pinned(problem, rule.writes, env[rule.writes])

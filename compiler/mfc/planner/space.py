@@ -17,7 +17,7 @@ from mfc.fields import CANDIDATES, CHOICES, SECTIONS, SPEC_PATHS
 from mfc.memory.costs import Costs
 from mfc.problem import Problem
 from mfc.profile import Profile
-from mfc.rules.engine import Rule, as_always, schedule
+from mfc.rules.engine import Rule, as_profile, schedule
 from mfc.rules.packages import undeclared, without_package
 from mfc.strategy import Strategy
 
@@ -169,14 +169,15 @@ def apply(
     steps: Sequence[BoundRule], env: dict[str, Any], pins: Mapping[str, Any], choice: str, out: Rejections
 ) -> bool:
     """Run the rules of one stage on `env`, filling what they derive. False when one refuses."""
-    always = env["profile"].always
+    profile = env["profile"]
     for rule, read in steps:
         if written := rule.writes:
             if written in pins:
                 env[written] = pins[written]
             else:
                 answer = rule.function(*read(env))
-                env[written] = (as_always(always, written, answer) if written in always else answer).value
+                settled = written in profile.always or written in profile.usual
+                env[written] = (as_profile(profile, written, answer) if settled else answer).value
         elif rule.kind == "require":
             reason = rule.function(*read(env))
             if reason is not None:

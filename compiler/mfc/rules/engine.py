@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from mfc.profile import Profile
     from mfc.spec.inputs import Section
 
 Blames = Literal["spec", "target"]
@@ -46,11 +47,13 @@ def said(section: Section, field: str, path: str, default: str) -> Value:
     return from_spec(value, f"{path}.{field}") if field in section.model_fields_set else Value(value, default)
 
 
-def as_always(always: Mapping[str, Any], field: str, answer: Value) -> Value:
-    """An answer about a field, or what the framework always has there; what the spec says stays, to be refused."""
-    if field not in always or answer.pinned or answer.value is None:
+def as_profile(profile: Profile, field: str, answer: Value) -> Value:
+    """An answer about a field, or what the framework always or usually has there; what the spec says stays."""
+    if answer.pinned or answer.value is None:
         return answer
-    return Value(always[field], NO_OTHER)
+    if field in profile.always:
+        return Value(profile.always[field], NO_OTHER)
+    return Value(*profile.usual[field]) if field in profile.usual else answer
 
 
 class Rather(NamedTuple):

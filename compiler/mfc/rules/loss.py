@@ -31,7 +31,7 @@ def fused_needs_triton(gpu: Gpu, loss: str) -> str | None:
 @require(packages.SOURCE, package=packages.LIGER)
 def fused_needs_its_package(profile: Profile, loss: str) -> str | None:
     """A fused loss is not chosen where liger-kernel, if it is Liger's, is declared absent."""
-    own = profile.stack.tiles is not None
+    own = profile.stack.own_loss or profile.stack.tiles is not None
     return packages.absent(profile, packages.LIGER) if loss == "fused" and not own else None
 
 

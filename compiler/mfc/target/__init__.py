@@ -135,7 +135,8 @@ def _unknown_support(target: Target) -> list[str]:
         for name, values in profile.supports.items():
             if not isinstance(values, tuple) or (not values and values is not ANYTHING):
                 found.append(f"supports says {name} {values!r}, which is no tuple of values")
-        found += [f"always has {name}, which is no field of a plan" for name in profile.always.keys() - BY_NAME.keys()]
+        for name in {*profile.always, *profile.usual} - BY_NAME.keys():
+            found.append(f"always or usually has {name}, which is no field of a plan")
         for name in {*profile.supports, *profile.notes} - NEUTRAL.keys():
             found.append(f"supports names {name}, which no target declares; there are {', '.join(NEUTRAL)}")
         for name, values in profile.supports.items():
