@@ -336,6 +336,8 @@ FIELDS: tuple[Field, ...] = (
     Field("top_p", "train.rollout.top_p", applies=_for("grpo")),
     Field("top_k", "train.rollout.top_k", applies=_for("grpo")),
     Field("repetition_penalty", "train.rollout.repetition_penalty", applies=_for("grpo")),
+    # Whose accelerators it runs on, for a target to say.
+    Field("vendor", values=("nvidia", "amd", "huawei"), neutral=("nvidia", "amd"), decided=False),
     # What a data set may say beyond its place, format and weight, for a target to say.
     Field("data_options", values=("subset", "split", "columns", "roles", "samples"), neutral=(), decided=False),
     # Which attention kernels keep the samples of a packed row apart, for a target to say.

@@ -9,6 +9,7 @@ from mfc.errors import Refused
 from mfc.fields import ANYTHING, SCHEDULES, field
 from mfc.memory.stack import LowRank, Moments, Preferences, Stack
 from mfc.profile import Profile
+from mfc.target.launch import in_sight
 from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.templates import need_template
 from mfc.target.versions import nearest
@@ -111,6 +112,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "report_to": ("none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"),
             "existing": ("fail", "resume", "overwrite"),
             "hub": ("huggingface", "modelscope"),
+            "vendor": ("nvidia", "amd", "huawei"),
             "data_options": ("subset", "split", "columns", "roles", "samples"),
         },
         packages=packages,
@@ -147,6 +149,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
         "existing": plan.values["existing"],
         "output_dir": plan.values["output_dir"],
         "environment": variables.data,
+        "in_sight": in_sight(plan),
         "accelerate": accelerate.CONFIG if accelerate.FSDP(plan) else None,
         "one_gpu": plan.strategy.world_size == 1 and not TORCHRUN(plan) and not plan.problem.hardware.devices,
     }

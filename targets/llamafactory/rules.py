@@ -365,9 +365,9 @@ def experts_are_marked(sharding: str, architecture: Architecture, profile: Profi
 
 
 @advise("LLaMA-Factory model/model_utils/attention.py: 'FlashAttention-2 is not installed.' and on it goes")
-def flash_falls_back(strategy: Strategy, profile: Profile) -> str | None:
-    """Without the flash-attn package LLaMA-Factory goes on with another kernel."""
-    if strategy.attention != "flash" or profile.packages.get("flash-attn"):
+def flash_falls_back(strategy: Strategy, profile: Profile, gpu: Gpu) -> str | None:
+    """Without the flash-attn package LLaMA-Factory goes on with another kernel, but on Ascend NPUs, which need none."""
+    if strategy.attention != "flash" or gpu.vendor == "huawei" or profile.packages.get("flash-attn"):
         return None
     return "without the flash-attn package LLaMA-Factory warns and uses another kernel: check that it is installed"
 

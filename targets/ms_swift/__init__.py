@@ -154,6 +154,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "report_to": ("none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"),
             "existing": ("fail", "resume", "overwrite"),
             "hub": ("huggingface", "modelscope"),
+            "vendor": ("nvidia", "amd", "huawei"),
             "data_options": ("subset", "split", "columns", "roles", "samples"),
             "grpo_rollout": ("colocate", "server", "native"),
             "ppo_rollout": ("native",),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfc.target.codecs import Codec, Reader, Reading, Writing, constant, one_way, same, words
 from mfc.target.keys import Key
-from mfc.target.launch import ALLOCATOR, THREADS
+from mfc.target.launch import ALLOCATOR, GPU, NPU, NPU_ALLOCATOR, THREADS
 from mfc.target.when import When
 
 from . import pictures
@@ -49,10 +49,12 @@ def _read_nodes(value: Any, _: Reader) -> Reading:
 _APART = "a rollout server has GPUs of its own, which are not among these"
 
 ENVIRONMENT: tuple[Key, ...] = (
-    Key("CUDA_VISIBLE_DEVICES", one_way(_in_sight, "hardware.devices", because=_APART)),
+    Key("CUDA_VISIBLE_DEVICES", one_way(_in_sight, "hardware.devices", because=_APART), GPU),
+    Key("ASCEND_RT_VISIBLE_DEVICES", one_way(_in_sight, "hardware.devices", because=_APART), NPU),
     Key("NPROC_PER_NODE", one_way(_processes, "hardware.count", because=_APART), When(_launched)),
     Key("NNODES", Codec(("hardware.nodes",), _nodes, _read_nodes), When(_several_nodes)),
     ALLOCATOR,
+    NPU_ALLOCATOR,
     *pictures.ENVIRONMENT,
     THREADS,
 )
@@ -100,7 +102,10 @@ def _read_engines(value: Any, reader: Reader) -> Reading:
     return {"rollout_gpus": (value * reader.data.get("vllm_tensor_parallel_size", 1),)}
 
 
-SERVER_ENVIRONMENT = (Key("CUDA_VISIBLE_DEVICES", Codec(("rollout_gpus",), _own, _read_own)),)
+SERVER_ENVIRONMENT = (
+    Key("CUDA_VISIBLE_DEVICES", Codec(("rollout_gpus",), _own, _read_own), GPU),
+    Key("ASCEND_RT_VISIBLE_DEVICES", Codec(("rollout_gpus",), _own, _read_own), NPU),
+)
 
 # Engine flags belong to the server: ms-swift ignores them on the trainer. Most are decided with the share.
 _SHARE = ("rollout_share",)

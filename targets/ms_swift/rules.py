@@ -17,6 +17,7 @@ from . import data, models, pictures
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
+    from mfc.catalog.gpu import Gpu
     from mfc.problem import Model, Problem
     from mfc.profile import Profile
     from mfc.spec.models import Spec
@@ -330,8 +331,10 @@ def liger_knows_the_loss_type(loss: str, loss_type: str | None) -> str | None:
 
 
 @advise("ms-swift asks for flash attention by import: attn_impl fails without its package")
-def flash_is_installed(strategy: Strategy, profile: Profile) -> str | None:
-    """Flash attention needs its package."""
+def flash_is_installed(strategy: Strategy, profile: Profile, gpu: Gpu) -> str | None:
+    """Flash attention needs its package, but on Ascend NPUs."""
+    if gpu.vendor == "huawei":
+        return None
     package = {"flash": packages.FLASH, "flash3": packages.FLASH3}.get(strategy.attention)
     if package is None or packages.declared(profile, package):
         return None

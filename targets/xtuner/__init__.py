@@ -132,7 +132,6 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "sharding": "FSDP is what XTuner V1 runs on: target xtuner-v1",
             "overlong": "longer samples are cut at max_length",
             "task": "GRPO is part of XTuner V1",
-            "hub": "it loads models from Hugging Face: download the folder, and give its path as model.id",
         },
     )
 

@@ -145,6 +145,7 @@ TABLES: Mapping[str, tuple[Row | Try, ...]] = {
         every("reports to", "report_to"),
         row("answers of the model as it trains", "samples"),
         row("models from ModelScope", "hub", "modelscope"),
+        row("on Ascend NPUs", "vendor", "huawei"),
     ),
 }
 # What a target is asked for besides: details of what stands in the tables.

@@ -14,7 +14,7 @@ RESERVED_SHARE = 0.006
 class Link(NamedTuple):
     """How GPUs talk. `bytes_per_second` is nominal, per GPU and per direction."""
 
-    kind: str  # pcie3, pcie4, pcie5, nvlink, xgmi, ethernet, infiniband
+    kind: str  # pcie3, pcie4, pcie5, nvlink, xgmi, hccs, ethernet, infiniband
     bytes_per_second: float
 
 
@@ -22,14 +22,14 @@ class Gpu(NamedTuple):
     """One GPU model; the facts are rows of gpus.yaml, each with its source."""
 
     name: str
-    vendor: str  # nvidia, amd
-    generation: str  # pascal, volta, turing, ampere, ada, hopper, blackwell, cdna1 to cdna4
+    vendor: str  # nvidia, amd, huawei
+    generation: str  # pascal, volta, turing, ampere, ada, hopper, blackwell, cdna1 to cdna4, ascend910b, ascend910c
     capability: tuple[int, int]  # CUDA compute capability; (0, 0) for other vendors
     memory_bytes: int  # total as the driver reports it
     bf16: bool  # tensor cores work in it
     fp16: bool  # faster than fp32; without it, fp16 saves memory only
     fp8: bool
-    flash_attention: bool  # FlashAttention-2 has kernels for it
+    flash_attention: bool  # FlashAttention-2 has kernels for it; on Ascend torch_npu's own, without a package
     tflops: Mapping[str, float]  # dense peak by precision: fp32, tf32, fp16, bf16, fp8; fp32 and fp16 always there
     memory_bandwidth: float  # bytes per second
     link: Link  # to the other GPUs of the node, as usually sold

@@ -132,17 +132,18 @@ def _parse(line: str) -> Gpu:
     generation = str(row["generation"])
     major, minor = (int(part) for part in str(row["capability"]).split("."))
     cuda, cdna = (major, minor), int(generation[4:]) if generation.startswith("cdna") else 0
+    ascend = generation.startswith("ascend")
     tflops = {str(kind): float(value) for kind, value in row["tflops"].items()}
     return Gpu(
         name=name,
-        vendor="amd" if cdna else "nvidia",
+        vendor="amd" if cdna else "huawei" if ascend else "nvidia",
         generation=generation,
         capability=cuda,
         memory_bytes=row["memory_mib"] * MIB,
         bf16="bf16" in tflops,
         fp16="fp16" in tflops,
         fp8="fp8" in tflops,
-        flash_attention=cuda >= (8, 0) or cdna >= 2,
+        flash_attention=cuda >= (8, 0) or cdna >= 2 or ascend,
         tflops={"fp16": tflops["fp32"], **tflops},  # without fp16 units the products are taken in fp32
         memory_bandwidth=row["bandwidth_gbs"] * 1e9,
         link=link(row["link"]),

@@ -57,6 +57,8 @@ def job_of(plan: Plan, start: Start, name: str, out: str, back: str) -> Job:
     by_hand = plan.problem.spec.run.launcher.engine == "torchrun"
     if machines.devices and not by_hand:
         raise refused("hardware.devices", "a job is given GPUs and does not choose them", "say hardware.count alone")
+    if plan.problem.hardware.gpu.vendor == "huawei" and not by_hand:
+        raise refused("run.launcher", "mfc knows no engine's name for Ascend NPUs", "start by hand: torchrun")
     if split and start.server and not split.devices and not by_hand:
         raise refused(
             "run.launcher",

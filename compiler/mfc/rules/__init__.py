@@ -5,6 +5,7 @@ only what a reader sees, and which of several reasons is given first: the engine
 """
 
 from mfc.rules import (
+    ascend,
     attention,
     batch,
     bitsandbytes,
@@ -46,6 +47,7 @@ RULES: tuple[Rule, ...] = (
     *deepspeed.RULES,
     *optimizers.RULES,
     *loss.RULES,
+    *ascend.RULES,
     *length.RULES,
     *batch.RULES,
     *schedule.RULES,

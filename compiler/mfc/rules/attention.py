@@ -72,9 +72,9 @@ def flash_cannot(gpu: Gpu, precision: str, architecture: Architecture) -> str | 
 
 
 @require(packages.SOURCE + "; some frameworks fall back from flash-attn in silence", package=packages.FLASH)
-def flash_needs_its_package(profile: Profile, attention: str, problem: Problem) -> str | None:
-    """Flash attention is chosen where flash-attn is declared, or where the spec asks for it."""
-    if attention != "flash":
+def flash_needs_its_package(profile: Profile, attention: str, problem: Problem, gpu: Gpu) -> str | None:
+    """Flash attention is chosen where flash-attn is declared, or the spec asks for it; torch_npu brings its own."""
+    if attention != "flash" or gpu.vendor == "huawei":
         return None
     if absent := packages.absent(profile, packages.FLASH):
         return absent

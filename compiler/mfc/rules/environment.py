@@ -13,13 +13,17 @@ _EXPANDABLE = "expandable_segments:True"
 _HOURS = 3
 
 
-@derive("allocator", "PyTorch CUDA semantics, PYTORCH_CUDA_ALLOC_CONF; vLLM pull request 14189 on sleep mode")
+@derive(
+    "allocator",
+    "PyTorch CUDA semantics, PYTORCH_CUDA_ALLOC_CONF; Ascend Extension for PyTorch, PYTORCH_NPU_ALLOC_CONF; "
+    "vLLM pull request 14189 on sleep mode",
+)
 def allocator(gpu: Gpu, rollout_mode: str | None) -> Value:
-    """On NVIDIA GPUs memory segments may grow, unless a colocated vLLM with its own memory pool forbids it."""
+    """On NVIDIA GPUs and Ascend NPUs memory segments may grow, unless a colocated vLLM with its own pool forbids it."""
     if rollout_mode == "colocate":
         return Value("", "vLLM's sleep mode has a memory pool that older versions refuse to mix with growing segments")
-    if gpu.vendor != "nvidia":
-        return Value("", "growing segments are a feature of CUDA")
+    if gpu.vendor not in ("nvidia", "huawei"):
+        return Value("", "growing segments are a feature of CUDA, and of CANN")
     return Value(_EXPANDABLE, "segments that grow leave less memory in unusable gaps when lengths vary")
 
 

@@ -9,11 +9,14 @@ from mfc.rules.engine import Rule, require
 from mfc.rules.words import listed
 
 if TYPE_CHECKING:
+    from mfc.catalog.gpu import Gpu
     from mfc.profile import Profile
     from mfc.spec.models import Spec
 
 
 _LONG = 40  # characters of a value that an error shows
+# What helps wherever a framework lacks something, for targets that say nothing better.
+_INSTEAD = {"hub": "download the model first (modelscope download), then model: {id: its folder, like: its id}"}
 
 
 def supported(field: str) -> Rule:
@@ -24,7 +27,7 @@ def supported(field: str) -> Rule:
         said = getattr(value, "kind", value)  # a quantization is known by its number format
         if said is None or said in known:
             return None
-        note = profile.notes.get(field, "")
+        note = profile.notes.get(field) or _INSTEAD.get(field)
         text = f"has no {field} {_spelt(said)}"
         text += f"; it knows {listed(map(_spelt, known), 'and')}" if known else ""
         return text + (f" ({note})" if note else "")
@@ -39,6 +42,13 @@ def supported(field: str) -> Rule:
         function=check,
         blames="target",
     )
+
+
+@require("the target's profile, by framework version", blames="target")
+def vendor(profile: Profile, gpu: Gpu) -> str | None:
+    """The framework runs on accelerators of this vendor."""
+    known = profile.can("vendor")
+    return None if gpu.vendor in known else f"runs on no {gpu.name}; it knows GPUs of {listed(known, 'and')}"
 
 
 @require("the target's profile, by framework version", blames="target")
@@ -73,4 +83,4 @@ def _spelt(value: object) -> str:
     return text if len(text) <= _LONG else f"{text[:_LONG]}…"
 
 
-RULES = (*(supported(field.name) for field in FIELDS if field.neutral is not None and field.decided), always)
+RULES = (*(supported(field.name) for field in FIELDS if field.neutral is not None and field.decided), vendor, always)

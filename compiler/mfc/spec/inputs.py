@@ -90,7 +90,9 @@ class GpuSpec(Section):
 class InterconnectSpec(Section):
     """How the GPUs talk. Short form: the link within a node alone."""
 
-    intra: Annotated[str | float, also(BANDWIDTH, "auto", "pcie", "pcie3", "pcie4", "pcie5", "nvlink", "xgmi")] = Field(
+    intra: Annotated[
+        str | float, also(BANDWIDTH, "auto", "pcie", "pcie3", "pcie4", "pcie5", "nvlink", "xgmi", "hccs")
+    ] = Field(
         default="auto",
         description="Link within a node: its name, or its bandwidth per GPU and direction such as 300GB/s.",
     )

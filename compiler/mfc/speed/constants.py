@@ -13,7 +13,7 @@ from collections.abc import Mapping
 # BALANCE is bytes per FLOP; peak / bandwidth is FLOPs per byte (3090: 76, A100: 153, 4090: 164, H100: 295, L40S: 419,
 # H20: 37). The loss on small batches is not in it: that is the weights' own traffic. BALANCE and Ada's figure (a cache
 # of 36 to 96 MB) are fit; generations without a published row take the nearest relative's figure, less what older
-# tensor cores and ROCm's libraries are known to lose: assumption.
+# tensor cores and ROCm's libraries are known to lose, and as much for Ascend: assumption.
 BALANCE = 0.002
 BEST = 0.95
 MATMUL: Mapping[str, float] = {
@@ -28,6 +28,8 @@ MATMUL: Mapping[str, float] = {
     "cdna2": 0.60,
     "cdna3": 0.70,
     "cdna4": 0.70,
+    "ascend910b": 0.70,
+    "ascend910c": 0.70,
 }
 
 # Attention kernels, forward and backward together, as a share of the rate of large products.
@@ -77,8 +79,9 @@ SHARDED_LAUNCH = 1.8e-3  # gathering and freeing one block's weights, per pass; 
 EXPERT_LAUNCH = 0.2e-3  # one expert in a Python loop, per pass: about 12 kernels (transformers' eager experts); counted
 ROUTED_LAUNCH = 0.4e-3  # one layer of grouped experts, per pass: about 25 kernels (transformers 5); counted
 
-# Share of a link's nominal rate that collectives reach, and how much of them hides behind compute.
-LINK: Mapping[str, float] = {"pcie3": 0.3, "pcie4": 0.3, "pcie5": 0.3, "nvlink": 0.75, "xgmi": 0.65}
+# Share of a link's nominal rate that collectives reach, and how much of them hides behind compute. HCCS as xGMI, which
+# is a mesh of links too: assumption.
+LINK: Mapping[str, float] = {"pcie3": 0.3, "pcie4": 0.3, "pcie5": 0.3, "nvlink": 0.75, "xgmi": 0.65, "hccs": 0.65}
 OTHER_LINK = 0.8  # a figure the user gave, or a network
 OVERLAP = 0.3  # backward sends gradients as it goes, full sharding fetches the next block: fit, 0.5 serves as well
 

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mfc.target.codecs import LEFT_OUT, Codec, Reader, Reading, Writing, same, text
 from mfc.target.keys import Key
-from mfc.target.when import given
+from mfc.target.when import When, both, given
 
-ALLOCATOR = Key("PYTORCH_CUDA_ALLOC_CONF", same("allocator"), given("allocator"))
+if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
+
+
+def _is_npu(plan: Plan) -> bool:
+    return plan.problem.hardware.gpu.vendor == "huawei"
+
+
+NPU, GPU = When(_is_npu), When(lambda plan: not _is_npu(plan))
+
+
+def in_sight(plan: Plan) -> str:
+    """The variable that says which accelerators a process sees."""
+    return "ASCEND_RT_VISIBLE_DEVICES" if _is_npu(plan) else "CUDA_VISIBLE_DEVICES"
+
+
+ALLOCATOR = Key("PYTORCH_CUDA_ALLOC_CONF", same("allocator"), both(GPU, given("allocator")))
+NPU_ALLOCATOR = Key("PYTORCH_NPU_ALLOC_CONF", same("allocator"), both(NPU, given("allocator")), "on Ascend NPUs")
 THREADS = Key("OMP_NUM_THREADS", text("cpu_threads"), given("cpu_threads"))
 
 
@@ -21,4 +38,5 @@ def _read_devices(value: Any, _: Reader) -> Reading:
 
 
 # The GPUs that train: where some of the spec's generate, the others.
-DEVICES = Key("CUDA_VISIBLE_DEVICES", Codec(("hardware.devices",), _devices, _read_devices))
+DEVICES = Key("CUDA_VISIBLE_DEVICES", Codec(("hardware.devices",), _devices, _read_devices), GPU)
+NPU_DEVICES = Key("ASCEND_RT_VISIBLE_DEVICES", DEVICES.codec, NPU, "on Ascend NPUs")
