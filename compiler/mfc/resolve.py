@@ -117,7 +117,7 @@ def _named_link(kind: str, gpu: Gpu) -> Link:
 
 def model(spec: ModelSpec, folder: Path, hub_cache: bool) -> Model:
     """The model, from the config that the spec names, the catalogue, or (when allowed) the local Hugging Face cache."""
-    from mfc.catalog import hf_config
+    from mfc.catalog import hf_config, modelscope
     from mfc.catalog.parameters import count
 
     assumed: tuple[str, ...] = ()
@@ -144,7 +144,8 @@ def model(spec: ModelSpec, folder: Path, hub_cache: bool) -> Model:
                 ) from None
             architecture, assumed, quantized = cached.architecture, cached.assumed, cached.quantization
     stored, why = _stored(spec, quantized)
-    return Model(spec.id, architecture, count(architecture).total, instruct, stored, (*assumed, *why), spec.like)
+    like = spec.like or modelscope.ours(spec.id)
+    return Model(spec.id, architecture, count(architecture).total, instruct, stored, (*assumed, *why), like)
 
 
 def _catalogued(spec: ModelSpec) -> Entry:

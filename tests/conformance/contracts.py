@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from mfc.catalog import models
+
 from tests.conformance.environments import environment
 
 REPOSITORY = Path(__file__).parents[2]
@@ -22,6 +24,7 @@ CONTRACTS = {
 }
 LIGER = REPOSITORY / "compiler" / "mfc" / "target" / "liger.json"
 LIGER_VERSION, LIGER_IN = "0.8.5", "ms-swift-4.6.0"
+MODELSCOPE = REPOSITORY / "compiler" / "mfc" / "catalog" / "modelscope.json"
 TEMPLATES = REPOSITORY / "targets" / "llamafactory" / "templates.json"
 LLAMAFACTORY_VERSIONS = tuple(name.split("-")[1] for name in CONTRACTS if name.startswith("llamafactory"))
 
@@ -54,6 +57,16 @@ def extracted_liger() -> Any:
     return json.loads(environment(LIGER_IN).run(["python", script]).stdout)
 
 
+def extracted_modelscope() -> str:
+    """The text of `modelscope.json`: what ModelScope calls the models of the catalogue, as ms-swift lists them."""
+    listed = json.loads(_script("ms_swift", LIGER_IN, "ids"))
+    listed |= {
+        hub.replace("/Meta-Llama-3.1", "/Llama-3.1"): scope for hub, scope in listed.items()
+    }  # Meta renamed them
+    known = {each for row in models.rows() for each in models.ids(row)}
+    return json.dumps({hub: listed[hub] for hub in sorted(listed) if hub in known}, indent=1) + "\n"
+
+
 def committed(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
@@ -66,3 +79,4 @@ if __name__ == "__main__":
     for name in CONTRACTS:
         contract_file(name).write_text(extracted(name), encoding="utf-8")
     TEMPLATES.write_text(extracted_templates(), encoding="utf-8")
+    MODELSCOPE.write_text(extracted_modelscope(), encoding="utf-8")

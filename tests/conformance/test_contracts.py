@@ -14,11 +14,13 @@ from tests.conformance.contracts import (
     CONTRACTS,
     LIGER,
     LIGER_VERSION,
+    MODELSCOPE,
     TEMPLATES,
     committed,
     contract_file,
     extracted,
     extracted_liger,
+    extracted_modelscope,
     extracted_templates,
 )
 
@@ -44,6 +46,11 @@ def test_contract_is_what_the_framework_says(name: str) -> None:
 @pytest.mark.framework
 def test_templates_are_what_the_framework_says() -> None:
     assert TEMPLATES.read_text(encoding="utf-8") == extracted_templates()
+
+
+@pytest.mark.framework
+def test_modelscopes_ids_are_what_ms_swift_says() -> None:
+    assert MODELSCOPE.read_text(encoding="utf-8") == extracted_modelscope()
 
 
 @pytest.mark.framework

@@ -11,7 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mfc.catalog import hf_config
+from mfc.catalog import hf_config, modelscope
 from mfc.catalog.architecture import Architecture
 from mfc.errors import SpecError
 from mfc.strategy import Quantization
@@ -58,12 +58,14 @@ def find(model_id: str, *, local: bool = False) -> Entry:
 def known(model_id: str, *, local: bool = False) -> Entry | None:
     """The model with this Hub id, in any case, with or without its organisation; None where there is none.
 
-    With `local`, a path counts as the model that its last folder is named after.
+    ModelScope's id of it serves as well. With `local`, a path counts as the model that its last folder is named after.
     """
     wanted = model_id.strip().strip("/")
     if local:
         wanted = wanted.replace("\\", "/").rsplit("/", 1)[-1]
     named = _by_name().get(wanted.lower())
+    if named is None and (own := modelscope.ours(wanted)):
+        named = _by_name()[own.lower()]
     return _model(named[0], _parse(named[1].line)) if named else None
 
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from mfc.catalog.gpu import Gpu
     from mfc.strategy import Quantization
 
-_GUIDE = "ms-swift docs, NPU support, modules not yet supported: quantisation and QLoRA, Liger-Kernel"
+_GUIDE = "guides to NPUs of frameworks that run there (November 2026): no quantised bases, no Liger-Kernel"
 _LOW_BIT = ("adamw_8bit", "paged_adamw", "paged_adamw_8bit")
 
 

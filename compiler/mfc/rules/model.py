@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mfc.catalog import modelscope
 from mfc.rules.engine import advise
 from mfc.rules.words import listed
 
@@ -34,4 +35,14 @@ def pretraining_a_chat_model(model: Model, task: str) -> str | None:
     return f"{model.name} has been tuned to answer; plain text unlearns some of that, its base model is meant for it"
 
 
-RULES = (dimensions_are_assumed, folders_beside_the_spec, pretraining_a_chat_model)
+@advise("modelscope.cn and huggingface.co, whose ids of the catalogue's models are in catalog/modelscope.json")
+def ids_are_those_of_the_hub(model: Model, hub: str) -> str | None:
+    """A model has the id that the hub at hand knows."""
+    if hub == "modelscope" and (theirs := modelscope.theirs(model.name)):
+        return f"ModelScope has {model.name} as {theirs}: write model: {theirs}"
+    if hub == "huggingface" and (ours := modelscope.ours(model.name)):
+        return f"{model.name} is an id of ModelScope: say hub: modelscope, or model: {ours}"
+    return None
+
+
+RULES = (ids_are_those_of_the_hub, dimensions_are_assumed, folders_beside_the_spec, pretraining_a_chat_model)

@@ -78,6 +78,15 @@ def seeing() -> dict[str, list[str]]:
     return found
 
 
+def ids() -> dict[str, str]:
+    """What ModelScope calls the models of the list that have another id on the Hugging Face Hub, by that id."""
+    from swift.model.model_meta import MODEL_MAPPING
+
+    listed = [model for meta in MODEL_MAPPING.values() for group in meta.model_groups for model in group.models]
+    both = {model.hf_model_id: model.ms_model_id for model in listed if model.hf_model_id and model.ms_model_id}
+    return {hub: scope for hub, scope in sorted(both.items()) if hub != scope}
+
+
 def models() -> dict[str, Any]:
     """Model types, with the Hugging Face ids of ms-swift's list by the template that they get."""
     try:
@@ -110,8 +119,8 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 if __name__ == "__main__":
     out = json_types.quiet_stdout()
-    if sys.argv[1] == "models":
-        json_types.write(models(), out)
+    if sys.argv[1] in ("models", "ids"):
+        json_types.write(models() if sys.argv[1] == "models" else ids(), out)
     else:
         knows = {"x-knows": seeing()} if sys.argv[1] == "sft" else {}
         json_types.write(
