@@ -43,6 +43,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
         trainable_fp32=True,
         autocast=False,
         optimizer_foreach=True,
+        own_loss=True,
         fused_blocks="never",
         fsdp_splits_edges=True,
     )

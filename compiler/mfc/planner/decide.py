@@ -31,7 +31,8 @@ def finish(problem: Problem, env: dict[str, Any], rules: tuple[Rule, ...]) -> di
                 elif answer.pinned:
                     decisions[rule.writes] = Decision(rule.writes, answer.value, "spec", answer.because, SPEC, True)
                 elif answer is not said:
-                    decisions[rule.writes] = Decision(rule.writes, answer.value, "always", answer.because, PROFILE)
+                    which = "always" if rule.writes in env["profile"].always else "usual"
+                    decisions[rule.writes] = Decision(rule.writes, answer.value, which, answer.because, PROFILE)
                 else:
                     decisions[rule.writes] = Decision(rule.writes, answer.value, rule.id, answer.because, rule.source)
     return decisions

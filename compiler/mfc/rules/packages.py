@@ -27,8 +27,9 @@ EXAMPLES: Mapping[str, str] = {
 
 
 def absent(profile: Profile, package: str) -> str | None:
-    """The reason where the spec says that a package is not installed; None where it says that it is, or nothing."""
-    return f"the spec says that {package} is not installed" if profile.packages.get(package, "") is None else None
+    """The reason where a package counts as not installed, by the spec or for the target; None where nothing says so."""
+    said = f"{package} is not installed, as far as targets.{profile.target}.packages says"
+    return said if profile.packages.get(package, "") is None else None
 
 
 def declared(profile: Profile, package: str) -> bool:
