@@ -11,6 +11,7 @@ import yaml
 from mfc.errors import CannotExpress, SpecError
 from mfc.planner.plan import Plan
 
+from tests.conformance.environments import environment
 from tests.conformance.judging import Case, compile_all, differences, examples, judge
 from tests.conformance.specs import specs
 
@@ -110,6 +111,20 @@ def test_examples_are_read(tmp_path: Path) -> None:
     assert too_big == {}
     assert cases
     assert failures(cases) == {}
+
+
+@pytest.mark.framework
+def test_the_command_itself_is_started(tmp_path: Path) -> None:
+    """By the start script, until it would load the model: it shows what it would train with."""
+    cases = [*possible(generated(), tmp_path)]
+    for method in ("lora", "qlora", "full"):
+        case = next(case for case in cases if case.compiled.plan.strategy.method == method)
+        args = ["bash", str(case.folder / "launch.sh"), "--dry-run", "--max-steps", "7"]
+        shown = yaml.safe_load(environment(WHERE).run(args, env={"HOME": str(tmp_path)}).stdout)
+        said = written(case)
+        wrong = {at: key for at in said if at != "model" for key in said[at] if shown[at][key] != said[at][key]}
+        assert (shown["model"], wrong) == (said["model"], {}), method
+        assert shown["training"]["max_steps"] == 7
 
 
 @pytest.mark.framework
