@@ -50,6 +50,8 @@ def advice(
             if isinstance(answer, Rather) and not all(
                 _can_be_had(problem, env, decisions, rules, name, value) for name, value in answer.instead.items()
             ):
+                if not answer.alone:
+                    continue
                 answer = answer.fact
             said.append(Advice(rule.id, str(answer)))
     return tuple(said)

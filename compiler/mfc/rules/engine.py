@@ -66,6 +66,7 @@ class Rather(NamedTuple):
     fact: str
     better: str
     instead: Mapping[str, Any]  # plan field -> value
+    alone: bool = True  # the fact is said without the second half; not where the plan's memory shows it anyway
 
     def __str__(self) -> str:
         return f"{self.fact}; {self.better}"

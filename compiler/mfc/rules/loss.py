@@ -60,7 +60,7 @@ def vocabulary_dominates(
     fact = f"the loss holds {held.width:g} bytes x {what} = {gib(held.size)} on each GPU"
     if gpu.vendor == "nvidia" and gpu.capability < _TRITON:
         return f"{fact}; fused kernels that do without need a newer GPU than {gpu.name}"
-    return Rather(fact, "strategy.loss: fused does without", {"loss": "fused"})
+    return Rather(fact, "strategy.loss: fused does without", {"loss": "fused"}, alone=False)
 
 
 RULES = (fused_needs_triton, fused_needs_its_package, fused_needs_a_vocabulary, vocabulary_dominates)
