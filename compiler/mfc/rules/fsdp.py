@@ -48,12 +48,12 @@ def four_bits_are_no_dtensors(sharding: str, quantization: Quantization | None) 
     return f"FSDP2 makes DTensors of {quantization.kind} weights, which compute garbage then; fsdp and zero2 train them"
 
 
-@require("accelerate 1.11 state.py, AcceleratorState: FSDP is for jobs of several processes")
+@require("torch 2.13 distributed/fsdp/_init_utils.py, _init_core_state: a world of one clamps the strategy to NO_SHARD")
 def fsdp_needs_company(sharding: str, world_size: int) -> str | None:
-    """On one GPU FSDP is left out without a word."""
+    """On one GPU FSDP goes over to NO_SHARD, which is deprecated."""
     if sharding != "fsdp" or world_size > 1:
         return None
-    return "on one GPU accelerate leaves FSDP out, and its offload with it; zero2 and zero3 can offload there"
+    return "on one GPU FSDP splits nothing and goes over to its deprecated NO_SHARD; zero2 and zero3 can offload there"
 
 
 @require(_FLAT + ", _validate_tensors_to_flatten: 'Must flatten tensors with uniform dtype'")
