@@ -10,7 +10,7 @@ from mfc.memory.stack import Stack
 from mfc.profile import Profile
 from mfc.target.codecs import minutes
 from mfc.target.keys import Key
-from mfc.target.launch import ALLOCATOR, DEVICES, THREADS
+from mfc.target.launch import ALLOCATOR, DEVICES, NPU_ALLOCATOR, NPU_DEVICES, THREADS
 from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.versions import nearest
 
@@ -91,6 +91,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "data_options": EVERYTHING["data_options"],
             "precision": ("bf16", "fp16", "fp32"),
             "optimizer": ("adamw", "lion", "sgd"),
+            "vendor": ("nvidia", "amd", "huawei"),  # accelerator/npu_accelerator.py, ops/op_builder/npu
         },
         packages=packages,
         notes={
@@ -142,4 +143,11 @@ def _words(plan: Plan, name: str) -> str:
 
 
 # DEEPSPEED_TIMEOUT is in minutes (deepspeed/constants.py).
-ENVIRONMENT = (Key("DEEPSPEED_TIMEOUT", minutes("timeout_seconds")), ALLOCATOR, THREADS, DEVICES)
+ENVIRONMENT = (
+    Key("DEEPSPEED_TIMEOUT", minutes("timeout_seconds")),
+    ALLOCATOR,
+    NPU_ALLOCATOR,
+    THREADS,
+    DEVICES,
+    NPU_DEVICES,
+)
