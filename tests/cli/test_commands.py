@@ -155,6 +155,11 @@ def test_lists(command: str, word: str, capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(capsys.readouterr().out)
 
 
+def test_a_gpu_says_where_its_figures_are_from(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("gpus", "910B4") == 0
+    assert "\nAscend 910B4: " in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["gpus", "models", "rules"])
 def test_a_list_of_nothing_is_an_error(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(command, "zzz") == 2

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("name", required=False)
 @options.as_format
 def command(name: str | None, form: str) -> int:
-    """List the GPUs that mfc knows, or those whose name contains NAME."""
+    """List the GPUs that mfc knows, or those whose name contains NAME, with where their figures are from."""
     from mfc.catalog import gpus
 
     found = [gpu for gpu in gpus.all_gpus() if name is None or _plainly(name) in _plainly(gpu.name)]
@@ -39,6 +39,9 @@ def command(name: str | None, form: str) -> int:
         for gpu in found
     ]
     print(options.table(rows, ("GPU", "GiB", "generation", "compute", "precisions", "flash", "link")))
+    if name:
+        print()
+        print("\n".join(f"{gpu.name}: {gpu.source}" for gpu in found))
     return 0
 
 
