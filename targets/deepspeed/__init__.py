@@ -10,7 +10,7 @@ from mfc.memory.stack import Stack
 from mfc.profile import Profile
 from mfc.target.codecs import minutes
 from mfc.target.keys import Key
-from mfc.target.launch import ALLOCATOR, DEVICES, NPU_ALLOCATOR, NPU_DEVICES, THREADS
+from mfc.target.launch import ALLOCATOR, DEVICES, NPU_ENVIRONMENT, THREADS
 from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.versions import nearest
 
@@ -146,8 +146,7 @@ def _words(plan: Plan, name: str) -> str:
 ENVIRONMENT = (
     Key("DEEPSPEED_TIMEOUT", minutes("timeout_seconds")),
     ALLOCATOR,
-    NPU_ALLOCATOR,
     THREADS,
     DEVICES,
-    NPU_DEVICES,
+    *NPU_ENVIRONMENT,
 )

@@ -28,7 +28,7 @@ from mfc.target.codecs import (
     words,
 )
 from mfc.target.keys import Key, section
-from mfc.target.launch import ALLOCATOR, DEVICES, GPU, NPU_ALLOCATOR, NPU_DEVICES, THREADS
+from mfc.target.launch import ALLOCATOR, DEVICES, GPU, NPU_ENVIRONMENT, THREADS
 from mfc.target.schedules import FLOORED, SCHEDULER, WARMUP_SHARE, WARMUP_STEPS, scheduler_numbers
 from mfc.target.values import adapted
 from mfc.target.when import (
@@ -293,7 +293,6 @@ _ALONE = both(is_("sharding", "ddp", "fsdp"), When(lambda plan: not _runs_torchr
 
 ENVIRONMENT: tuple[Key, ...] = (
     DEVICES,
-    NPU_DEVICES,
     Key("USE_MODELSCOPE_HUB", words("hub", {"modelscope": "1"}), is_("hub", "modelscope")),
     Key("FORCE_TORCHRUN", constant("1", "sharding"), TORCHRUN),
     Key("NNODES", text("hardware.nodes"), both(_BY_CLI, is_not("hardware.nodes", 1))),
@@ -301,7 +300,7 @@ ENVIRONMENT: tuple[Key, ...] = (
     THREADS,
     Key("OPTIM_TORCH", constant("0", "allocator").citing("allocator"), both(TORCHRUN, is_("allocator", ""))),
     ALLOCATOR._replace(when=both(_ALONE, GPU, given("allocator"))),
-    NPU_ALLOCATOR,
+    *NPU_ENVIRONMENT,
 )
 
 # Plan fields that no key of any file carries, and where they are instead.

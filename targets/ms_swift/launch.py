@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfc.target.codecs import Codec, Reader, Reading, Writing, constant, one_way, same, words
 from mfc.target.keys import Key
-from mfc.target.launch import ALLOCATOR, GPU, NPU, NPU_ALLOCATOR, THREADS
+from mfc.target.launch import ALLOCATOR, GPU, NPU, NPU_ENVIRONMENT, THREADS
 from mfc.target.when import When
 
 from . import pictures
@@ -54,7 +54,7 @@ ENVIRONMENT: tuple[Key, ...] = (
     Key("NPROC_PER_NODE", one_way(_processes, "hardware.count", because=_APART), When(_launched)),
     Key("NNODES", Codec(("hardware.nodes",), _nodes, _read_nodes), When(_several_nodes)),
     ALLOCATOR,
-    NPU_ALLOCATOR,
+    *NPU_ENVIRONMENT[1:],
     *pictures.ENVIRONMENT,
     THREADS,
 )

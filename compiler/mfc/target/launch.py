@@ -25,7 +25,6 @@ def in_sight(plan: Plan) -> str:
 
 
 ALLOCATOR = Key("PYTORCH_CUDA_ALLOC_CONF", same("allocator"), both(GPU, given("allocator")))
-NPU_ALLOCATOR = Key("PYTORCH_NPU_ALLOC_CONF", same("allocator"), both(NPU, given("allocator")), "on Ascend NPUs")
 THREADS = Key("OMP_NUM_THREADS", text("cpu_threads"), given("cpu_threads"))
 
 
@@ -39,4 +38,23 @@ def _read_devices(value: Any, _: Reader) -> Reading:
 
 # The GPUs that train: where some of the spec's generate, the others.
 DEVICES = Key("CUDA_VISIBLE_DEVICES", Codec(("hardware.devices",), _devices, _read_devices), GPU)
-NPU_DEVICES = Key("ASCEND_RT_VISIBLE_DEVICES", DEVICES.codec, NPU, "on Ascend NPUs")
+
+
+def _within(low: int, high: int) -> Codec:
+    """How long ranks wait for each other, as text in seconds, as far as a range allows; its ends tell nothing."""
+
+    def read(value: Any, _: Reader) -> Reading:
+        return {} if int(value) in (low, high) else {"timeout_seconds": (int(value),)}
+
+    return Codec(("timeout_seconds",), lambda at: str(min(max(at.value("timeout_seconds"), low), high)), read)
+
+
+_WAITS = both(NPU, When(lambda plan: plan.problem.hardware.world_size > 1))
+# Ascend's own. HCCL waits two minutes for the first link and half an hour for the others at a barrier unless told
+# otherwise (CANN environment variables HCCL_CONNECT_TIMEOUT, HCCL_EXEC_TIMEOUT, with these ranges).
+NPU_ENVIRONMENT = (
+    Key("ASCEND_RT_VISIBLE_DEVICES", DEVICES.codec, NPU, "on Ascend NPUs"),
+    Key("PYTORCH_NPU_ALLOC_CONF", same("allocator"), both(NPU, given("allocator")), "on Ascend NPUs"),
+    Key("HCCL_CONNECT_TIMEOUT", _within(120, 7200), _WAITS, "seconds, on several Ascend NPUs"),
+    Key("HCCL_EXEC_TIMEOUT", _within(68, 17340), _WAITS, "seconds, on several Ascend NPUs"),
+)
