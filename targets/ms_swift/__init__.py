@@ -55,7 +55,7 @@ _UNCOUNTED = """
     ds3_gather_for_generation enable_channel_loss enable_dft_loss eval_accumulation_steps eval_use_evalscope
     experts_impl fp16_full_eval freeze_parameters freeze_parameters_ratio freeze_parameters_regex fsdp_config
     galore_rank generation_batch_size gradient_checkpointing_kwargs init_weights label_smoothing_factor
-    liger_kernel_config lisa_activated_layers llamapro_num_new_blocks log_entropy lora_bias lora_dtype max_memory
+    liger_kernel_config lisa_activated_layers llamapro_num_new_blocks log_entropy lora_bias max_memory
     model_kwargs neftune_noise_alpha new_special_tokens num_beams num_labels offload_teacher_model optim_args
     optim_target_modules optimizer parallelism_config predict_with_generate ref_adapters rope_scaling
     router_aux_loss_coef sdar_loss_coef sync_ref_model target_parameters task_type teacher_adapters
@@ -112,6 +112,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             name=f"{NAME}-{nearest(version, VERSIONS)}",
             known=True,  # the Trainer and PEFT; runs of ms-swift are among the measurements that the model is held to
             kbit_fp32=False,
+            adapter_fp32_beside_whole=False,  # lora_dtype says so
             expert_adapters=False,  # all-linear finds modules (utils/transformers_utils.py), never fused experts
             fused_experts=fifth,
             schedule_first=not fifth,

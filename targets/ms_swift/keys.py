@@ -194,6 +194,7 @@ MODEL = section(
 
 _TUNERS = tuner()
 _PLAIN = When(lambda plan: not pictures.NAMED(plan))
+_BESIDE = When(lambda plan: plan.strategy.task == "reward" or bool(plan.values["modules_to_save"]))
 
 METHOD = section(
     "method",
@@ -212,6 +213,13 @@ METHOD = section(
     Key("use_rslora", flag("lora_variant", "rslora"), ADAPTERS),
     Key("use_dora", flag("lora_variant", "dora"), ADAPTERS),
     Key("modules_to_save", items("modules_to_save"), ADAPTERS),
+    Key(
+        "lora_dtype",
+        words("precision", DTYPES),
+        both(ADAPTERS, is_("sharding", "zero3"), _BESIDE),
+        "PEFT makes adapters fp32, and under ZeRO-3 all that trains has to have one type",
+        also=("sharding",),
+    ),
     Key("quant_method", _LOADED_BY, quantised(), "without it quant_bits is ignored in silence", ("quantization",)),
     Key("quant_bits", same("quantization.bits"), quantised(), also=("quantization",)),
     Key("bnb_4bit_quant_type", same("quantization.kind"), _FOUR_BIT, also=("quantization",)),

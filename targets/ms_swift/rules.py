@@ -138,6 +138,28 @@ def splitting_keeps_whole_heads(sequence_parallel: int, architecture: Architectu
     return None
 
 
+@require(
+    "DeepSpeed runtime/zero/utils.py, defragment: one type; ms-swift tuners/peft.py, tuner_plugin/lora_llm.py: PEFT "
+    "makes adapters fp32; pipelines/train/tuner.py: what trains in fp16 becomes fp32, what it reads does not"
+)
+def what_trains_under_zero3_has_one_type(
+    sharding: str,
+    precision: str,
+    method: str,
+    task: str,
+    whole_parts: tuple[str, ...],
+    modules_to_save: tuple[str, ...],
+) -> str | None:
+    """Under ZeRO-3 all that trains has one type, which adapters share with modules beside them in bf16 and fp32."""
+    if sharding != "zero3" or method == "full" or precision == "fp32":
+        return None
+    if whole_parts:
+        return "beside train.whole_parts ms-swift makes adapters fp32, and ZeRO-3 takes one type of all that trains"
+    if precision == "fp16" and (modules_to_save or task == "reward"):
+        return "ms-swift makes whole modules beside adapters fp32, and under ZeRO-3 nothing casts what they read to it"
+    return None
+
+
 @require("ms-swift swift/tuner_plugin/lora_llm.py: LoraConfig(r, lora_alpha, target_modules)", blames="target")
 def whole_parts_are_beside_plain_adapters(
     whole_parts: tuple[str, ...],
@@ -243,6 +265,20 @@ def adapters_need_lora(spec: Spec, method: str) -> str | None:
     if spec.model.adapter is None or method in ("lora", "qlora"):
         return None
     return f"method {method} does not go on from the adapter {spec.model.adapter}"
+
+
+@require(
+    "ms-swift swift/pipelines/train/tuner.py: adapters that are loaded train as they were made; PEFT gives a reward "
+    "head to those that it makes for sequence classification"
+)
+def rewards_need_their_own_adapters(spec: Spec, task: str) -> str | None:
+    """An adapter of a model that writes has no reward head, and its own would stay as drawn at random."""
+    if spec.model.adapter is None or task != "reward":
+        return None
+    return (
+        f"the adapter {spec.model.adapter} trains no reward head: merge it first (swift export --merge_lora true), "
+        "and train new ones"
+    )
 
 
 @require("ms-swift swift/arguments/base_args/template_args.py and swift/template/template_meta.py", blames="target")
@@ -369,6 +405,8 @@ RULES = (
     adapters_are_their_own_reference,
     adapters_are_continued,
     adapters_need_lora,
+    rewards_need_their_own_adapters,
+    what_trains_under_zero3_has_one_type,
     whole_parts_are_beside_plain_adapters,
     frames_are_counted,
     system_is_taken_as_it_is,

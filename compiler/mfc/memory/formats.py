@@ -102,7 +102,8 @@ def _adapters(strategy: Strategy, stack: Stack) -> tuple[int, int]:
     cast = strategy.deepspeed and strategy.sharding != "zero3"  # the engine casts adapters to 16 bit below stage 3
     fp32 = stack.adapter_fp32 and strategy.precision != "pure_bf16" and not cast
     if strategy.sharding == "zero3":
-        fp32 = fp32 and stack.adapter_fp32_zero3
+        beside_whole = strategy.lora is not None and bool(strategy.lora.modules_to_save)
+        fp32 = fp32 and stack.adapter_fp32_zero3 and (stack.adapter_fp32_beside_whole or not beside_whole)
     if strategy.quantization is not None and strategy.quantization.kind in _KBIT:
         fp32 = fp32 and stack.adapter_fp32_kbit
     return (4 if fp32 else 2), (4 if strategy.deepspeed else 0)

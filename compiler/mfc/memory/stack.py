@@ -81,6 +81,7 @@ class Stack(NamedTuple):
     adapter_fp32: bool = True  # adapters are fp32 when DeepSpeed does not cast them
     adapter_fp32_kbit: bool = True  # also beside a base that bitsandbytes quantises
     adapter_fp32_zero3: bool = True  # also under ZeRO-3
+    adapter_fp32_beside_whole: bool = True  # also under ZeRO-3 where whole modules train beside them
     reference_as_policy: bool = False  # a reference of its own is loaded in the policy's type, not in 16 bits
     autocast: bool = True  # the trainer runs forward under autocast
     kbit_fp32: bool = True  # prepare_model_for_kbit_training upcasts what is not quantised to fp32
