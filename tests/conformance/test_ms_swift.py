@@ -16,7 +16,6 @@ from mfc.planner.plan import Plan
 from tests.conformance.environments import environment
 from tests.conformance.judging import Case, compile_all, differences, examples, judge
 from tests.conformance.specs import TASKS, recipes, specs
-from tests.conformance.tiny import make_data, make_model
 
 ENOUGH = 60
 REPOSITORY = Path(__file__).parents[2]
@@ -209,35 +208,3 @@ def test_the_judge_can_say_no(tmp_path: Path) -> None:
     asked.append({**good, "config": None, "argv": [*good["argv"], "--fsdp", "fsdp2", "--deepspeed", "zero2"]})
     verdicts = judge("swift_driver", "ms-swift-4.6.0", asked)
     assert [question["argv"] for question, verdict in zip(asked, verdicts, strict=True) if verdict["accepted"]] == []
-
-
-GENERATES = {"rewards": ["format"], "engine": "native", "num_generations": 2, "max_completion_length": 16}
-REAL = {
-    "sft": ("messages", {}),
-    "pretrain": ("text", {}),
-    "dpo": ("preference", {}),
-    "grpo": ("prompt", {"rollout": GENERATES}),
-}
-
-
-@pytest.mark.framework
-@pytest.mark.parametrize("task", REAL)
-def test_two_real_steps(task: str, tmp_path: Path) -> None:
-    """`train.sh`, as compiled, trains a tiny random model; the command line only moves it to the CPU and stops it."""
-    where = environment("ms-swift-4.6.0")
-    model = make_model(tmp_path / "tiny", where)
-    layout, more = REAL[task]
-    data = make_data(tmp_path / "data")[layout]
-    spec = {
-        "model": {"id": str(model), "config": str(model / "config.json")},
-        "hardware": {"gpu": "RTX 4090", "host_memory": "64GiB"},
-        "data": {"train": str(data), "max_length": 128, "template": "qwen2_5"},
-        "train": {"task": task, "lora": {"rank": 4}, "batch_size": 2, "max_steps": 2, **more},
-        "strategy": {"sharding": "ddp", "attention": "sdpa", "loss": "plain", "micro_batch": 1},
-        "run": {"log_every": 1},
-    }
-    [case], _ = compile_all([("tiny", spec)], "ms-swift", tmp_path / "out")
-    moved = """--use_cpu true --bf16 false --torch_dtype float32 --use_hf false --check_model false
-        --dataset_num_proc 1 --dataloader_num_workers 0 --save_strategy no --use_liger_kernel false"""
-    done = where.run(["bash", "train.sh", *moved.split()], cwd=case.folder, timeout=600)
-    assert "'global_step/max_steps': '2/2'" in done.stdout + done.stderr

@@ -15,6 +15,18 @@ from tests.conformance.warm import Warm, warm
 Start = Callable[..., "subprocess.Popen[str]"]
 READS = 'import os\nwas = os.environ.get("READ_ON_IMPORT")\n'
 SLEEPS = "import time; print(1, flush=True); time.sleep(600)"
+SPAWNS = """import multiprocessing, sys
+
+def square(number):
+    return number * number, "reads" in sys.modules
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        numbers, warm = zip(*pool.map(square, [1, 2, 3]))
+        pool.close()
+        pool.join()
+    print(list(numbers), all(warm))
+"""
 HANGS = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SLEEPS!r}])"
 
 pytestmark = pytest.mark.framework
@@ -52,6 +64,13 @@ def test_a_script_has_its_arguments_streams_and_exit_code(server: tuple[Warm, St
     said, _ = process.communicate("asked\n", timeout=60)
     assert said == f"{[str(script), 'a b']} asked mine {made.programs.parent}\n"
     assert process.returncode == 7
+
+
+def test_what_it_spawns_has_its_pipes(server: tuple[Warm, Start], tmp_path: Path) -> None:
+    _, start = server
+    script = tmp_path / "spawns.py"
+    script.write_text(SPAWNS, encoding="utf-8")
+    assert start(str(script)).communicate(timeout=60)[0] == "[1, 4, 9] True\n"
 
 
 def test_an_error_is_seen(server: tuple[Warm, Start]) -> None:

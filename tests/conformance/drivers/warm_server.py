@@ -2,10 +2,10 @@
 
     python warm_server.py SOCKET PYTHON READY MODULE ...
 
-Each connection asks for one process and brings its standard streams; the answer is its exit code. A process ends when
-its connection closes, and the server with all of them when its standard input does. What the process runs is what
-`python ARGV` would: a script, `-m module` or `-c code`; anything else, or a variable that an import here has read
-otherwise, starts the real interpreter anew.
+Each connection asks for one process and brings its standard streams and other descriptors; the answer is its exit
+code. A process ends when its connection closes, and the server with all of them when its standard input does. What the
+process runs is what `python ARGV` would: a script, `-m module` or `-c code`; anything else, or a variable that an
+import here has read otherwise, starts the real interpreter anew.
 """
 
 from __future__ import annotations
@@ -13,9 +13,11 @@ from __future__ import annotations
 import array
 import contextlib
 import faulthandler
+import fcntl
 import gc
 import importlib
 import json
+import multiprocessing
 import os
 import runpy
 import select
@@ -23,12 +25,16 @@ import signal
 import socket as sockets
 import sys
 import traceback
+from types import FrameType
 from typing import Any, ClassVar, NamedTuple
 
-STREAMS = 3
+STREAMS, DESCRIPTORS = 3, 32
+ABOVE = 200  # where descriptors are out of the way of those that a process is started with
 SECONDS_TO_END = 5
 # Read when an import copies all variables, but every shell and folder has its own; and there are no GPUs to see.
 HARMLESS = frozenset({"PATH", "PWD", "OLDPWD", "SHLVL", "_", "CUDA_VISIBLE_DEVICES"})
+# Modules that ask on import which process this is, only for what it logs, and where.
+ONLY_LOG = frozenset({"mmengine.logging.logger", "swift.utils.logger"})
 Asked = dict[str, Any]
 
 
@@ -38,9 +44,18 @@ class Watched(os._Environ):  # type: ignore[type-arg]
     read: ClassVar[set[str]] = set()
 
     def __getitem__(self, key: str) -> str:
-        self.read.add(key)
+        if reader() not in ONLY_LOG:
+            self.read.add(key)
         value: str = super().__getitem__(key)
         return value
+
+
+def reader() -> str:
+    """The name of the module that reads a variable, however it asks."""
+    frame: FrameType | None = sys._getframe(2)
+    while frame and frame.f_globals.get("__name__") in ("os", "collections.abc"):
+        frame = frame.f_back
+    return str(frame.f_globals.get("__name__")) if frame else ""
 
 
 class Imported(NamedTuple):
@@ -73,32 +88,44 @@ def imported(modules: list[str]) -> Imported:
     return Imported(given, frozenset(Watched.read), added)
 
 
-def receive(connection: sockets.socket) -> Asked:
-    """What is asked, with this process's standard streams replaced by those that came along."""
-    head, ancillary, *_ = connection.recvmsg(4, sockets.CMSG_LEN(STREAMS * array.array("i").itemsize))
-    streams = array.array("i")
+def receive(connection: sockets.socket) -> tuple[Asked, list[int]]:
+    """What is asked, with this process's standard streams replaced by those that came along, and other descriptors."""
+    head, ancillary, *_ = connection.recvmsg(4, sockets.CMSG_LEN(DESCRIPTORS * array.array("i").itemsize))
+    came = array.array("i")
     for *_, data in ancillary:
-        streams.frombytes(data)
-    for number, stream in enumerate(streams):
+        came.frombytes(data)
+    for number, stream in enumerate(came[:STREAMS]):
         os.dup2(stream, number)
-        os.close(stream)
+    more = [out_of_the_way(one) for one in came[STREAMS:]]
+    for one in came:
+        os.close(one)
     size, text = int.from_bytes(head, "big"), b""
     while len(text) < size:
         text += connection.recv(size - len(text))
-    asked: Asked = json.loads(text)
-    return asked
+    return json.loads(text), more
+
+
+def out_of_the_way(descriptor: int) -> int:
+    """A high number for what a descriptor stands for."""
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, ABOVE)
 
 
 def serve(connection: sockets.socket, python: str, had: Imported) -> None:
     """Start what the connection asks for, in a child, and answer when it has ended."""
-    asked = receive(connection)
-    alive, held = os.pipe()
+    asked, more = receive(connection)
+    alive, low = os.pipe()
+    held = out_of_the_way(low)
+    os.close(low)
     child = os.fork()
     if not child:
         os.close(alive)
         connection.close()
+        for one, number in zip(more, asked["descriptors"], strict=True):
+            os.dup2(one, number)
+            os.close(one)
         become(asked, python, had)
-    os.close(held)
+    for one in (held, *more):
+        os.close(one)
     ended, *_ = select.select([alive, connection.fileno()], [], [])
     if alive not in ended:  # whoever asked is gone: the child says where it stood, and ends
         os.kill(child, signal.SIGABRT)
@@ -123,6 +150,7 @@ def become(asked: Asked, python: str, had: Imported) -> None:
             print("warm: starts anew, for", *(changed or argv), file=sys.stderr, flush=True)
             os.execv(sys.executable, [sys.executable, *asked["argv"]])
         sys.executable = python
+        multiprocessing.set_executable(python)
         run(argv)
         code = 0
     except SystemExit as left:

@@ -2,12 +2,15 @@
 
 DeepSpeed starts several and waits for the last one only, which is right on a GPU, whose stream keeps the order. Gloo
 has two threads for each group: parameters gathered late overwrite what was loaded into them meanwhile, and training
-goes on from whatever the memory held before.
+goes on from whatever the memory held before. What is gathered into one tensor comes as from NCCL, past autograd: Gloo
+writes through views of it, which autograd refuses where a gradient is asked of what is sent.
 """
 
 from datetime import timedelta
 from typing import Any
 
+import torch
+import torch.distributed
 from torch.distributed import ProcessGroupGloo
 
 made: Any = ProcessGroupGloo.__init__
@@ -20,3 +23,4 @@ def with_one_thread(self: ProcessGroupGloo, store: Any, rank: int, size: int, ti
 
 
 ProcessGroupGloo.__init__ = with_one_thread
+torch.distributed.all_gather_into_tensor = torch.no_grad()(torch.distributed.all_gather_into_tensor)

@@ -1,8 +1,10 @@
 """On PYTHONPATH, this lets the Trainer and FSDP run on the CPU, where they ask for a GPU without need.
 
-With the Trainer's own `use_cpu`, Accelerate leaves out DeepSpeed's start-up, which runs on GPUs have.
+With the Trainer's own `use_cpu`, Accelerate leaves out DeepSpeed's start-up, which runs on GPUs have. Runs with flash
+attention have its stand-in on PYTHONPATH too.
 """
 
+import importlib.util
 import os
 from contextlib import nullcontext
 from typing import Any
@@ -13,12 +15,14 @@ import torch
 import torch.distributed.fsdp._init_utils as fsdp
 import transformers.utils
 from accelerate.state import AcceleratorState, PartialState
-from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin
+from accelerate.utils import DistributedType, FullyShardedDataParallelPlugin, operations
 from torch.distributed.fsdp._flat_param import FlatParamHandle
 
+if importlib.util.find_spec("flash_on_cpu"):
+    import flash_on_cpu  # noqa: F401
 transformers.utils.is_torch_bf16_gpu_available = lambda: True  # the Trainer takes bf16 for a GPU only
 torch.Tensor.pin_memory = lambda self, *_: self  # FSDP's offload pins for a copy engine
-chosen = PartialState._prepare_backend
+chosen, gathered = PartialState._prepare_backend, operations._gpu_gather
 
 
 def with_gloo(self: PartialState, *args: Any, **kwargs: Any) -> tuple[str, DistributedType]:
@@ -31,6 +35,20 @@ def with_gloo(self: PartialState, *args: Any, **kwargs: Any) -> tuple[str, Distr
 
 PartialState._prepare_backend = with_gloo
 
+
+def widened(tensor: Any) -> Any:
+    """Numbers of a step come from some ranks in fp32, from others in bf16 (TRL's KTO, where a rank has no chosen row).
+
+    Gloo compares their sizes and aborts; NCCL does not.
+    """
+
+    def wide(one: Any) -> Any:
+        return one.float() if one.ndim == 0 and one.is_floating_point() else one
+
+    return gathered(operations.recursively_apply(wide, tensor))
+
+
+operations._gpu_gather = widened
 
 made = AcceleratorState.__init__
 
