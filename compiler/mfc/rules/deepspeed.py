@@ -131,11 +131,10 @@ def experts_are_gathered_together(architecture: Architecture, sharding: str) -> 
     experts = max(block.experts for block in count(architecture).blocks)
     number = max(block.ffn.experts for _, block in architecture.blocks if isinstance(block.ffn, Moe))
     text = f"each sparse block gathers its {number} experts at once: {short(experts)} parameters, {gib(2 * experts)}"
-    if architecture.family in _LEAVES:
+    family = architecture.language
+    if family in _LEAVES:
         return text
-    return (
-        f"{text}; {architecture.family} is not in DeepSpeed's own list of leaf modules: a run that hangs needs it there"
-    )
+    return f"{text}; {family} is not in DeepSpeed's own list of leaf modules: a run that hangs needs it there"
 
 
 @advise("transformers issue 47254, mended by DeepSpeed pull request 8148 (v0.19.3)")
