@@ -48,7 +48,8 @@ CLASSES = {
     "rlhf": ("RLHFArguments",),
     "rollout": ("RolloutArguments",),
 }
-OWN = ("CUDA_VISIBLE_DEVICES", "PATH", "HOME")  # not passed on: GPUs are pretended
+SEEN = ("CUDA_VISIBLE_DEVICES", "ASCEND_RT_VISIBLE_DEVICES")
+OWN = (*SEEN, "PATH", "HOME")  # not passed on: GPUs are pretended, in the place of NPUs too
 
 
 class Nobody:
@@ -86,7 +87,8 @@ def check(case: dict[str, Any]) -> dict[str, Any]:
     os.environ.update({name: value for name, value in case["environment"].items() if name not in OWN})
     os.environ.update(ACCELERATE_TORCH_DEVICE="cpu")
     os.environ.pop("CUDA_VISIBLE_DEVICES", None)
-    _pretend(len(case["environment"]["CUDA_VISIBLE_DEVICES"].split(",")))
+    (seen,) = (case["environment"][name] for name in SEEN if name in case["environment"])
+    _pretend(len(seen.split(",")))
     kind = next(getattr(arguments, name) for name in CLASSES[case["command"]] if hasattr(arguments, name))
     given = _parse(kind, case["argv"])
     if case.get("config") and (wrong := _unlike(given, _parse(kind, _config(case["config"])))):
