@@ -1,15 +1,17 @@
 """Score the memory model against published measurements.
 
-    python -m benchmarks.score.accuracy [TRUTH.jsonl] [--json] [--rows]
+    python -m benchmarks.score.accuracy [ROWS.jsonl …] [--json] [--rows]
 
-Rows of grade A and B count. Allocated figures are scored against the allocated prediction, reserved and nvidia-smi
-figures against the process prediction. Per source, and as the mean over sources ("macro").
+Two tables: loops that mfc's targets write files for, and others. Rows of grade A and B count. Allocated figures are
+scored against the allocated prediction, reserved and nvidia-smi figures against the process prediction. Per source, as
+the mean over sources with five rows or more ("macro"), and over all rows ("micro").
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import statistics
 import sys
 from collections.abc import Iterable, Sequence
@@ -21,8 +23,10 @@ from mfc.memory import Memory, predict
 
 from benchmarks.score.models import Unsupported
 from benchmarks.score.runs import gpu_of, run_of
-from benchmarks.truth import GIB, TRUTH, Row, rows
+from benchmarks.score.stacks import emitted
+from benchmarks.truth import ALL, GIB, Row, rows
 
+ENOUGH = 5  # rows of a source, measured or verdicts, for its figures to count in the mean over sources
 FILLED = 0.99  # of a card, the most that an allocator was seen to hold: 79.2 of 80 GiB
 
 
@@ -32,6 +36,7 @@ class Case:
 
     id: str
     source: str
+    emitted: bool  # by a loop that a target writes files for
     measured: float | None  # None: only known to fit, or to run out of memory
     predicted: float | None  # None: uncovered
     process: float | None
@@ -62,7 +67,7 @@ def case(row: Row) -> Case | None:
     if measured is None and not oom and kind != "fits":
         return None
     capacity = row.get("gpu_mem_gib")
-    identity = (str(row.get("id")), str(row.get("source_id")))
+    identity = (str(row.get("id")), str(row.get("source_id")), emitted(str(row.get("framework") or "")))
     try:
         run = run_of(row)
     except Unsupported as why:
@@ -76,7 +81,8 @@ def case(row: Row) -> Case | None:
     process = max(memory.process_bytes, memory.load_gpu_bytes) / GIB
     gpu = gpu_of(row)
     # What a process shows: what tensors need, and free blocks as far as there was room.
-    held = min(memory.held_bytes, FILLED * gpu.memory_bytes) if gpu is not None else memory.held_bytes
+    card = gpu.memory_bytes if gpu is not None else (capacity or math.inf) * GIB
+    held = min(memory.held_bytes, FILLED * card)
     upper = max(memory.upper_bytes, held, memory.load_gpu_bytes) / GIB
     if gpu is not None and capacity is not None:
         capacity = min(capacity, gpu.memory_bytes / GIB)
@@ -120,19 +126,25 @@ def score(cases: Iterable[Case]) -> dict[str, float | int | None]:
     }
 
 
-def report(path: Path) -> tuple[dict[str, Any], list[Case]]:
-    """Macro figures and figures by source."""
-    cases = [made for row in rows(path) if (made := case(row)) is not None]
+def table(cases: Sequence[Case]) -> dict[str, Any]:
+    """Figures by source, their mean over sources with enough rows, and those over all rows at once."""
     sources = sorted({c.source for c in cases})
     by_source = {source: score(c for c in cases if c.source == source) for source in sources}
+    counted = {source: sum(c.source == source for c in cases) for source in sources}
+    large = [figures for source, figures in by_source.items() if counted[source] >= ENOUGH]
     macro: dict[str, float | int | None] = {}
     for key in next(iter(by_source.values()), {}):
-        values = [figures[key] for figures in by_source.values() if figures[key] is not None]
-        if key in ("rows", "covered"):
-            macro[key] = sum(values)  # type: ignore[arg-type]
-        else:
-            macro[key] = statistics.fmean(values) if values else None  # type: ignore[arg-type]
-    return {"macro": macro, "sources": by_source}, cases
+        values = [value for figures in large if (value := figures[key]) is not None]
+        mean = statistics.fmean(values) if values else None
+        macro[key] = sum(values) if key in ("rows", "covered") else mean
+    return {"sources": by_source, "macro": macro, "micro": score(cases)}
+
+
+def report(paths: Sequence[Path]) -> tuple[dict[str, dict[str, Any]], list[Case]]:
+    """A table for loops that mfc writes files for and one for the others, and the cases of both."""
+    cases = [made for path in paths for row in rows(path) if (made := case(row)) is not None]
+    kinds = {"emitted": [c for c in cases if c.emitted], "others": [c for c in cases if not c.emitted]}
+    return {kind: table(found) for kind, found in kinds.items() if found}, cases
 
 
 COLUMNS = (
@@ -147,18 +159,18 @@ def _line(name: str, figures: dict[str, Any]) -> str:
         "-" if figures[key] is None else f"{figures[key]:.0f}" if key in ("rows", "covered") else f"{figures[key]:.1f}"
         for key, _ in COLUMNS
     ]
-    return f"{name:20s}" + "".join(f"{cell:>9s}" for cell in cells)
+    return f"{name:26s}" + "".join(f"{cell:>9s}" for cell in cells)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Score the memory model against published measurements.")
-    parser.add_argument("truth", nargs="?", type=Path, default=TRUTH)
+    parser.add_argument("truth", nargs="*", type=Path, default=ALL)
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     parser.add_argument("--rows", action="store_true", help="print every row as well")
     options = parser.parse_args()
-    figures, cases = report(options.truth)
+    tables, cases = report(options.truth)
     if options.json:
-        print(json.dumps(figures, indent=1))
+        print(json.dumps(tables, indent=1))
         return 0
     if not cases:
         print("no row of grade A or B says what memory a run took")
@@ -173,10 +185,12 @@ def main() -> int:
             else:
                 verdict = "ran out" if c.oom else "fits"
                 print(f"{verdict:8s} process {c.process:7.2f} <{c.upper:6.1f} of {c.capacity}  {c.id}")
-    print(f"{'':20s}" + "".join(f"{title:>9s}" for _, title in COLUMNS))
-    for source, found in figures["sources"].items():
-        print(_line(source, found))
-    print(_line("macro", figures["macro"]))
+    for kind, found in tables.items():
+        print(f"{kind:26s}" + "".join(f"{title:>9s}" for _, title in COLUMNS))
+        for source, figures in found["sources"].items():
+            print(_line(source, figures))
+        print(_line("macro", found["macro"]))
+        print(_line("micro", found["micro"]))
     return 0
 
 

@@ -104,6 +104,14 @@ def _swift(text: str) -> Stack:
     return hugging_face(text)._replace(preferences=ms_swift.PREFERENCES)
 
 
+def _trl(text: str) -> Stack:
+    """The Trainer; from TRL 0.29 on nothing prepares quantised models, and their adapters are 16-bit (trl/trainer/)."""
+    own = version_of("trl", text.lower())
+    if own is None or own < (0, 29):
+        return hugging_face(text)
+    return hugging_face(text)._replace(kbit_fp32=False, adapter_fp32_kbit=False)
+
+
 def _litgpt(text: str) -> Stack:
     """Its own model code: k and v expanded to all heads, losses in chunks of 128 tokens.
 
@@ -217,8 +225,23 @@ FRAMEWORKS = (
     (r"llama-recipes", _own_loop, True),
     (r"peft examples", _peft_examples, True),
     (r"ms-swift|^swift", _swift, True),
-    (r"swift|trl|trainer|xtuner|peft|transformers", hugging_face, True),
+    (r"\btrl\b", _trl, True),
+    (r"swift|trainer|xtuner|peft|transformers", hugging_face, True),
 )
+
+
+# Loops that mfc's targets write files for, by what rows call them, and what only sounds like one.
+EMITTED = (
+    r"(hf|transformers) trainer|sfttrainer|grpotrainer|\btrl\b|llama-?factory|ms-swift|xtuner|axolotl|unsloth"
+    r"|plain deepspeed|run_clm\.py"
+)
+OTHERS = r"megatron|plain loop|own loop|\bbench\b"
+
+
+def emitted(framework: str) -> bool:
+    """Whether a run was made by a loop that a target of mfc writes files for."""
+    text = framework.lower()
+    return bool(re.search(EMITTED, text)) and not re.search(OTHERS, text)
 
 
 # lora_dropout that a framework's scripts set unless told otherwise.

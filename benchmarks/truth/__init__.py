@@ -11,6 +11,7 @@ from typing import Any
 FOLDER = Path(__file__).parent
 TRUTH = FOLDER / "memory-truth.jsonl"
 MORE = FOLDER / "memory-more.jsonl"
+ALL = (TRUTH, MORE, FOLDER / "memory-more-2.jsonl", FOLDER / "memory-more-3.jsonl")
 GIB = 2**30
 Row = Mapping[str, Any]
 
