@@ -231,30 +231,26 @@ def test_the_judge_can_say_no(tmp_path: Path) -> None:
 
 
 @pytest.mark.framework
-@pytest.mark.parametrize(
-    ("task", "form", "sharding"),
-    [
-        ("sft", "messages", "zero2"),
-        ("sft", "sharegpt", "zero3"),
-        ("dpo", "preference", "zero2"),
-        ("sft", "alpaca", "zero2"),
-    ],
-)
-def test_two_real_steps(task: str, form: str, sharding: str, tmp_path: Path) -> None:
-    """The compiled folder's own launcher trains on the CPU: only the backend is another than on GPUs."""
+@pytest.mark.parametrize("form", ["sharegpt", "alpaca"])
+def test_two_real_steps(form: str, tmp_path: Path) -> None:
+    """What no drawn run has (tests/conformance/starts): other rows, a system prompt, answers while it trains."""
     where = environment(ENVIRONMENT)
     model = make_model(tmp_path / "tiny", where)
     told = model / "tokenizer_config.json"  # XTuner knows by the class that Qwen2 begins texts with nothing
     told.write_text(re.sub(r'("tokenizer_class": )"\w+"', r'\1"Qwen2TokenizerFast"', told.read_text(encoding="utf-8")))
-    rows = make_data(tmp_path)[form]
-    template = {"template": "qwen_chat", "system": "Be {brief}."} if task == "sft" else {}
-    asked = {"samples": ["one and one is"], "eval_every": 1} if form in ("messages", "alpaca") else {}
+    asked = {"samples": ["one and one is"], "eval_every": 1} if form == "alpaca" else {}
     spec = {
         "model": {"id": "./tiny", "config": "tiny/config.json"},
         "hardware": {"gpu": "A100-80G", "host_memory": "64GiB"},
-        "data": {"train": rows.name, "format": form, "max_length": 128, **template},
-        "train": {"task": task, "method": "lora", "batch_size": 4, "max_steps": 2},
-        "strategy": {"sharding": sharding, "micro_batch": 2},
+        "data": {
+            "train": make_data(tmp_path)[form].name,
+            "format": form,
+            "max_length": 128,
+            "template": "qwen_chat",
+            "system": "Be {brief}.",
+        },
+        "train": {"task": "sft", "method": "lora", "batch_size": 4, "max_steps": 2},
+        "strategy": {"sharding": "zero2", "micro_batch": 2},
         "run": {"save_every": 1, "log_every": 1, **asked},
     }
     (tmp_path / "run.yaml").write_text(json.dumps(spec), encoding="utf-8")

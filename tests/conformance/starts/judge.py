@@ -51,7 +51,9 @@ def trains(run: Run, of: Matrix, machine: Machine) -> None:
     found = losses(left.said)
     assert len(found) >= STEPS, end
     assert all(math.isfinite(loss) for loss in found), found
-    assert not re.search(r"[{,] ?'[^']+': '?(nan|inf)\b", left.said), end  # nor any other number of a step
+    assert not re.search(r"([{,] ?'[^']+'|\bgrad_norm): '?(nan|inf)\b", left.said), (
+        end
+    )  # nor any other number of a step
     seen = samples_a_step(folder, rows.ROWS)
     if seen is not None and not strategy.packing:  # packed rows hold several samples
         answers = made.plan.values.get("num_generations") or 1  # that the batch counts, to each row

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 import transformers
 import transformers.utils
 import transformers.utils.import_utils
@@ -16,6 +17,7 @@ if hasattr(flash, "FLASH_ATTENTION_COMPATIBILITY_MATRIX"):
     devices = flash.FLASH_ATTENTION_COMPATIBILITY_MATRIX[2]
     devices["supported_devices"] = (*devices["supported_devices"], (lambda: True, "cpu"))
 else:
+    enabled = torch.is_autocast_enabled
 
     def without_a_gpu(cls: type[PreTrainedModel], config: Any, *_: Any, **__: Any) -> Any:
         """Before transformers 5 it looks for a GPU here and nowhere else."""
@@ -23,3 +25,6 @@ else:
         return config
 
     PreTrainedModel._check_and_enable_flash_attn_2 = classmethod(without_a_gpu)
+    # and asks for the GPU's autocast before it makes queries 16-bit that came out of rotation in fp32
+    torch.is_autocast_enabled = lambda device="cpu": enabled(device)
+    torch.get_autocast_gpu_dtype = lambda: torch.get_autocast_dtype("cpu")
