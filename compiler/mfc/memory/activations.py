@@ -110,7 +110,7 @@ def _norm(given: Inputs) -> float:
         return (4 if copied else 2) * hidden + 8
     if given.lean:
         return formats.stream * hidden + 4
-    wide = (formats.fp32_autocast and formats.stream == 4) or given.architecture.language.startswith("gemma")
+    wide = (formats.fp32_norms and formats.stream == 4) or given.architecture.language.startswith("gemma")
     wide = wide or given.stack.norms_round_last
     normalised = (4 if wide else formats.element) * hidden if formats.full else 0
     return 4 * hidden + 4 + normalised
@@ -130,7 +130,7 @@ def _wide_norm(given: Inputs) -> bool:
     Norms without a bias (Cohere, OLMo) are the families' own code, which returns the type that it was given.
     """
     layer_norm = given.architecture.norm == "layer" and given.architecture.norm_bias
-    rms = given.formats.fp32_autocast and not given.stack.norms_round_last
+    rms = given.formats.fp32_norms and not given.stack.norms_round_last
     return rms or (given.formats.autocast and layer_norm)
 
 

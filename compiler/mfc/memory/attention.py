@@ -71,5 +71,5 @@ def _head_norms(attention: Attention, given: Inputs) -> float:
     q, kv = attention.q_width, attention.kv_width
     if given.lean:
         return given.formats.element * (q + kv)
-    wide = 4 if given.formats.fp32_autocast else given.formats.element
+    wide = 4 if given.formats.fp32_norms else given.formats.element
     return (4 + (wide if given.formats.full else 0)) * (q + kv) + 4 * (attention.heads + attention.kv_heads)

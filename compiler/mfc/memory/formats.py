@@ -23,11 +23,17 @@ class Formats(NamedTuple):
     fp32_autocast: bool  # fp32 trained base weights under autocast: casts are cached until the backward pass
     casts_base: bool  # frozen fp32 weights under autocast: each layer keeps 16-bit copies for its backward
     adapter_matches: bool  # adapters have the activations' type, so their input is saved as it is, once
+    fp32_edges: bool = False  # of base weights that train in 16 bits, embedding, head and norms are fp32
 
     @property
     def adapters(self) -> bool:
         """Whether adapters train, not base weights."""
         return not self.full
+
+    @property
+    def fp32_norms(self) -> bool:
+        """Whether norms have fp32 weights that train, under autocast."""
+        return self.fp32_autocast or self.fp32_edges
 
     @property
     def gradient(self) -> int:
@@ -65,6 +71,7 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
     weights = trained if full else _frozen(strategy, stack)
     autocast = stack.autocast and strategy.precision != "pure_bf16" and not strategy.deepspeed
     fp32_autocast = full and autocast and trained == 4 and strategy.sharding not in FSDP
+    fp32_edges = full and autocast and trained == 2 and _upcasts_edges(strategy, stack)
     element = 4 if weights == 4 and not full and not autocast else 2
     return Formats(
         full=full,
@@ -73,13 +80,18 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
         master=master,
         element=element,
         stream=4
-        if weights == 4 and (not full or fp32_autocast) and not (autocast and stack.stream_in_place)
+        if (fp32_edges or (weights == 4 and (not full or fp32_autocast))) and not (autocast and stack.stream_in_place)
         else element,
         autocast=autocast,
         fp32_autocast=fp32_autocast,
         casts_base=not full and autocast and weights == 4 and strategy.quantization is None,
         adapter_matches=not full and not autocast and trained == element,
+        fp32_edges=fp32_edges,
     )
+
+
+def _upcasts_edges(strategy: Strategy, stack: Stack) -> bool:
+    return stack.edges_fp32 and strategy.sharding == "ddp" and not strategy.attention.startswith("flash")
 
 
 # The rows of the table, for 16-bit precisions.

@@ -126,7 +126,7 @@ def _casts(model: Shape, given: Inputs, trains: Trains) -> tuple[float, float]:
     copies = 2.0 * trains.copied if formats.trained == 4 and given.checkpointing else 0.0
     if formats.full and not trains.reach.edges:
         return copies, 0.0
-    head = 2.0 * model.head_rows if formats.fp32_autocast or formats.weights == 4 else 0.0
+    head = 2.0 * model.head_rows if formats.fp32_norms or formats.weights == 4 else 0.0
     if formats.fp32_autocast and given.checkpointing:
         return 2.0 * (model.parameters - (0 if given.architecture.tied else model.embedding)), head
     return head + (copies if formats.adapters else 0.0), head

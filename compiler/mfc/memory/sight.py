@@ -23,6 +23,7 @@ def passive(form: Formats) -> Formats:
         stream=width,
         fp32_autocast=False,
         casts_base=False,
+        fp32_edges=False,
         adapter_matches=False,
     )
 

@@ -77,11 +77,13 @@ class Stack(NamedTuple):
 
     # Number formats
     trainable_fp32: bool = False  # trained base weights are upcast to fp32 when DeepSpeed is absent (mixed precision)
+    edges_fp32: bool = False  # embedding, head and norms that train are fp32 in a 16-bit model, with DDP and no flash
     frozen_fp32: bool = False  # the frozen base is loaded in fp32 and cast by autocast (transformers' default before 5)
     adapter_fp32: bool = True  # adapters are fp32 when DeepSpeed does not cast them
     adapter_fp32_kbit: bool = True  # also beside a base that bitsandbytes quantises
     adapter_fp32_zero3: bool = True  # also under ZeRO-3
     adapter_fp32_beside_whole: bool = True  # also under ZeRO-3 where whole modules train beside them
+    fp32_references: tuple[str, ...] = ()  # tasks whose reference the trainer loads itself, in fp32; DeepSpeed casts it
     reference_as_policy: bool = False  # a reference of its own is loaded in the policy's type, not in 16 bits
     autocast: bool = True  # the trainer runs forward under autocast
     kbit_fp32: bool = True  # prepare_model_for_kbit_training upcasts what is not quantised to fp32

@@ -197,13 +197,17 @@ def _states(
     models = trained_models(strategy)
     base, scales, trained = base * models, scales * models, trained * models
     head = figure.head_rows if form.full else 0
+    # Embedding and head of twice the width, spread over all that trains; their moments are of torch's own optimizers.
+    edges = float(figure.embedding + figure.head) if form.fp32_edges else 0.0
+    more = 2.0 * edges / max(trained, 1)
+    moments = 2 * more if strategy.optimizer == "adamw" else 0.0
     return States(
         base=base,
         scales=scales,
         trained=trained,
-        weight=form.trained,
-        gradient=form.gradient,
-        optimizer=optimizer.state / max(optimizer.trained, 1),
+        weight=form.trained + more,
+        gradient=form.gradient + more,
+        optimizer=optimizer.state / max(optimizer.trained, 1) + moments,
         master=form.master,
         managed=strategy.optimizer.startswith("paged"),
         foreach=stack.optimizer_foreach and strategy.optimizer in optimizers.TORCH,
@@ -217,13 +221,22 @@ def _states(
         scratch=optimizer.step,
         within=optimizer.within,
         matrices=_matrices(figure, stack, strategy) if strategy.sharding == "zero3" else (),
-        reference=total * _reference_width(form, stack, strategy) * strategy.reference_model,
+        reference=_reference(figure, form, stack, strategy) * strategy.reference_model,
         scoring=2.0 * sum(strategy.rollout.scoring) if strategy.rollout else 0.0,
     )
 
 
+def _reference(figure: Shape, form: Formats, stack: Stack, strategy: Strategy) -> float:
+    """Bytes of a reference of its own, whose edges are as wide as the policy's where the framework loads both."""
+    wide = form.fp32_edges and strategy.task not in stack.fp32_references
+    edges = 2.0 * (figure.embedding + figure.head) if wide else 0.0
+    return figure.parameters * _reference_width(form, stack, strategy) + edges
+
+
 def _reference_width(form: Formats, stack: Stack, strategy: Strategy) -> float:
     """Bytes per number of a reference of its own. FSDP upcasts the policy after it was loaded in 16 bits."""
+    if strategy.task in stack.fp32_references:
+        return 2.0 if strategy.deepspeed else 4.0
     wide = stack.reference_as_policy and form.full and form.weights == 4 and strategy.sharding not in FSDP
     return 4.0 if wide else 2.0
 

@@ -11,8 +11,8 @@ class States(NamedTuple):
     base: float  # weights that do not train, as stored
     scales: float  # of quantised weights, beside `base`; whole on every GPU, however the weights are sharded
     trained: float  # numbers that train
-    weight: int  # per trained number
-    gradient: int  # per trained number
+    weight: float  # per trained number
+    gradient: float  # per trained number
     optimizer: float  # per trained number, master copy included
     master: int  # per trained number: the fp32 master copy within `optimizer`
     managed: bool  # optimizer states lie in CUDA managed memory, outside the caching allocator
