@@ -20,6 +20,7 @@ CONTRACTS = {
     "xtuner-0.2.0": "xtuner-0.2.0",
     "unsloth-2026.10.9": "unsloth-2026.10.9",
     "accelerate-1.15.0": "deepspeed-0.19.8",
+    "axolotl-0.19.0": "axolotl-0.19.0",
     **{f"trl-{command}-1.16.0": "deepspeed-0.19.8" for command in ("sft", "dpo", "kto", "grpo", "reward")},
 }
 LIGER = REPOSITORY / "compiler" / "mfc" / "target" / "liger.json"

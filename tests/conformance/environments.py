@@ -26,8 +26,11 @@ LOWEST_PYTHONS = ("3.11",)  # the lowest versions of mfc's own libraries have no
 BUILT_FROM_SOURCE = ("deepspeed",)  # need torch and setuptools in place before pip looks at them
 # Imported at once by its data module, needed for audio only, and without a CPU build for every torch.
 STUBS = {"llamafactory": ("torchaudio",)}
-# The same for images: packages whose every name is an empty class.
-STUB_PACKAGES = {"xtuner": ("torchvision", "torchvision/transforms", "torchvision/transforms/functional")}
+# The same for images, and for reports: packages whose every name is an empty class.
+STUB_PACKAGES = {
+    "axolotl": ("wandb",),
+    "xtuner": ("torchvision", "torchvision/transforms", "torchvision/transforms/functional"),
+}
 # Emptied after installing: they describe compiled operators to torch, and those come only with a build for a GPU.
 EMPTIED = {"torchvision": "torchvision/_meta_registrations.py"}
 ANY_NAME = """

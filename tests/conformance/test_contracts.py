@@ -27,12 +27,14 @@ from tests.conformance.contracts import (
 LLAMAFACTORY = {"model_name_or_path": "m", "stage": "sft", "finetuning_type": "lora", "lora_target": "all"}
 DEEPSPEED = {"train_micro_batch_size_per_gpu": 1, "zero_optimization": {"stage": 2}}
 TRL = {"model_name_or_path": "m", "output_dir": "o", "datasets": [{"path": "json", "data_files": "a.jsonl"}]}
+AXOLOTL = {"base_model": "m", "learning_rate": 1e-4, "datasets": [{"path": "a.jsonl", "type": "chat_template"}]}
 ACCELERATE = {"distributed_type": "FSDP", "num_processes": 2, "fsdp_config": {"fsdp_version": 2}}
 GOOD: dict[str, dict[str, Any]] = {
     "llamafactory": LLAMAFACTORY,
     "deepspeed": DEEPSPEED,
     "trl": TRL,
     "accelerate": ACCELERATE,
+    "axolotl": AXOLOTL,
 }
 ADAMW = {"type": "AdamW", "params": {"lr": 1e-4, "betas": [0.9, 0.999]}}
 
@@ -118,6 +120,19 @@ def test_contract_is_a_schema_and_closed(name: str) -> None:
         ("accelerate", {"deepspeed_config": {"zero_stages": 3}}, False),
         ("accelerate", {"mixed_precision": "bfloat16"}, False),
         ("accelerate", {"num_process": 2}, False),
+        ("axolotl", {}, True),
+        ("axolotl", {"bf16": "auto", "fsdp_version": 2, "fsdp_config": {"offload_params": True}}, True),
+        ("axolotl", {"attn_implementation": "kernels-community/flash-attn3", "adapter": "lora"}, True),
+        ("axolotl", {"bf16": True, "fp16": False, "optimizer": "muon", "lr_scheduler": "rex"}, True),
+        ("axolotl", {"bf16": True, "fp16": True}, False),
+        ("axolotl", {"gradient_acumulation_steps": 4}, False),
+        ("axolotl", {"optimizer": "adam"}, False),
+        ("axolotl", {"lr_scheduler": "cosin"}, False),
+        ("axolotl", {"save_strategy": "step"}, False),
+        ("axolotl", {"adapter": "dora"}, False),
+        ("axolotl", {"fsdp_config": {"fsdp_offload_params": True}}, False),
+        ("axolotl", {"datasets": [{"path": "a.jsonl", "typ": "chat_template"}]}, False),
+        ("axolotl", {"rope_scaling": {"type": "yarn"}}, False),
     ],
 )
 def test_contract_refuses_what_frameworks_let_through(family: str, change: dict[str, Any], accepted: bool) -> None:

@@ -17,7 +17,15 @@ from tests.targets.cases import over_base, table
 SMALL = "Qwen/Qwen2.5-0.5B-Instruct"
 TABLES = {target: table(target, "clashes.yaml") for target in names() if get(target).CLASHES}
 CLASHING = [(target, key, n) for target, keys in TABLES.items() for key, each in keys.items() for n in range(len(each))]
-VALUES: dict[str, Any] = {"loraplus_lr_ratio": 16.0, "dpo_label_smoothing": 0.1}  # all other keys are switches
+VALUES: dict[str, Any] = {  # all other keys are switches
+    "batch_size": 8,
+    "dpo_label_smoothing": 0.1,
+    "early_stopping_patience": 3,
+    "evals_per_epoch": 2,
+    "liger_kernel_impl": "cutile",
+    "loraplus_lr_ratio": 16.0,
+    "saves_per_epoch": 2,
+}
 
 
 def clashing(target: str, key: str, number: int) -> tuple[dict[str, Any], dict[str, Any]]:

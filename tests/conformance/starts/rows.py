@@ -37,6 +37,7 @@ def rows(number: int, images: list[str] | None) -> dict[str, dict[str, Any]]:
         "messages": {"messages": turns, **shown},
         "text": {"text": "the model learns to answer a short question" + answer * 2, **empty},
         "preference": {"prompt": ask, "chosen": answer, "rejected": "two", **empty},
+        "rewards": {"system": "", "input": ask, "chosen": answer, "rejected": "two", **empty},
         "kto": {"prompt": ask, "completion": f"{answer} {number}", "label": number % 2 == 0, **empty},  # none twice
         "prompt": {"prompt": ask, **empty},
         "turns": {"prompt": [{"role": "user", "content": ask}], **empty},

@@ -1,0 +1,19 @@
+"""Every run drawn for Axolotl starts by its own launch script, and makes two optimizer steps on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.starts.judge import name_of, trains
+from tests.conformance.starts.runs import Machine, Run, matrix
+
+MATRIX = matrix("axolotl")
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize("run", MATRIX.runs(), ids=name_of)
+def test_it_trains(run: Run, folder: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
+    trains(run, MATRIX, machine)
