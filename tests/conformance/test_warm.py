@@ -13,7 +13,7 @@ from tests.conformance.environments import environment
 from tests.conformance.warm import Warm, warm
 
 Start = Callable[..., "subprocess.Popen[str]"]
-READS = 'import os\nwas = os.environ.get("READ_ON_IMPORT")\n'
+READS = 'import os\nwas, path = os.environ.get("READ_ON_IMPORT"), os.environ.get("PYTHONPATH")\n'
 SLEEPS = "import time; print(1, flush=True); time.sleep(600)"
 SPAWNS = """import multiprocessing, sys
 
@@ -87,6 +87,14 @@ def test_what_is_imported_stays_unless_it_has_read_something_else(server: tuple[
     assert start("-c", ask).communicate(timeout=60)[0] == "True None\n"
     anew = start("-c", ask, READ_ON_IMPORT="1").communicate(timeout=60)[0]
     assert anew.endswith("False 1\n")
+
+
+def test_folders_that_are_added_are_looked_into(server: tuple[Warm, Start], tmp_path: Path) -> None:
+    made, start = server
+    (tmp_path / "added.py").write_text("is_there = 1\n", encoding="utf-8")
+    more = {"PYTHONPATH": f"{made.programs.parent}{os.pathsep}{tmp_path}"}
+    ask = "import sys; here = 'reads' in sys.modules; import added; print(here, added.is_there)"
+    assert start("-c", ask, **more).communicate(timeout=60)[0] == "True 1\n"
 
 
 def test_what_hangs_is_ended_with_what_it_has_started(server: tuple[Warm, Start]) -> None:

@@ -67,11 +67,17 @@ class Imported(NamedTuple):
 
     def differs(self, environment: dict[str, str]) -> list[str]:
         """The names that imports read and that would now say something else."""
+        harmless = HARMLESS | {"PYTHONPATH"} if self.places(environment) is not None else HARMLESS
         return sorted(
             name
-            for name in self.read - HARMLESS
+            for name in self.read - harmless
             if environment.get(name) not in (self.given.get(name), self.added.get(name))
         )
+
+    def places(self, environment: dict[str, str]) -> list[str] | None:
+        """What PYTHONPATH has beyond what it had; None where that was not all kept at its head."""
+        had, has = (said.get("PYTHONPATH", "").split(os.pathsep) for said in (self.given, environment))
+        return has[len(had) :] if has[: len(had)] == had else None
 
 
 def imported(modules: list[str]) -> Imported:
@@ -149,6 +155,8 @@ def become(asked: Asked, python: str, had: Imported) -> None:
         if changed or (argv[0].startswith("-") and argv[0] not in ("-m", "-c")):
             print("warm: starts anew, for", *(changed or argv), file=sys.stderr, flush=True)
             os.execv(sys.executable, [sys.executable, *asked["argv"]])
+        begin = 1 + len(had.given.get("PYTHONPATH", "").split(os.pathsep))  # after the script's folder
+        sys.path[begin:begin] = had.places(asked["environment"]) or []
         sys.executable = python
         multiprocessing.set_executable(python)
         run(argv)
