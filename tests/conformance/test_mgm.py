@@ -206,6 +206,7 @@ def test_its_own_functions_do_what_is_counted(checkout: Path) -> None:
 RUNS: dict[str, dict[str, Any]] = {
     "first-stage": {"train": {"method": "full", "freeze_parts": ["vision", "language"]}},
     "second-stage": {"train": {"method": "full", "freeze_parts": ["vision"]}, "strategy": {"sharding": "zero3"}},
+    "lora": {"train": {"method": "lora", "whole_parts": ["projector"], "lora": {"rank": 4}}},
 }
 
 
@@ -238,6 +239,7 @@ def test_two_real_steps(name: str, checkout: Path, tmp_path: Path) -> None:
     saved = {path.name for path in (one.folder / "output").iterdir()}
     assert "checkpoint-2" in saved
     assert ("mm_projector.bin" in saved) == (name == "first-stage")
+    assert ({"adapter_config.json", "non_lora_trainables.bin"} <= saved) == (name == "lora")
 
 
 def _free_port() -> int:
