@@ -12,7 +12,7 @@ from mfc.catalog.parameters import target_names
 # Their code is not part of transformers: only their published counts check them (tests/catalog/test_models.py).
 REMOTE_ONLY = (
     *("baichuan", "chatglm", "internlm2", "internlm3", "internvl_chat"),
-    *("minicpm", "minicpmv", "minimind", "qwen"),
+    *("mgm", "mgm_gemma", "mgm_mixtral", "minicpm", "minicpmv", "minimind", "qwen"),
 )
 
 # Also built at full depth: dense, MLA, hybrid, vision.
