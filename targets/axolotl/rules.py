@@ -129,7 +129,8 @@ def rows_suit_the_task(spec: Spec, task: str) -> str | None:
         form = rows.layout(one, task)
         if form in able:
             continue
-        told = f"{one.path or one.hub} is in format {form}; for task {task} Axolotl reads {listed(able, 'and')}"
+        name = f"data.train: {one.path or one.hub}"
+        told = f"{name} is in format {form}; for task {task} Axolotl reads {listed(able, 'and')}"
         own = " (it writes alpaca rows in a prompt of its own, not in the chat template)" if form == "alpaca" else ""
         return told + own
     return None

@@ -152,7 +152,8 @@ def rows_suit_the_task(spec: Spec, task: str) -> str | None:
     for one in spec.data.train:
         form = rows.layout(one, task)
         if form not in able:
-            return f"{one.path or one.hub} is in format {form}; for task {task} TRL reads {listed(able, 'and')}"
+            name = f"data.train: {one.path or one.hub}"
+            return f"{name} is in format {form}; for task {task} TRL reads {listed(able, 'and')}"
     return None
 
 
