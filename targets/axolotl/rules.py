@@ -216,6 +216,14 @@ def references_stay_out_of_fsdp(sharding: str, reference_model: bool) -> str | N
     return "TRL wraps a reference model as a single unit of FSDP2, which every GPU gathers whole: zero3 splits it"
 
 
+@require(_LOADER + ", _reinitialize_classification_head: weight.abs().max() of a head that DeepSpeed has split")
+def heads_of_rewards_are_whole(task: str, sharding: str) -> str | None:
+    """A new reward head is looked at when the model is loaded, which needs it whole."""
+    if task != "reward" or sharding != "zero3":
+        return None
+    return "Axolotl looks into the new reward head as it loads the model, and zero3 has split it: use zero2 or ddp"
+
+
 @require("Axolotl core/trainers/grpo/__init__.py, get_reward_func: importlib.import_module", blames="target")
 def rewards_are_functions(task: str, rewards: tuple[str, ...], plugins: tuple[str, ...] | None) -> str | None:
     """Rewards are functions that can be imported."""
@@ -341,6 +349,7 @@ RULES = (
     simpo_warms_up_by_steps,
     one_step_of_warmup_is_two,
     references_stay_out_of_fsdp,
+    heads_of_rewards_are_whole,
     rewards_are_functions,
     processes_have_whole_groups,
     what_generates_has_one_type,
