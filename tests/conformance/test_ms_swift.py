@@ -6,11 +6,12 @@ import itertools
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mfc.catalog import gpus
 from mfc.planner.plan import Plan
 
 from tests.conformance.environments import environment
@@ -36,12 +37,18 @@ def generated(version: str) -> Iterator[tuple[str, Any]]:
         yield name, {**spec, **target}
     for name, spec in specs(TASKS):
         if spec["train"]["method"] != "freeze":
-            yield name, {**spec, **target}
+            yield name, {**spec, "train": {**spec["train"], **precision_of(spec)}, **target}
             continue
-        gpus = spec["hardware"]["count"] * spec["hardware"].get("nodes", 1)
-        rollout = {"rewards": ["accuracy", "format"], "num_generations": 4, **(next(turn) if gpus > 1 else {})}
+        cards = spec["hardware"]["count"] * spec["hardware"].get("nodes", 1)
+        rollout = {"rewards": ["accuracy", "format"], "num_generations": 4, **(next(turn) if cards > 1 else {})}
         train = {**spec["train"], "task": "grpo", "method": "lora", "batch_size": "auto", "rollout": rollout}
         yield f"{name}-grpo", {**spec, "train": train, "strategy": {}, **target}
+
+
+def precision_of(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Under ZeRO-3 a reward head is not trained beside adapters in fp16, which is what older cards have."""
+    headed = spec["train"]["task"] == "reward" and spec["strategy"].get("sharding") == "zero3"
+    return {} if not headed or gpus.find(spec["hardware"]["gpu"]).bf16 else {"precision": "fp32"}
 
 
 def split(version: str) -> Iterator[tuple[str, Any]]:
