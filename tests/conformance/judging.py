@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +13,16 @@ from typing import Any
 import mfc
 import yaml
 from mfc.emit.compiled import Compiled
-from mfc.errors import CannotFit
+from mfc.errors import CannotExpress, CannotFit, SpecError
 
 from tests.conformance.environments import environment
 
 REPOSITORY = Path(__file__).parents[2]
 EXAMPLES = REPOSITORY / "examples"
+PRINT = """#!/usr/bin/env python3
+import json, sys
+print(json.dumps(sys.argv[1:]))
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,30 @@ def compile_all(specs: Iterable[tuple[str, Any]], target: str, into: Path) -> tu
             file.write_text(text, encoding="utf-8")
         cases.append(Case(name, made, into / name))
     return cases, too_big
+
+
+def expressible(specs: Iterable[tuple[str, Any]], target: str, into: Path) -> list[Case]:
+    """Compile those of drawn specs that a target can say; callers say how many these have to be."""
+    cases = []
+    for name, spec in specs:
+        try:
+            made, _ = compile_all([(name, spec)], target, into)
+        except (CannotExpress, SpecError):
+            continue
+        cases += made
+    return cases
+
+
+def spoken(case: Case, program: str) -> list[str]:
+    """The words that the launch script says to a program, in whose place a stand-in prints them."""
+    programs = case.folder / "programs"
+    programs.mkdir(exist_ok=True)
+    (programs / program).write_text(PRINT, encoding="utf-8")
+    (programs / program).chmod(0o755)
+    given = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
+    done = subprocess.run(["bash", "launch.sh"], cwd=case.folder, env=given, capture_output=True, text=True, check=True)
+    said: list[str] = json.loads(done.stdout)
+    return said
 
 
 def examples(target: str) -> Iterable[tuple[str, Path]]:

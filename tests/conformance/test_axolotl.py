@@ -4,31 +4,24 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mfc.errors import CannotExpress, SpecError
 from mfc.planner.plan import Plan
 from mfc.targets import axolotl
 from mfc.targets.axolotl.keys import ATTENTION, OPTIMIZERS, TASKS
 
-from tests.conformance.judging import Case, compile_all, differences, examples, judge
+from tests.conformance.judging import Case, compile_all, differences, examples, expressible, judge, spoken
 from tests.conformance.specs import TASKS as EVERY
 from tests.conformance.specs import specs
 from tests.targets.test_clashes import CLASHING, clashing
 
-ENOUGH = 40
+ENOUGH = 65
 WHERE = "axolotl-0.19.0"
 ROLLOUT = {"num_generations": 4, "engine": "native"}
 DTYPES = {"bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-PRINT = """#!/usr/bin/env python3
-import json, sys
-print(json.dumps(sys.argv[1:]))
-"""
 
 
 def generated() -> Iterator[tuple[str, Any]]:
@@ -55,35 +48,11 @@ def generated() -> Iterator[tuple[str, Any]]:
         yield name, {**spec, "data": data, "train": train, "strategy": strategy, "targets": {"axolotl": {}}}
 
 
-def possible(specs: Iterator[tuple[str, Any]], into: Path) -> list[Case]:
-    """Those that Axolotl can say: whole weights in fp16 it cannot train, nor a KTO of one sample."""
-    cases = []
-    for name, spec in specs:
-        try:
-            made, _ = compile_all([(name, spec)], "axolotl", into)
-        except (CannotExpress, SpecError):
-            continue
-        cases += made
-    return cases
-
-
-def spoken(case: Case) -> list[str]:
-    """The words that the launch script says to `axolotl`."""
-    programs = case.folder / "programs"
-    programs.mkdir(exist_ok=True)
-    (programs / "axolotl").write_text(PRINT, encoding="utf-8")
-    (programs / "axolotl").chmod(0o755)
-    given = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-    done = subprocess.run(["bash", "launch.sh"], cwd=case.folder, env=given, capture_output=True, text=True, check=True)
-    said: list[str] = json.loads(done.stdout)
-    return said
-
-
 def question(case: Case) -> dict[str, Any]:
     plan = case.compiled.plan
     major, minor = plan.problem.hardware.gpu.capability
     return {
-        "argv": spoken(case),
+        "argv": spoken(case, "axolotl"),
         "folder": str(case.folder),
         "world_size": plan.strategy.world_size,
         "capability": f"sm_{major}{minor}",
@@ -147,7 +116,7 @@ def failures(cases: list[Case]) -> dict[str, str]:
 
 @pytest.mark.framework
 def test_generated_specs_are_accepted(tmp_path: Path) -> None:
-    cases = possible(generated(), tmp_path)
+    cases = expressible(generated(), "axolotl", tmp_path)
     assert len(cases) >= ENOUGH
     plans = [case.compiled.plan for case in cases]
     assert {plan.strategy.task for plan in plans} == set(axolotl.profile("0.19.0", {}).supports["task"])
@@ -166,7 +135,7 @@ def test_examples_are_accepted(tmp_path: Path) -> None:
 
 @pytest.mark.framework
 def test_the_judge_can_say_no(tmp_path: Path) -> None:
-    case = next(case for case in possible(generated(), tmp_path) if case.compiled.plan.strategy.lora)
+    case = next(case for case in expressible(generated(), "axolotl", tmp_path) if case.compiled.plan.strategy.lora)
     asked = question(case)
     path = case.folder / "train.yaml"
     good = path.read_text(encoding="utf-8")

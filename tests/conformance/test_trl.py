@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from mfc.errors import CannotExpress, SpecError
 from mfc.planner.plan import Plan
 from mfc.targets import trl
 from mfc.targets.trl.keys import ATTENTION, COMMANDS, keeps_fp32
 
-from tests.conformance.judging import Case, compile_all, differences, examples, judge
+from tests.conformance.judging import Case, compile_all, differences, examples, expressible, judge, spoken
 from tests.conformance.specs import TASKS, specs
 
-ENOUGH = 35
+ENOUGH = 58
 WHERE = "deepspeed-0.19.8"  # the list that has TRL
 DTYPES = {"bf16": "bfloat16", "pure_bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
-PRINT = """#!/usr/bin/env python3
-import json, sys
-print(json.dumps(sys.argv[1:]))
-"""
 
 
 def generated() -> Iterator[tuple[str, Any]]:
@@ -42,32 +34,8 @@ def generated() -> Iterator[tuple[str, Any]]:
         yield name, {**spec, "data": data, "train": train, "strategy": said, "targets": {"trl": {}}}
 
 
-def possible(specs: Iterator[tuple[str, Any]], into: Path) -> list[Case]:
-    """Those that TRL can say: fp16 beside 4-bit weights it cannot, nor a KTO of one sample."""
-    cases = []
-    for name, spec in specs:
-        try:
-            made, _ = compile_all([(name, spec)], "trl", into)
-        except (CannotExpress, SpecError):
-            continue
-        cases += made
-    return cases
-
-
-def spoken(case: Case) -> list[str]:
-    """The words that the launch script says to `trl`."""
-    programs = case.folder / "programs"
-    programs.mkdir(exist_ok=True)
-    (programs / "trl").write_text(PRINT, encoding="utf-8")
-    (programs / "trl").chmod(0o755)
-    given = {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}", "NODE_RANK": "0", "MASTER_ADDR": "127.0.0.1"}
-    done = subprocess.run(["bash", "launch.sh"], cwd=case.folder, env=given, capture_output=True, text=True, check=True)
-    said: list[str] = json.loads(done.stdout)
-    return said
-
-
 def question(case: Case) -> dict[str, Any]:
-    command, *words = spoken(case)
+    command, *words = spoken(case, "trl")
     world = case.compiled.plan.strategy.world_size
     return {"command": command, "argv": words, "folder": str(case.folder), "world_size": world}
 
@@ -123,7 +91,7 @@ def failures(cases: list[Case]) -> dict[str, str]:
 
 @pytest.mark.framework
 def test_generated_specs_are_accepted(tmp_path: Path) -> None:
-    cases = possible(generated(), tmp_path)
+    cases = expressible(generated(), "trl", tmp_path)
     assert len(cases) >= ENOUGH
     assert {COMMANDS[case.compiled.plan.strategy.task] for case in cases} == set(COMMANDS.values())
     assert failures(cases) == {}
@@ -139,7 +107,7 @@ def test_examples_are_accepted(tmp_path: Path) -> None:
 
 @pytest.mark.framework
 def test_the_judge_can_say_no(tmp_path: Path) -> None:
-    case = next(case for case in possible(generated(), tmp_path) if case.compiled.plan.strategy.lora)
+    case = next(case for case in expressible(generated(), "trl", tmp_path) if case.compiled.plan.strategy.lora)
     asked = question(case)
     changes = {
         "train.yaml": [
