@@ -67,6 +67,7 @@ def measure(runs: int) -> dict[str, float]:
 def planner_rate(seconds: float = 3.0) -> float:
     """Strategies evaluated per second of CPU time."""
     import mfc
+    from mfc.fields import EVERYTHING
     from mfc.memory.stack import Stack
     from mfc.planner.search import search
     from mfc.profile import Profile
@@ -77,8 +78,9 @@ def planner_rate(seconds: float = 3.0) -> float:
         path = Path(name, "spec.yaml")
         path.write_text(SPEC, encoding="utf-8")
         problem = resolve(mfc.load(path, ["train.method=full"]), hub_cache=False)
-    profile = Profile("", "", Stack())
-    search(problem, profile, RULES)
+    profile = Profile("", "", Stack(), EVERYTHING)
+    if not search(problem, profile, RULES).evaluated:
+        raise SystemExit("the neutral target can say nothing of the spec: no rate")
     evaluated, start = 0, time.process_time()
     while time.process_time() - start < seconds:
         evaluated += search(problem, profile, RULES).evaluated

@@ -66,22 +66,22 @@ def needed(env: Mapping[str, Any], rules: tuple[Rule, ...]) -> tuple[str, ...]:
     return tuple(found) if profile.target else ()
 
 
-@lru_cache(maxsize=8)
-def stages(rules: tuple[Rule, ...]) -> tuple[tuple[BoundRule, ...], ...]:
+@lru_cache(maxsize=256)
+def stages(rules: tuple[Rule, ...], order: tuple[str, ...] = CHOICES) -> tuple[tuple[BoundRule, ...], ...]:
     """The steps after the facts, after each choice, after the costs and after the answer."""
-    provided = (FACTS, *((name,) for name in CHOICES), COSTS, ANSWER)
+    provided = (FACTS, *((name,) for name in order), COSTS, ANSWER)
     return tuple(tuple((rule, _getter(rule.reads)) for rule in stage) for stage in schedule(rules, provided))
 
 
-@lru_cache(maxsize=8)
-def pruning(rules: tuple[Rule, ...]) -> tuple[tuple[BoundRule, ...], ...]:
+@lru_cache(maxsize=256)
+def pruning(rules: tuple[Rule, ...], order: tuple[str, ...] = CHOICES) -> tuple[tuple[BoundRule, ...], ...]:
     """The stages as the search walks them: rules that refuse, and rules that derive what those or the planner read.
 
     The others wait for the winner.
     """
     needed = set(_READ)
     kept: list[tuple[BoundRule, ...]] = []
-    for stage in reversed(stages(rules)):
+    for stage in reversed(stages(rules, order)):
         steps = []
         for rule, read in reversed(stage):
             if rule.kind == "require" or rule.writes in needed:
@@ -148,10 +148,19 @@ def walk(
     `fixed` narrows single fields to one value. What the rules refuse is noted in `out`. Candidates go from plain
     training to what saves memory, or `backwards`.
     """
-    steps = pruning(rules)
+    domains = {name: domain(name, problem, start) for name in CHOICES if name != "micro_batch"}
+    domains.update((name, (value,)) for name, value in fixed.items())
+    open_ = [name for name, values in domains.items() if len(values) > 1]
+    single = [name for name in domains if name not in open_]
+    steps = pruning(rules, (*single, *open_, "micro_batch"))
     env = dict(start)
-    if apply(steps[0], env, problem.pins, "", out):
-        yield from _expand(problem, steps, fixed, env, 0, out, backwards)
+    for depth, name in enumerate(("", *single)):
+        if name:
+            (env[name],) = domains[name]
+        if not apply(steps[depth], env, problem.pins, name, out):
+            return
+    values = [(name, domains[name][::-1] if backwards else domains[name]) for name in open_]
+    yield from _expand(problem.pins, steps[len(single) + 1 :], values, env, out)
 
 
 def micro_batches(
@@ -187,30 +196,21 @@ def apply(
 
 
 def _expand(
-    problem: Problem,
+    pins: Mapping[str, Any],
     steps: Sequence[Sequence[BoundRule]],
-    fixed: Mapping[str, Any],
+    open_: Sequence[tuple[str, Sequence[Any]]],
     env: dict[str, Any],
-    depth: int,
     out: Rejections,
-    backwards: bool,
 ) -> Iterator[dict[str, Any]]:
-    """What becomes of an assignment of the choices before `depth`, which is this call's to fill."""
-    while (name := CHOICES[depth]) != "micro_batch":
-        depth += 1
-        values = (fixed[name],) if name in fixed else domain(name, problem, env)
-        if len(values) != 1:
-            break
-        (env[name],) = values  # most fields: no branch, and no copy
-        if not apply(steps[depth], env, problem.pins, name, out):
-            return
-    else:
+    """What becomes of an assignment of all choices but these, with the steps after each."""
+    if not open_:
         yield env
         return
-    for value in reversed(values) if backwards else values:
+    name, values = open_[0]
+    for value in values:
         child = {**env, name: value}
-        if apply(steps[depth], child, problem.pins, name, out):
-            yield from _expand(problem, steps, fixed, child, depth, out, backwards)
+        if apply(steps[0], child, pins, name, out):
+            yield from _expand(pins, steps[1:], open_[1:], child, out)
 
 
 def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:

@@ -144,19 +144,36 @@ def schedule(rules: Sequence[Rule], stages: Sequence[Sequence[str]]) -> tuple[tu
     for rule in rules:
         if rule.writes and writers.setdefault(rule.writes, rule) is not rule:
             raise ValueError(f"{rule.id} and {writers[rule.writes].id} both write {rule.writes}")
+    readers: dict[str, list[int]] = {}
+    missing = [len(set(rule.reads)) for rule in rules]
+    for number, rule in enumerate(rules):
+        for name in set(rule.reads):
+            readers.setdefault(name, []).append(number)
     have: set[str] = set()
-    waiting, plan = list(rules), []
+    free = [number for number, count in enumerate(missing) if count == 0]  # they read nothing
+    plan = []
     for provided in stages:
-        have.update(provided)
         ready: list[Rule] = []
-        while runnable := [rule for rule in waiting if have.issuperset(rule.reads)]:
-            ready += sorted(runnable, key=lambda rule: rule.kind != "require")
-            have.update(rule.writes for rule in runnable if rule.writes)
-            waiting = [rule for rule in waiting if rule not in runnable]
+        runnable, fresh = free, list(provided)
+        while runnable or fresh:
+            for name in fresh:
+                if name not in have:
+                    have.add(name)
+                    for number in readers.get(name, ()):
+                        missing[number] -= 1
+                        if missing[number] == 0:
+                            runnable.append(number)
+            wave = [rules[number] for number in sorted(runnable)]
+            ready += sorted(wave, key=lambda rule: rule.kind != "require")
+            runnable, fresh = [], [rule.writes for rule in wave if rule.writes]
+        free = []
         plan.append(tuple(ready))
-    if waiting:
-        missing = sorted({name for rule in waiting for name in rule.reads} - have)
-        raise ValueError(f"{waiting[0].id} reads what nothing provides: {', '.join(missing)}")
+    if any(missing):
+        late = next(rule for rule, count in zip(rules, missing, strict=True) if count)
+        names = sorted(
+            {name for rule, count in zip(rules, missing, strict=True) if count for name in rule.reads} - have
+        )
+        raise ValueError(f"{late.id} reads what nothing provides: {', '.join(names)}")
     return tuple(plan)
 
 
