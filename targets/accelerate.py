@@ -67,7 +67,7 @@ def _always(value: Any) -> Codec:
 
 # The optimizer's states go where the weights go: one reason for both.
 _OFFLOAD = flag("offload_parameters", "cpu")._replace(fields=("offload_parameters", "offload_optimizer"))
-_OFFLOAD = _OFFLOAD.citing("offload_parameters")
+_OFFLOAD = _OFFLOAD.citing("offload_parameters").telling(lambda off: {"offload_optimizer": ("cpu" if off else "none",)})
 
 KEYS: tuple[Key, ...] = (
     Key("compute_environment", constant("LOCAL_MACHINE")),

@@ -10,7 +10,13 @@ from tests.typecheck import link
 
 ROOT = Path(__file__).parent.parent
 INSTALL = "pip install -c constraints.txt -e '.[dev]'"
-FOLDERS = ("spec", "emit", "cli", "targets")  # what reads, renders, checks and prints: where the libraries are used
+FOLDERS = (
+    "spec",
+    "emit",
+    "cli",
+    "targets",
+    "imports",
+)  # what reads, renders, checks and prints: where the libraries are used
 
 
 def bounds() -> dict[str, str]:

@@ -182,7 +182,7 @@ KEYS: tuple[Key, ...] = (
         stage(3),
         "experts gathered as one, for families that DeepSpeed does not know",
     ),
-    Key("optimizer.type", words("optimizer", _OPTIMIZERS)),
+    Key("optimizer.type", words("optimizer", _OPTIMIZERS, others={"Adam": "adamw"})),
     Key("optimizer.params.lr", same("learning_rate")),
     Key("optimizer.params.betas", row("adam_beta1", "adam_beta2"), is_("optimizer", "adamw", "lion")),
     Key("optimizer.params.eps", same("adam_epsilon"), is_("optimizer", "adamw")),

@@ -30,6 +30,7 @@ _TAGS = {
     "function": "function_tag",
     "system": "system_tag",
 }
+SPEC_ROLES = {tag: name for name, tag in _TAGS.items()}
 # Formats in which each task's rows can come.
 FORMATS = {
     "pretrain": ("text",),
@@ -62,14 +63,14 @@ def dataset_info(plan: Plan, out_to_spec: str) -> dict[str, Any]:
         source = {url: one.hub} if one.hub else {"file_name": located(str(one.path), out_to_spec)}
         part = {"subset": one.subset, "split": one.split, "num_samples": one.samples}
         said = {key: value for key, value in part.items() if value is not None}
-        made[name] = {**source, **said, **_rows(one, task, pictures)}
+        made[name] = {**source, **said, **rows_of(one, task, pictures)}
     if file := evaluation_file(plan):
         first = plan.problem.spec.data.train[0]
-        made["eval"] = {"file_name": located(file, out_to_spec), **_rows(first, task, pictures)}
+        made["eval"] = {"file_name": located(file, out_to_spec), **rows_of(first, task, pictures)}
     return made
 
 
-def _rows(one: DatasetSpec, task: str, pictures: str) -> dict[str, Any]:
+def rows_of(one: DatasetSpec, task: str, pictures: str) -> dict[str, Any]:
     """How to read the rows of a data set for one task; `pictures` is images, videos or nothing."""
     form = rows.layout(one, task)
     entry: dict[str, Any] = {"formatting": {"sharegpt": "sharegpt", "messages": "openai"}.get(form, "alpaca")}

@@ -7,7 +7,7 @@ Source: hparams/*_args.py of LLaMA-Factory 0.9.4 and 0.9.5.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mfc.target.codecs import (
     Codec,
@@ -23,6 +23,7 @@ from mfc.target.codecs import (
     only,
     path,
     same,
+    share,
     text,
     whole,
     words,
@@ -76,6 +77,13 @@ _OPTIMIZERS = {
         ("galore", "apollo", "badam"), "adamw_torch"
     ),  # GaLore and APOLLO wrap it, and refuse the fused one
 }
+# What it starts by other words: without a name of an implementation, and its own choice where nothing is said.
+_OTHER_OPTIMIZERS = {
+    **dict.fromkeys(("adamw_torch", "adamw_apex_fused", "adamw_torch_npu_fused", "adamw_hf"), "adamw"),
+    "adamw_8bit": "adamw_8bit",
+    "paged_adamw": "paged_adamw",
+}
+_OTHER_ATTENTION = {"auto": "sdpa"}  # transformers' own choice: model/model_utils/attention.py changes nothing
 # SwanLab comes with a switch of its own.
 _REPORTS = {name: name for name in ("none", "tensorboard", "wandb", "mlflow", "trackio")} | {"swanlab": "none"}
 # Families whose code is in their own repository, not in transformers.
@@ -96,6 +104,17 @@ def _lora_target(at: Writing) -> str:
 def _read_lora_target(names: str, _: Reader) -> Reading:
     """Names are names; whether they are all of attention or mlp, only the model could tell."""
     return {"lora_targets": ("all-linear",) if names == "all" else (names, "attention", "mlp")}
+
+
+def _read_bits(bits: Any) -> Reading:
+    """Whether adapters train on a quantised base is said by these bits alone, and they leave few formats."""
+    kinds = {4: ("nf4", "fp4", "hqq", "eetq"), 8: ("int8", "hqq", "eetq")}
+    return {"method": ("qlora",), **({"quantization.kind": kinds[bits]} if bits in kinds else {})}
+
+
+def _read_loss(loss: Any) -> Reading:
+    """The loss tells tasks of one stage apart."""
+    return {"task": (loss,) if loss in ("orpo", "simpo") else ("dpo",)}
 
 
 def _has_remote_code(plan: Plan) -> bool:
@@ -121,7 +140,7 @@ MODEL = section(
     ),
     Key("adapter_name_or_path", path("model.adapter"), given("model.adapter")),
     Key("create_new_adapter", only("model.adapter_mode", "merge"), given("model.adapter"), "adapter_mode: merge"),
-    Key("flash_attn", words("attention", _ATTENTION), note="eager: disabled"),
+    Key("flash_attn", words("attention", _ATTENTION, others=_OTHER_ATTENTION), note="eager: disabled"),
     Key("enable_liger_kernel", flag("loss", "fused"), note="fused: true"),
     Key(
         "disable_gradient_checkpointing",
@@ -131,7 +150,7 @@ MODEL = section(
     Key("use_unsloth_gc", flag("offload_activations", "cpu"), is_("offload_activations", "cpu")),
     Key(
         "quantization_bit",
-        same("quantization.bits"),
+        same("quantization.bits").telling(_read_bits),
         _QUANTISED,
         "not for checkpoints that are quantised already",
         also=("quantization",),
@@ -171,7 +190,7 @@ METHOD = section(
     Key("freeze_vision_tower", contains("freeze_parts", "vision"), PICTURES),
     Key("freeze_multi_modal_projector", contains("freeze_parts", "projector"), PICTURES),
     Key("freeze_language_model", contains("freeze_parts", "language"), PICTURES),
-    Key("pref_loss", same("preference_loss"), task("dpo", "orpo", "simpo")),
+    Key("pref_loss", same("preference_loss").telling(_read_loss), task("dpo", "orpo", "simpo")),
     Key("pref_beta", same("preference_beta"), given("preference_beta")),
     Key("simpo_gamma", same("preference_gamma"), given("preference_gamma")),
     Key(
@@ -254,7 +273,7 @@ TRAIN = section(
     Key("warmup_steps", same("warmup"), WARMUP_STEPS),
     Key("weight_decay", same("weight_decay")),
     Key("max_grad_norm", same("max_grad_norm")),
-    Key("optim", words("optimizer", _OPTIMIZERS)),
+    Key("optim", words("optimizer", _OPTIMIZERS, others=_OTHER_OPTIMIZERS)),
     Key("adam_beta1", same("adam_beta1")),
     Key("adam_beta2", same("adam_beta2")),
     Key("adam_epsilon", same("adam_epsilon")),
@@ -276,7 +295,7 @@ TRAIN = section(
 
 EVALUATION = section(
     "eval",
-    Key("val_size", same("data.eval"), EVALUATES_A_SHARE),
+    Key("val_size", share("data.eval"), EVALUATES_A_SHARE),
     Key("eval_dataset", constant("eval", "data.eval"), EVALUATES_A_FILE),
     Key("per_device_eval_batch_size", same("eval_micro_batch"), EVALUATES, "LLaMA-Factory's default is 8"),
     Key("eval_strategy", words("eval_every", {"epoch": "epoch"}, rest="steps"), EVALUATES, also=("data.eval",)),

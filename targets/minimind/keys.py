@@ -94,7 +94,7 @@ def _reward(at: Writing) -> str:
 
 
 def _read_reward(value: Any, reader: Reader) -> Reading:
-    found = spellings(value, reader.out_to_spec) if is_local(value) else (value,)
+    found = spellings(value, reader) if is_local(value) else (value,)
     return {"rewards": tuple((one,) for one in found)}
 
 

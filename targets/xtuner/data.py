@@ -26,7 +26,7 @@ def data_files() -> Codec:
         return [located(path, at.out_to_spec) for path in paths] or LEFT_OUT
 
     def read(value: Any, reader: Reader) -> Reading:
-        return {f"data.train.{at}.path": spellings(path, reader.out_to_spec) for at, path in enumerate(value)}
+        return {f"data.train.{at}.path": spellings(path, reader) for at, path in enumerate(value)}
 
     return Codec(("data.train",), write, read)
 
@@ -49,7 +49,7 @@ def loader() -> Codec:
                 raise Unwritten("data_files.train is not what data_files says")
             return {}
         name = value["path"]
-        folder = spellings(name, reader.out_to_spec)
+        folder = spellings(name, reader)
         if is_local(name):
             return {"data.train.0.path": folder}
         part = {"subset": value.get("name"), "split": value.get("split")}

@@ -71,7 +71,7 @@ def datasets() -> Codec:
     def read(value: Any, reader: Reader) -> Reading:
         told: dict[str, tuple[Any, ...]] = {}
         for number, one in enumerate(value):
-            told[f"data.train.{number}.path"] = spellings(one["dataset"]["anno_path"], reader.out_to_spec)
+            told[f"data.train.{number}.path"] = spellings(one["dataset"]["anno_path"], reader)
         calls = [one["tokenize_fn"] for one in value]
         if any(call != calls[0] for call in calls):
             raise Unwritten("its data sets are read in several ways")

@@ -69,7 +69,7 @@ GOOD = [(target, name) for target in names() for name in good(target)]
 
 def over_base(target: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     """A spec laid over a target's base."""
-    return _laid(_files(target)["base"], spec)
+    return laid(_files(target)["base"], spec)
 
 
 def data_called(target: str, word: str) -> dict[str, Any]:
@@ -80,12 +80,12 @@ def data_called(target: str, word: str) -> dict[str, Any]:
     return {"train": [{"path": f"{word}{suffix}", "format": one.get("format", "messages")}]}
 
 
-def _laid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def laid(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     made = dict(base)
     for key, value in over.items():
         below = made.pop(key, None)
         if isinstance(value, Mapping):
-            made[key] = _laid(below if isinstance(below, Mapping) else {}, value)
+            made[key] = laid(below if isinstance(below, Mapping) else {}, value)
         elif value is not None:
             made[key] = value
     return made

@@ -80,7 +80,7 @@ def test_it_refuses_what_it_cannot_say(site: Path, edit: str, said: str, tmp_pat
 
 
 def test_the_suite_holds_it(site: Path) -> None:
-    where = ["tests/targets", "tests/rules", "tests/emit/test_hostile.py"]
+    where = ["tests/targets", "tests/imports", "tests/rules", "tests/emit/test_hostile.py"]
     done = run(site, "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *where, "-k", "outline and not test_outline")
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout

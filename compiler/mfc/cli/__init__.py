@@ -9,6 +9,7 @@ from typing import Any
 COMMANDS = {
     "compile": "Write each target's native configs for a spec.",
     "plan": "Show the strategy, the memory it takes and the time.",
+    "import": "Read a framework's own config or script into a spec.",
     "explain": "Say why each value is what it is.",
     "check": "Tell whether generated files are what the specs would give.",
     "verify": "Compare the prediction with the real model code, on a CPU.",
@@ -19,6 +20,7 @@ COMMANDS = {
     "rules": "List the rules with their sources.",
     "schema": "Print the JSON Schema of the spec, of plans, or of a target.",
 }
+MODULES = {"import": "importing"}  # where no module can have the command's name
 USAGE = """Usage: mfc [--version] [--help] COMMAND ...
 
 The memory-fit compiler: one small spec in, training configs that fit your GPUs out.
@@ -60,7 +62,7 @@ def _run(name: str, args: list[str]) -> int:
 
     gc.set_threshold(100_000)  # a command is short: it makes little garbage, and imports make collecting it slow
     try:
-        return _invoke(import_module(f"mfc.cli.{name}"), name, args)
+        return _invoke(import_module(f"mfc.cli.{MODULES.get(name, name)}"), name, args)
     except MfcError as error:
         print(error, file=sys.stderr)
         return error.exit_code

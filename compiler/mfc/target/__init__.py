@@ -23,8 +23,9 @@ from mfc.target.outputs import File, Lowered, Start
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.rules.engine import Rule
+    from mfc.target.importing import Imports
 
-__all__ = ["File", "Key", "Lowered", "Module", "Profile", "Start", "Target", "commonest", "get", "names"]
+__all__ = ["File", "Key", "Lowered", "Module", "Profile", "Start", "Target", "commonest", "get", "imports", "names"]
 
 
 class Module(Protocol):
@@ -59,6 +60,7 @@ class Target(NamedTuple):
     profile: Callable[[str, Mapping[str, str | None]], Profile]
     lower: Callable[[Plan, Mapping[str, Any], str], Lowered]
     folder: Path  # where its templates lie
+    package: str  # its dotted name
     ELSEWHERE: Mapping[str, str] = {}  # plan fields that no key carries -> where they are said instead
     CLASHES: tuple[Clash, ...] = ()  # what the framework refuses of the user's native keys beside a plan
     UNMODELLED: frozenset[str] = frozenset()  # native keys of the user's whose effect on memory mfc does not count
@@ -112,6 +114,7 @@ def _loaded(module: Any) -> Target:
         profile=found.profile,
         lower=found.lower,
         folder=Path(module.__file__).parent,
+        package=module.__name__,
         ELSEWHERE=getattr(module, "ELSEWHERE", {}),
         CLASHES=getattr(module, "CLASHES", ()),
         UNMODELLED=getattr(module, "UNMODELLED", frozenset()),
@@ -120,6 +123,18 @@ def _loaded(module: Any) -> Target:
     if wrong := [*_unknown_support(target), *_unknown_fields(target)]:
         raise Fault("\n".join(f"error: target {target.NAME}: {line}" for line in wrong))
     return target
+
+
+def imports(name: str) -> Imports | None:
+    """How the framework's own files are read: what the module `imports` of a target holds; None where there is none."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    target = get(name)
+    if find_spec(f"{target.package}.imports") is None:
+        return None
+    found: Imports | None = getattr(import_module(f"{target.package}.imports"), "IMPORTS", None)
+    return found
 
 
 _SECTIONS = ("model", "hardware", "data", "train", "strategy", "run")  # of the spec, which a key may carry alone

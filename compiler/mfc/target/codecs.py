@@ -49,6 +49,7 @@ class Reader(NamedTuple):
     profile: Profile
     out_to_spec: str
     data: Mapping[str, Any] = {}
+    folder: str = ""  # the output folder, absolute, where it is known
 
     def domain(self, field: str) -> tuple[Any, ...]:
         """The values that a field can have on this target."""
@@ -72,6 +73,14 @@ class Codec(NamedTuple):
     def citing(self, *fields: str) -> Codec:
         """The same, beside the reasons of these fields alone."""
         return self._replace(cites=lambda _: fields)
+
+    def telling(self, told: Callable[[Any], Reading]) -> Codec:
+        """The same, of whose value more can be told than the fields that it writes."""
+
+        def read(value: Any, reader: Reader) -> Reading:
+            return {**told(value), **self.read(value, reader)}
+
+        return self._replace(read=read)
 
     def reasons(self, plan: Plan) -> tuple[str, ...]:
         """The fields whose reasons stand beside it."""
@@ -112,8 +121,11 @@ def minutes(field: str) -> Codec:
     return Codec((field,), lambda at: str(-(-at.value(field) // 60)), read)
 
 
-def words(field: str, table: Mapping[Any, Any], rest: Any = LEFT_OUT) -> Codec:
-    """The framework's word for each value; `rest` is the word for all that the table does not name."""
+def words(field: str, table: Mapping[Any, Any], rest: Any = LEFT_OUT, others: Mapping[Any, Any] | None = None) -> Codec:
+    """The framework's word for each value; `rest` is the word for all that the table does not name.
+
+    `others` are words that mean the same as one of the table's and are never written: word -> value.
+    """
 
     def write(at: Writing) -> Any:
         value = at.value(field)
@@ -121,6 +133,7 @@ def words(field: str, table: Mapping[Any, Any], rest: Any = LEFT_OUT) -> Codec:
 
     def read(word: Any, reader: Reader) -> Reading:
         found = tuple(value for value, said in table.items() if equal(said, word))
+        found += tuple(value for said, value in (others or {}).items() if equal(said, word))
         if rest is not LEFT_OUT and equal(rest, word):
             domain = reader.domain(field)
             if not domain:  # nobody can list the others
@@ -143,6 +156,17 @@ def flag(field: str, *values: Any) -> Codec:
         return {field: values} if value else {field: others} if others else {}
 
     return Codec((field,), lambda at: at.value(field) in values, read)
+
+
+def share(field: str) -> Codec:
+    """A share below 1 of something, where the framework also takes a number of it, which is nothing that mfc says."""
+
+    def read(value: Any, _: Reader) -> Reading:
+        if not 0 <= value < 1:
+            raise Unwritten(f"{value!r} is a number, and a spec says a share")
+        return {field: (float(value),)}
+
+    return Codec((field,), lambda at: at.value(field), read)
 
 
 def negated(field: str) -> Codec:
@@ -217,7 +241,7 @@ def path(field: str) -> Codec:
         return named(at.value(field), at.out_to_spec)
 
     def read(value: Any, reader: Reader) -> Reading:
-        return {field: spellings(value, reader.out_to_spec) if is_local(value) else (value,)}
+        return {field: spellings(value, reader) if is_local(value) else (value,)}
 
     return Codec((field,), write, read)
 
@@ -227,13 +251,13 @@ def file(field: str) -> Codec:
     return Codec(
         (field,),
         lambda at: located(at.value(field), at.out_to_spec),
-        lambda value, reader: {field: spellings(value, reader.out_to_spec)},
+        lambda value, reader: {field: spellings(value, reader)},
     )
 
 
-def spellings(path: str, out_to_spec: str) -> tuple[str, ...]:
+def spellings(path: str, reader: Reader) -> tuple[str, ...]:
     """How a spec may have written the path of a data file that is seen from the output folder: ./x may be x."""
-    found = spec_path(path, out_to_spec)
+    found = spec_path(path, reader.out_to_spec, reader.folder)
     return tuple(dict.fromkeys((found, found.removeprefix("./"))))
 
 

@@ -22,10 +22,13 @@ def named(model: str, out_to_spec: str) -> str:
     return found if is_local(found) else f"./{found}"  # without it, a path would look like a name
 
 
-def spec_path(path: str, out_to_spec: str) -> str:
-    """A path as seen from the output folder, told from the spec's: what `located` made of it, with ./ before a name."""
+def spec_path(path: str, out_to_spec: str, folder: str = "") -> str:
+    """A path as seen from the output folder, told from the spec's: what `located` made of it, with ./ before a name.
+
+    `folder` is the output folder itself, absolute, where it is known: without its name no path leads back into it.
+    """
     if path.startswith(("~", "/")):
         return path
-    here, spec = (posixpath.normpath(posixpath.join(_DEEP, part)) for part in (path, out_to_spec))
+    here, spec = (posixpath.normpath(posixpath.join(folder or _DEEP, part)) for part in (path, out_to_spec))
     found = posixpath.relpath(here, spec)
     return found if found.startswith(".") else f"./{found}"

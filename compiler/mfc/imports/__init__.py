@@ -1,0 +1,128 @@
+"""From a framework's own files to a spec: the file read, the framework told, all settings pinned, no key lost.
+
+Nothing of the file is run. What was read is held against what mfc would write for the spec, key by key, so that the
+table says what is the same and what is not.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from mfc import api
+from mfc.errors import MfcError, SpecError
+from mfc.imports import hardware as machines
+from mfc.imports import pins, rows, source
+from mfc.imports.gather import Told, gather, nested
+from mfc.imports.recognise import Known, recognise
+from mfc.imports.rows import Row
+from mfc.spec.marks import printable
+from mfc.target.importing import Place
+
+if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
+    from mfc.target import Lowered, Target
+    from mfc.target.importing import Settings
+
+__all__ = ["Imported", "Row", "read"]
+
+
+class Imported(NamedTuple):
+    """What a file says, as a spec. `plan` is the spec's, where it can be planned; `refused` says why not."""
+
+    file: str
+    target: str
+    title: str  # the framework's own spelling
+    version: str
+    spec: Mapping[str, Any]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...]
+    plan: Plan | None = None
+    refused: str = ""
+
+
+def read(file: str, target: str | None = None, hardware: str | None = None, out: Path | None = None) -> Imported:
+    """Read a config or a script of one framework's into a spec that is to lie in the folder `out`.
+
+    `target` names the framework where the file does not tell, `hardware` is what the spec says of it. Raises SpecError
+    in one line for what cannot be read.
+    """
+    found = source.read(file)
+    known = recognise(found, target)
+    place = _place(known.files.folder, out or Path())
+    settings = _settings(known, found.name, place)
+    if (started := known.files.folder) != found.folder:  # where the files that it names were found
+        place = _place(started, out or Path())
+        settings = _settings(known, found.name, place)
+    return _imported(found.name, known.target, settings, hardware, place, known.notes)
+
+
+def _settings(known: Known, name: str, place: Place) -> Settings:
+    """What a target reads of a run. What a mangled file makes its code stumble over is the fault of the file."""
+    try:
+        return known.imports.settings(known.run, place)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        text = f"a value in it has a kind that {known.target.TITLE} does not take ({error})"
+        raise SpecError(f"{printable(name)}: error: {printable(text)}") from error
+
+
+def _place(folder: Path, spec: Path) -> Place:
+    here = os.path.realpath(folder)
+    return Place(Path(os.path.relpath(os.path.realpath(spec), here)).as_posix(), Path(here).as_posix())
+
+
+def _imported(
+    name: str, target: Target, settings: Settings, hardware: str | None, place: Place, notes: tuple[str, ...]
+) -> Imported:
+    profile = target.profile(settings.version, {})
+    told = gather(settings, profile, place)
+    _need(name, told)
+    spec = pins.pins(told.values, told.written, target.NAME)
+    on = machines.settle(pins.machines(told.values, settings), hardware)
+    spec |= {f"hardware.{key}": value for key, value in on.spec.items()}
+    spec |= {**pins.batch(told.values, on.world), **settings.spec}
+    if settings.version != target.VERSIONS[0]:
+        spec[f"targets.{target.NAME}.version"] = settings.version
+    tree = pins.tree(spec, target.NAME)
+    if own := rows.extra(told):
+        tree["targets"][target.NAME]["extra"] = nested(own)
+    made, refused = _planned(tree, target, place) if on.complete else (None, "")
+    table = tuple(rows.rows(told, spec, target.NAME, made))
+    return Imported(
+        file=name,
+        target=target.NAME,
+        title=target.TITLE,
+        version=settings.version,
+        spec=tree,
+        rows=table,
+        notes=(*notes, *settings.notes, *on.notes),
+        plan=made[0] if made else None,
+        refused=refused,
+    )
+
+
+_NEEDED = ("model.id", "task", "method")  # without these it would be another run
+
+
+def _need(name: str, told: Told) -> None:
+    """Refuse a run of which what matters most cannot be said."""
+    for fact in told.facts:
+        key = next(key for part in told.parts for key in part.keys if key.name == fact.key)
+        if fact.unread and key.when is None and key.codec.fields[:1] and key.codec.fields[0] in _NEEDED:
+            raise SpecError(f"{printable(name)}: error: {fact.key}: {printable(fact.note)}, so mfc has no spec for it")
+    if "model.id" not in told.values:
+        raise SpecError(f"{printable(name)}: error: it names no model to train")
+
+
+def _planned(tree: Mapping[str, Any], target: Target, place: Place) -> tuple[tuple[Plan, Lowered] | None, str]:
+    """The plan of an imported spec and its files as data, or why there are none."""
+    data = tree.get("data", {})
+    try:
+        loaded = api.load(tree if data.get("train") else {**tree, "data": {**data, "train": "train.jsonl"}})
+        plan = api.plan(loaded, target.NAME)
+        extra = loaded.spec.targets[target.NAME].extra
+        return (plan, target.lower(plan, extra, place.out_to_spec)), ""
+    except MfcError as error:
+        return None, str(error)

@@ -1,0 +1,131 @@
+"""What a user hands to `mfc import`: a config file, a script, or text from standard input."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mfc.errors import SpecError
+from mfc.imports import shell
+from mfc.spec import yaml12
+from mfc.spec.marks import Mark, Source, printable
+
+_UP = 4  # folders above a file in which what it names is looked for: examples/train/x.yaml runs from the repository
+_CONFIGS, _SCRIPTS = (".yaml", ".yml", ".json"), (".sh", ".bash", ".slurm", ".sbatch")
+
+
+class Found(NamedTuple):
+    """A file that was read: its mapping, or the commands of a script, or Python's text."""
+
+    name: str
+    folder: Path
+    config: Mapping[str, Any] | None = None
+    script: shell.Script | None = None
+    python: str = ""
+
+
+def read(file: str) -> Found:
+    """Read a file, or standard input for `-`. Raises SpecError, in one line, for what is none of what can be read."""
+    if file == "-":
+        text, name, folder = sys.stdin.read(yaml12.MAX_BYTES), "standard input", Path()
+    else:
+        path = Path(file)
+        text, name, folder = _text(path), file, path.parent
+    if not text.strip():
+        raise SpecError(f"{printable(name)}: error: is empty")
+    match _kind(name, text):
+        case "config":
+            return Found(name, folder, config=_mapping(name, text))
+        case "python":
+            return Found(name, folder, python=text)
+    return Found(name, folder, script=shell.read(text))
+
+
+class Files:
+    """Files that a config names: those that its script writes, then those beside it, above it, and where mfc runs.
+
+    A config of a repository's examples is run from the repository; the folder in which the first named file is found
+    counts as the one where the run starts.
+    """
+
+    def __init__(self, found: Found) -> None:
+        self._written = found.script.files if found.script else {}
+        above = [found.folder, *(found.folder / "/".join([".."] * up) for up in range(1, _UP + 1))]
+        self._folders = [*above, Path()]
+        self.folder = found.folder
+
+    def text(self, path: str) -> str | None:
+        """The text of a file; None where there is none that can be read."""
+        name = path.removeprefix("./")
+        for written, text in self._written.items():
+            if written.removeprefix("./") == name:
+                return text
+        for folder in self._folders:
+            try:
+                text = _text(folder / path)
+            except SpecError:
+                continue
+            self.folder, self._folders = folder, [folder, *self._folders]
+            return text
+        return None
+
+    def mapping(self, path: str) -> dict[str, Any] | None:
+        """What a YAML or JSON file says; None where there is none. Raises SpecError for one that is malformed."""
+        text = self.text(path)
+        return None if text is None else _mapping(path, text)
+
+
+def _kind(name: str, text: str) -> str:
+    suffix = Path(name).suffix.lower()
+    if suffix in _CONFIGS:
+        return "config"
+    if suffix in _SCRIPTS or text.startswith("#!"):
+        return "script"
+    if suffix == ".py":
+        return "python"
+    if text.lstrip().startswith("{"):
+        return "config"
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return "config" if lines and lines[0].partition(":")[0].isidentifier() and ":" in lines[0] else "script"
+
+
+def _text(path: Path) -> str:
+    name = printable(str(path))
+    try:
+        with open(path, "rb") as file:
+            data = file.read(yaml12.MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise SpecError(f"{name}: error: no such file") from None
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{name}: error: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(data) > yaml12.MAX_BYTES:
+        raise SpecError(f"{name}: error: is larger than {yaml12.MAX_BYTES // 2**20} MiB, so it is no config")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise SpecError(f"{name}: error: is not UTF-8 text") from None
+
+
+def _mapping(name: str, text: str) -> dict[str, Any]:
+    """A mapping of YAML or JSON. YAML is read as YAML 1.2 has it; what 1.1 reads otherwise, types put right later."""
+    source = Source(name, Path(name), text.splitlines())
+    if text.lstrip().startswith("{"):
+        try:
+            node: yaml12.Node | None = yaml12.from_python(json.loads(text), Mark(source))
+        except RecursionError:
+            raise SpecError(f"{printable(name)}: error: is nested too deeply") from None
+        except ValueError:
+            node = _parsed(text, source)  # comments and commas too many, which YAML forgives
+    else:
+        node = _parsed(text, source)
+    made = node.plain() if node else None
+    if not isinstance(made, dict):
+        raise SpecError(f"{printable(name)}: error: is no mapping of keys to values")
+    return made
+
+
+def _parsed(text: str, source: Source) -> yaml12.Node | None:
+    return yaml12.parse(text.expandtabs(2), source)
