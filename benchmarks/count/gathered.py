@@ -5,7 +5,8 @@
 DeepSpeed gathers on a stream of its own, and blocks of one stream serve no other. So what that stream's pool grows to
 stays there, beside whatever the step needs elsewhere: the constant GATHER_EDGES of mfc.runtimes.deepspeed. The rules
 are those of deepspeed/runtime/zero 0.19.8: partitioned_param_coordinator.py (fetch, prefetch, reuse distance) and
-partition_parameters.py (AllGatherCoalescedHandle: a flat tensor per fetch, of which each parameter is a copy).
+partition_parameters.py (AllGatherCoalescedHandle: a flat tensor per fetch of several, of which each parameter is a
+copy; a single one is gathered where it stays).
 """
 
 from __future__ import annotations
@@ -117,6 +118,10 @@ class Coordinator:
 
     def _fetch(self, weights: list[int]) -> None:
         size = 2 * sum(self.sizes[weight] for weight in weights)
+        if len(weights) == 1:
+            self.copies[weights[0]] = self._take(size)
+            self.numbers += size // 2
+            return
         fetch = Fetch(self._take(size), size, set(weights), set(weights))
         self.numbers += size // 2
         for weight in weights:

@@ -6,7 +6,7 @@ from mfc.catalog.parameters import count
 from mfc.memory import host
 from mfc.memory.model import Run
 from mfc.memory.prepared import Prepared
-from mfc.runtimes.deepspeed import POWER_OF_TWO_MEAN
+from mfc.runtimes import deepspeed
 from mfc.strategy import FSDP
 
 SHARD = 5 * host.GIB  # a checkpoint file as the Hub usually cuts them
@@ -52,11 +52,21 @@ def _host(run: Run, prepared: Prepared) -> int:
         return int(processes + _read_for_fsdp(run, prepared))
     if run.strategy.zero_stage == 3 and not prepared.static.quantised:  # one rank of the node reads: zero.Init
         return int(processes + numbers * 2 + _converted(run) * ranks + _pieces(run, prepared) * ranks)
+    flat = ranks * _flattened(run, prepared)
     if run.stack.loads_on_host and not prepared.static.quantised:  # each process loads the whole model
         width = 4 if run.stack.frozen_fp32 and run.strategy.method in ("lora", "qlora") else 2
-        return int(processes + ranks * numbers * width)
+        return int(processes + max(ranks * numbers * width, flat))
     # safetensors are mapped, tensor by tensor, to the GPU: one file's pages at a time
-    return processes + int(min(numbers * 2, SHARD))
+    return processes + int(max(min(numbers * 2, SHARD), flat))
+
+
+def _flattened(run: Run, prepared: Prepared) -> float:
+    """Bytes per rank in which stages 1 and 2 make one tensor of what trains: all of it in 16 bits, twice.
+
+    DeepSpeed to 0.18.9 does so on the host, 0.19 only where the GPU has no room for a second copy
+    (deepspeed/runtime/zero/stage_1_and_2.py): which one runs is not known, so the host is counted.
+    """
+    return 4.0 * prepared.static.states.trained if run.strategy.zero_stage in (1, 2) else 0.0
 
 
 def _read_for_fsdp(run: Run, prepared: Prepared) -> float:
@@ -91,4 +101,4 @@ def _pieces(run: Run, prepared: Prepared) -> float:
         return 0.0
     states = prepared.static.states
     split = (states.base + 2 * states.trained) / run.strategy.world_size
-    return split * (POWER_OF_TWO_MEAN if run.strategy.pin_memory else 1.0)
+    return split * (deepspeed.one_by_one(states, run.strategy.world_size) if run.strategy.pin_memory else 1.0)

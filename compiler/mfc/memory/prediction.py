@@ -63,7 +63,7 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
         sequences = run.strategy.sequences
         parts["gradients"] = placement.gradients + placement.done * phase.done + placement.live * phase.live
         if phase.where in ("layers", "embedding"):
-            parts["gradients"] += placement.reducing
+            parts["gradients"] += placement.reducing + (placement.norm if phase.where == "embedding" else 0.0)
         parts["gathered"] = placement.gathered + (placement.layer_gradient if phase.where == "layers" else 0.0)
         parts["gathered"] += placement.fetching if phase.where == "gather" else 0.0
         parts["scratch"] = phase.scratch

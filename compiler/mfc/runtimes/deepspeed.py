@@ -15,6 +15,10 @@ from mfc.strategy import Offload
 # its pool comes to hold about two matrices of the size of the embedding: a fetch is a flat tensor, of which the weight
 # is a copy. From 1.2 to 3.0 in replays of seven models (benchmarks.count.gathered).
 GATHER_EDGES = 2.0
+# What is released serves again only when the GPU has passed its last use (record_stream), and the host runs ahead.
+# Traces of the engine with 8 and 70 billion numbers, replayed with frees that come 50 to 300 allocations late, one to
+# two layers' passes: 1.0 to 3.8 layers more (benchmarks.count.offload).
+LEAD_LAYERS = 2.0
 NORM_NUMBERS = 250_000_000  # the norm of an offloaded gradient is taken in fp64, so many numbers at a time (stage3.py)
 PARAMETERS_IN_CPU = 1_000_000_000  # numbers that stay in host memory when weights go to NVMe: max_in_cpu
 SWAP_BUFFERS = 4  # of one sub-group each, to read and write states on NVMe: offload_optimizer.buffer_count
@@ -54,7 +58,11 @@ def partitioned(states: States, zero: Zero) -> Placement:
     weights = states.base + states.scales + whole + states.reference + states.scoring
     stays = states.scales + states.scoring + whole
     if zero.offload_optimizer != "none":
-        pinned = [4 * share, 4 * share, 2 * share] + ([2 * share] if states.accumulates else [])
+        # Master weights, their gradients, 16-bit weights on their way back and the largest gradient on its way.
+        held = _pinned(zero, 4 * share, 4 * share, 2 * share, 2 * states.largest) + 8 * share
+        if states.accumulates:  # a tensor for each parameter of which a part is in the own slice, for all of it
+            each = 2 * share * (POWER_OF_TWO_MEAN if zero.pin_memory else 1.0)
+            held += max(each, _pinned(zero, 2 * states.largest))
         return Placement(
             weights=weights,
             optimizer=0.0,
@@ -64,9 +72,11 @@ def partitioned(states: States, zero: Zero) -> Placement:
             done=0.0,
             live=2.0,
             layer_gradient=0.0,
+            reducing=2 * states.largest,  # a gradient larger than the bucket is copied and waits to be reduced
+            norm=8 * min(states.largest, share),  # of the own slice of it, in fp64
             step=0.0,
             step_gradients=0.0,
-            host=_pinned(zero, *pinned) + 8 * share,
+            host=held,
             stays=stays,
             twice=whole,
         )
@@ -82,7 +92,7 @@ def partitioned(states: States, zero: Zero) -> Placement:
         layer_gradient=0.0,
         # Stage 2 allocates its whole slice of the gradients with the first of them, beside an accumulated one.
         reducing=0.0 if stage1 else 2 * share,
-        step=4 * share,  # the fp32 copy of the own slice
+        step=(4 + 4 * states.foreach) * share,  # the fp32 copy of the own slice
         step_gradients=4 * share,  # the slice, and the flat copy of it that becomes fp32
         stays=stays + states.master * share,
         twice=whole,
@@ -107,13 +117,13 @@ def _stage3(states: States, zero: Zero) -> Placement:
     scoring = 0.0 if zero.offload_parameters != "none" else states.scoring / ranks
     whole = sum(every for one, every in states.matrices if one <= zero.persistence) if splits else 0.0
     persistent = 2 * whole * (1 - 1 / ranks)
-    fetched = live + 2 * states.edge if splits else 0.0  # a flat tensor, and the weight that is copied from it
+    fetched = live + states.edge * _copies(states, zero) if splits else 0.0
     gathered = max(live, states.layer, states.edge)
     # What is reduced together is copied into one tensor; a gradient beyond the bucket is reduced alone, as it is.
     copied = 2.0 * min(zero.reduce_bucket, states.trained)
-    if not on_device:  # the own slice of a gradient on its way to the host, and its norm
-        piece = states.largest / ranks
-        copied += 2 * piece + 8 * min(piece, NORM_NUMBERS)
+    piece = states.largest / ranks
+    to_host = 0.0 if on_device else 2 * piece + 8 * min(piece, NORM_NUMBERS)  # of a gradient: its slice and its norm
+    pool = live + GATHER_EDGES * states.edge + LEAD_LAYERS * states.layer + copied + to_host
     return Placement(
         weights=states.scales + parameters + persistent,
         optimizer=share * states.optimizer * on_device,
@@ -124,15 +134,28 @@ def _stage3(states: States, zero: Zero) -> Placement:
         done=0.0,
         live=2.0,
         layer_gradient=0.0,
-        reducing=max(copied, 2 * states.largest if states.trained > states.largest else 0.0),
-        step=6 * sub_group * on_device,  # a flat copy of the sub-group's gradients, and that in fp32
+        reducing=max(copied + to_host, 2 * states.largest if states.trained > states.largest else 0.0),
+        norm=min(to_host, 2 * states.largest),
+        step=(6 + 4 * states.foreach)
+        * sub_group
+        * on_device,  # a flat copy of the sub-group's gradients, and that in fp32
         step_gradients=0.0,
         host=_host(states, zero),
-        pool=live + GATHER_EDGES * states.edge + copied if splits and zero.overlap_comm else 0.0,
+        pool=pool if splits and zero.overlap_comm else 0.0,
         between=2 * share * on_device,
         stays=states.scales + persistent + scoring + views + states.master * share * on_device,
         twice=views,
     )
+
+
+def _copies(states: States, zero: Zero) -> float:
+    """How often the head exists while it is fetched.
+
+    A weight that is fetched alone is gathered where it stays; one fetched with others is copied out of a flat tensor
+    (partition_parameters.py, `all_gather_coalesced`). The head is fetched alone when one matrix fills the prefetch.
+    """
+    alone = zero.prefetch_bucket <= max((one for one, _ in states.matrices), default=0.0)
+    return 1.0 if alone else 2.0
 
 
 def _host(states: States, zero: Zero) -> float:
@@ -142,29 +165,45 @@ def _host(states: States, zero: Zero) -> float:
     sub_group = min(share, zero.sub_group)
     held = 0.0
     if zero.offload_optimizer == "cpu":
-        whole, rest = divmod(share, sub_group or 1)  # fp32 gradients are pinned sub-group by sub-group
-        held += 12 * share + _pinned(zero, 2 * share, *[4 * sub_group] * int(whole), 4 * rest)
+        # fp32 gradients are pinned sub-group by sub-group. The last weight, the head, joins one that is not full.
+        last = min(states.edge / 2 / zero.world_size, share)
+        whole, rest = divmod(share - last, sub_group or 1)
+        held += 12 * share + _pinned(zero, 2 * share, *[4 * sub_group] * int(whole), 4 * (rest + last))
     elif zero.offload_optimizer == "nvme":  # gradients stay: only master weights and moments are on disk
         held += _pinned(zero, 2 * share) + 4 * (SWAP_BUFFERS + 1) * sub_group
     if zero.offload_parameters == "cpu":
         # Weights that train move to one flat tensor, pinned whatever the setting. The pieces of the model as it was
         # loaded are pinned one by one, and torch keeps pinned blocks that are free.
-        held += pinned_bytes(2 * share) + base
-        held += (POWER_OF_TWO_MEAN * (base + 2 * share) - base) if zero.pin_memory else 0.0
+        held += pinned_bytes(2 * share)
+        held += (base + 2 * share) * one_by_one(states, zero.world_size) if zero.pin_memory else base
     elif zero.offload_parameters == "nvme":
         buffer = max(PARAMETER_BUFFER, states.edge / 2 / zero.world_size)
-        held += pinned_bytes(2 * min(share, PARAMETERS_IN_CPU)) + 2 * PARAMETER_BUFFERS * buffer + 2 * sub_group
+        held += pinned_bytes(2 * min(share, PARAMETERS_IN_CPU)) + 2 * PARAMETER_BUFFERS * buffer
+        if share > PARAMETERS_IN_CPU:  # to write them, a buffer as large as a sub-group's weights, not their shares
+            held += 2 * min(states.trained, sub_group * zero.world_size)
     return held
 
 
-# Each frozen partition is pinned on its own and rounded up to a power of two; sizes spread over an octave, so the mean
-# waste is 1 / ln 2 - 1 (uniform in logarithm).
+# Tensors that are pinned one by one are each rounded up to a power of two. Where their sizes are not known, they are
+# taken to spread over an octave, uniform in their logarithm: the mean waste is 1 / ln 2 - 1.
 POWER_OF_TWO_MEAN = 1.44
 
 
 def pinned_bytes(size: float) -> float:
     """What torch's pinned allocator takes for one tensor of `size` bytes: the next power of two."""
     return float(1 << max(0, int(size) - 1).bit_length()) if size > 0 else 0.0
+
+
+def one_by_one(states: States, ranks: int) -> float:
+    """Bytes that torch pins per byte of the weights' shares, where each is a tensor of its own.
+
+    Each rounds up by itself; where the matrices are not known, by the mean.
+    """
+    width = (states.base + 2 * states.trained) / max(states.total, 1) / ranks
+    matrices = [*states.matrices, (states.edge / 2, states.edges / 2)] if states.matrices else []
+    whole = sum(every for _, every in matrices)
+    pinned = sum(every / one * pinned_bytes(width * one) for one, every in matrices if one)
+    return pinned / (width * whole) if whole else POWER_OF_TWO_MEAN
 
 
 def _pinned(zero: Zero, *sizes: float) -> float:
