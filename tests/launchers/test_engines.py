@@ -79,5 +79,8 @@ def test_offload_asks_for_host_memory() -> None:
     asked = int(on("slurm", 2, offload=True).files["job.sbatch"].partition("--mem=")[2].partition("G")[0]) * GIB
     assert plan.strategy.offload_optimizer == "cpu"
     assert 1.1 * need <= asked <= 1024 * GIB
-    plain = int(on("slurm", 2).files["job.sbatch"].partition("--mem=")[2].partition("G")[0]) * GIB
-    assert plain < asked
+    plain = on("slurm", 2)  # stages 1 and 2 pass what trains through the host, for each rank, when they start
+    assert (
+        int(plain.files["job.sbatch"].partition("--mem=")[2].partition("G")[0]) * GIB
+        >= plain.plan.memory.load_host_bytes
+    )
