@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mfc.rules.engine import advise, require
+from mfc.target.versions import before
 
 if TYPE_CHECKING:
     from mfc.profile import Profile
@@ -71,9 +72,7 @@ ELSEWHERE = {
 @require("DeepSpeed runtime/zero/config.py of 0.18: zero_optimization.leaf_module")
 def version_is_supported(profile: Profile) -> str | None:
     """The JSON is written for DeepSpeed 0.18 and newer."""
-    major, _, rest = profile.version.partition(".")
-    minor = rest.partition(".")[0]
-    if not (major.isdigit() and minor.isdigit()) or (int(major), int(minor)) >= (0, 18):
+    if not before(profile.version, "0.18"):
         return None
     return f"version {profile.version} is older than 0.18, the oldest that mfc writes for"
 

@@ -14,7 +14,7 @@ from mfc.rules.words import gib, listed
 from mfc.strategy import FULLY
 from mfc.target import contracts, liger
 from mfc.target.templates import blind
-from mfc.target.versions import nearest
+from mfc.target.versions import nearest, numbers
 
 from . import data, templates
 
@@ -415,7 +415,7 @@ def neat(version: str, packages: Mapping[str, str | None]) -> bool:
 def transformers_of(version: str, packages: Mapping[str, str | None]) -> tuple[int, ...]:
     """The version of transformers that is declared, else the one that LLaMA-Factory is released with."""
     found = packages.get("transformers") or RELEASED_WITH[nearest(version, VERSIONS)]["transformers"]
-    return tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
+    return numbers(found)
 
 
 RULES = (

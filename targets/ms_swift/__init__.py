@@ -11,7 +11,7 @@ from mfc.profile import Profile
 from mfc.target import contracts
 from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.templates import need_template
-from mfc.target.versions import before, nearest
+from mfc.target.versions import before
 
 from .. import deepspeed
 from . import data, models, pictures
@@ -19,7 +19,7 @@ from .clashes import CLASHES
 from .keys import ATTENTION, DTYPES, ELSEWHERE, FSDP, KEYS, OPTIMIZERS
 from .launch import ENVIRONMENT, FSDP_KEYS, SERVER, SERVER_ENVIRONMENT
 from .rlhf import RLHF
-from .rules import RULES, VERSIONS
+from .rules import RULES, VERSIONS, form
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -103,13 +103,13 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     Weights keep the type that they are loaded in, PEFT makes adapters fp32 unless lora_dtype is given (tuners/peft.py),
     and nothing prepares quantised models, so what stays unquantised keeps 16 bits.
     """
-    transformers = packages.get("transformers") or _WITH[nearest(version, VERSIONS)]["transformers"]
-    fifth = int(transformers.partition(".")[0]) >= 5
+    transformers = packages.get("transformers") or _WITH[form(version)]["transformers"]
+    fifth = not before(transformers, "5")
     return Profile(
         target=NAME,
         version=version,
         stack=Stack(
-            name=f"{NAME}-{nearest(version, VERSIONS)}",
+            name=f"{NAME}-{form(version)}",
             known=True,  # the Trainer and PEFT; runs of ms-swift are among the measurements that the model is held to
             kbit_fp32=False,
             adapter_fp32_beside_whole=False,  # lora_dtype says so
@@ -146,10 +146,10 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "packing_attention": ("flash", "flash3"),
             "packing_task": ("pretrain", "sft", "dpo", "kto", "grpo"),  # arguments/rlhf_args.py, _check_padding_free
             "overlong": ("truncate", "drop"),
-            "blank_pictures": pictures.BLANK[nearest(version, VERSIONS)],
+            "blank_pictures": pictures.BLANK[form(version)],
             "blank_pictures_deepspeed": pictures.BLANK_DEEPSPEED,
             "image_frames": ANYTHING,
-            "whole_parts": ((),) if version.startswith("3.") else ((), *pictures.BESIDE),
+            "whole_parts": ((),) if before(version, "4") else ((), *pictures.BESIDE),
             "vision_learning_rate": ANYTHING,
             "projector_learning_rate": ANYTHING,
             "report_to": ("none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"),
@@ -167,7 +167,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
 
 def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     """train.sh and run.yaml, which say the same; JSON for DeepSpeed or FSDP; rollout.sh where vLLM has its own GPUs."""
-    version = nearest(plan.profile.version, VERSIONS)
+    version = form(plan.profile.version)
     if plan.strategy.task != "pretrain":
         need_template(plan, models.templates(version))
     subcommand = {"sft": "sft", "pretrain": "pt"}.get(plan.strategy.task, "rlhf")

@@ -31,6 +31,7 @@ from mfc.target.codecs import (
 from mfc.target.keys import Key, section
 from mfc.target.schedules import FLOORED, SCHEDULER, WARMUP_SHARE, WARMUP_STEPS, as_json, scheduler_numbers
 from mfc.target.values import adapted
+from mfc.target.versions import before
 from mfc.target.when import (
     ADAPTERS,
     DEEPSPEED,
@@ -74,7 +75,7 @@ _FSDP2 = is_("sharding", "fsdp2")
 
 
 def _is_old(plan: Plan) -> bool:
-    return plan.profile.version.startswith("3.")
+    return before(plan.profile.version, "4")
 
 
 def _keeps_fp32(plan: Plan) -> bool:

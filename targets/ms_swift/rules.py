@@ -11,7 +11,7 @@ from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
 from mfc.target import liger
 from mfc.target.templates import blind
-from mfc.target.versions import before, nearest
+from mfc.target.versions import before
 
 from . import data, models, pictures
 
@@ -24,6 +24,13 @@ if TYPE_CHECKING:
     from mfc.strategy import Quantization, Strategy
 
 VERSIONS = ("4.6.0", "3.12.6")
+
+
+def form(version: str) -> str:
+    """The version whose arguments are written for another: 4.0 renamed many, so one of the same major version."""
+    return VERSIONS[before(version, "4")]
+
+
 _ARGUMENTS = "ms-swift swift/arguments/sft_args.py and base_args.py"
 _RLHF = "ms-swift swift/arguments/rlhf_args.py"
 _LIGER = "liger_kernel/transformers/monkey_patch.py, which ms-swift's use_liger_kernel applies"
@@ -38,21 +45,21 @@ _SPLIT = ("pretrain", "sft", "dpo")
 @derive("model_type", "ms-swift swift/model/model_meta.py: models are matched by the last part of their name")
 def model_type(model: Model, architecture: Architecture, profile: Profile) -> Value:
     """The model type is the one that ms-swift lists the model under, or that of its family."""
-    found = models.find(model.known_as, architecture.family, model.instruct, nearest(profile.version, VERSIONS))
+    found = models.find(model.known_as, architecture.family, model.instruct, form(profile.version))
     return Value(found.kind, found.why_kind)
 
 
 @derive("template", "ms-swift swift/model/model_meta.py: the template of each group of models")
 def template(model: Model, architecture: Architecture, profile: Profile) -> Value:
     """The chat template is the one that ms-swift has for the model."""
-    found = models.find(model.known_as, architecture.family, model.instruct, nearest(profile.version, VERSIONS))
+    found = models.find(model.known_as, architecture.family, model.instruct, form(profile.version))
     return Value(found.template, found.why_template)
 
 
 @require("ms-swift swift/template/register.py: TEMPLATE_MAPPING")
 def template_is_known(template: str, profile: Profile) -> str | None:
     """The chat template is one that ms-swift has."""
-    version = nearest(profile.version, VERSIONS)
+    version = form(profile.version)
     names = models.templates(version)
     if not template or template in names:  # without one it can be planned, not compiled
         return None
@@ -70,7 +77,7 @@ def template_suits_the_model(
     template: str, model: Model, architecture: Architecture, image_share: float | None, profile: Profile
 ) -> str | None:
     """A template takes pictures where the model's rows hold some; of a model without a tower it calls none."""
-    version = nearest(profile.version, VERSIONS)
+    version = form(profile.version)
     sees, runs_tower = models.seeing(version)
     if image_share == 0.0 or (architecture.vision is None and template not in runs_tower):
         return None
@@ -383,7 +390,7 @@ def version_is_extrapolated(profile: Profile) -> str | None:
     """Versions that mfc does not know are written for as the nearest one that it does."""
     if profile.version in VERSIONS:
         return None
-    return f"version {profile.version} is not known; the files are written for {nearest(profile.version, VERSIONS)}"
+    return f"version {profile.version} is not known; the files are written for {form(profile.version)}"
 
 
 RULES = (

@@ -9,7 +9,7 @@ from mfc.fields import SCHEDULES
 from mfc.memory.stack import HandOver, Stack, Tiles
 from mfc.profile import Profile
 from mfc.target.outputs import File, Lowered, Start, native
-from mfc.target.versions import nearest
+from mfc.target.versions import before, nearest
 
 from .. import accelerate, deepspeed
 from .keys import ATTENTION, COMMANDS, ELSEWHERE, ENVIRONMENT, KEYS, OPTIMIZERS
@@ -51,8 +51,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             adapter_fp32_zero3=False,
             kbit_fp32=False,
             reference_as_policy=True,
-            fused_experts=int(transformers.partition(".")[0]) >= 5,
-            loads_everywhere=int(transformers.partition(".")[0]) >= 5,
+            fused_experts=not before(transformers, "5"),
+            loads_everywhere=not before(transformers, "5"),
             fused_blocks="never",
             tiles=Tiles(tokens=4096, vocab=32768),
             offload_window=5,

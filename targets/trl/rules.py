@@ -12,6 +12,7 @@ from mfc.rules import packages
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.rollout import is_model
 from mfc.rules.words import listed
+from mfc.target.versions import before
 
 from . import data
 from .rollout import FUNCTIONS, READ_TURNS
@@ -321,7 +322,7 @@ def decay_is_in_steps(decay: int | float | None, max_steps: int | None) -> str |
 def transformers_is_new(profile: Profile) -> str | None:
     """The file is written for transformers 5."""
     declared = profile.packages.get("transformers")
-    if declared is None or int(declared.partition(".")[0]) >= 5:
+    if declared is None or not before(declared, "5"):
         return None
     return f"the file is written for transformers 5, which says the warm-up otherwise than {declared}"
 

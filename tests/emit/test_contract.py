@@ -90,12 +90,6 @@ CASES: list[tuple[dict[str, Any], dict[str, Any], type[MfcError], list[str]]] = 
         SpecError,
         ["extra.zero_optimization.buckt", "did you mean bucket"],
     ),
-    (
-        {"stage": "sft", "zero_optimization": {"buckt": 1}},
-        {"zero_optimization.buckt": 1},
-        SpecError,
-        ["extra.zero_optimization.buckt"],
-    ),
     ({"stage": "sft", "lerning_rate": 1.0}, {}, Fault, ["run.yaml: lerning_rate", "a fault of mfc's"]),
     ({"stage": "sfx"}, {}, Fault, ['run.yaml: stage: must be one of "sft", "dpo", not "sfx"', "a fault of mfc's"]),
     ({}, {}, Fault, ["the whole: stage is missing"]),

@@ -7,11 +7,10 @@ from typing import Any, cast
 
 import pytest
 from mfc import api, emit
-from mfc.emit import extra
 from mfc.errors import SpecError
 from mfc.fields import place
 from mfc.planner.plan import Plan
-from mfc.spec import schema
+from mfc.spec import native, schema
 from mfc.target import Target, get, names
 from mfc.target.codecs import same
 from mfc.target.keys import Key
@@ -121,4 +120,4 @@ def test_what_mfc_owns_is_said_by_fields_that_exist(target: str) -> None:
 
 
 def test_leaves() -> None:
-    assert list(extra.leaves({"a": {"b": 1, "c": {}}, "d": [1]})) == ["a.b", "a.c", "d"]
+    assert list(native.leaves({"a": {"b": 1, "c": {}}, "d": [1]})) == ["a.b", "a.c", "d"]

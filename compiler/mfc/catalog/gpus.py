@@ -19,8 +19,8 @@ PCIE_X16 = {"pcie3": 15.75e9, "pcie4": 31.5e9, "pcie5": 63.0e9}  # nominal, per 
 _NOISE = re.compile(
     r"nvidia|geforce|tesla|amd|instinct|graphics|generation|lovelace|edition|workstation|server|gpu|hbm\d\w*|(?<=sxm)\d"
 )
-_SIZE = re.compile(r"(?<![a-z0-9])(\d+) ?(?:gib|gb|g)(?![a-z0-9])")
-_WORD = re.compile(r"[a-z]+|\d+")
+_SIZE = re.compile(r"(?<![a-z0-9])([0-9]{1,6}) ?(?:gib|gb|g)(?![a-z0-9])")
+_WORD = re.compile(r"[a-z]+|[0-9]+")
 
 
 class _Key(NamedTuple):
@@ -106,7 +106,7 @@ def _matches(asked: _Key, memory_bytes: int | None) -> list[_Row]:
 
 def _size_agrees(asked: _Key, key: _Key, memory_mib: int) -> bool:
     # A driver shows up to 7 % less than the marketed size: ECC, and memory it keeps.
-    return asked.size is None or asked.size == key.size or 0.92 < memory_mib / 1024 / asked.size < 1.03
+    return asked.size is None or asked.size == key.size or 0.92 * asked.size < memory_mib / 1024 < 1.03 * asked.size
 
 
 @lru_cache(maxsize=1)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-from mfc.errors import SpecError
+from mfc.errors import Fault, SpecError
 
 if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
@@ -54,11 +54,19 @@ def check(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> N
 def produce(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> dict[str, str]:
     """Check all files of one target, against their contracts too, and render them. Raises what `check` raises."""
     from mfc.emit import render
+    from mfc.emit.quote import Unwritable
 
     check(lowered, plan, target, loaded)
     _hold_to_contract(lowered, plan, target, loaded)
     source = loaded.path.name if loaded.path else "a spec"
-    return {file.path: render.render(file, plan, file.folder or target.folder, source) for file in lowered.files}
+    try:
+        return {file.path: render.render(file, plan, file.folder or target.folder, source) for file in lowered.files}
+    except Unwritable as error:
+        settings = plan.problem.spec.targets.get(target.NAME)
+        if settings and (settings.extra or settings.extra_unchecked):
+            section = "extra" if settings.extra else "extra_unchecked"
+            raise loaded.error(f"targets.{target.NAME}.{section}", f"{error}: take it out") from None
+        raise Fault(f"error: target {target.NAME}: {error}") from error
 
 
 def _hold_to_contract(lowered: Lowered, plan: Plan, target: Target, loaded: LoadedSpec) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mfc.emit import quote
 from mfc.errors import Fault, SpecError
 from mfc.spec.marks import show
+from mfc.spec.native import without
 from mfc.target.contracts import load
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def check(file: File, extra: Mapping[str, Any], unchecked: Mapping[str, Any], bl
     """
     if file.contract is None:
         return
-    data = _without(quote.plain(file.data), unchecked)
+    data = without(quote.plain(file.data), unchecked)
     wrong = [problem for error in _errors(load(file.contract), data) for problem in _problems(error, file.contract)]
     theirs = [blame(".".join(path), text, names) for path, text, names in wrong if path and _within(path, extra)]
     if theirs:
@@ -115,9 +116,7 @@ def _show(value: object) -> str:
 
 
 def _within(path: Sequence[str], tree: Mapping[str, Any]) -> bool:
-    """Whether the user wrote what stands at this path: nested, or as one dotted key."""
-    if ".".join(path) in tree:
-        return True
+    """Whether the user wrote what stands at this path."""
     here: Any = tree
     for part in path:
         if not isinstance(here, Mapping):
@@ -126,15 +125,3 @@ def _within(path: Sequence[str], tree: Mapping[str, Any]) -> bool:
             return False
         here = here[part]
     return True
-
-
-def _without(data: Mapping[str, Any], taken: Mapping[str, Any]) -> dict[str, Any]:
-    """The data less the values that stand in `taken` too."""
-    left = {}
-    for key, value in data.items():
-        below = taken.get(key)
-        if isinstance(value, Mapping) and isinstance(below, Mapping):
-            left[key] = _without(value, below)
-        elif key not in taken:
-            left[key] = value
-    return left

@@ -7,10 +7,11 @@ nothing which this plan decides is the user's, though other plans write it: `los
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mfc.fields import BY_NAME, CANDIDATES
+from mfc.spec.native import joined, leaves
 from mfc.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -37,16 +38,7 @@ def check(target: Target, settings: TargetSpec, loaded: LoadedSpec, plan: Plan) 
                     hint=instead(fields),
                 )
     risky = any(_unmodelled(target, path) for path in leaves(settings.extra))
-    return {**settings.extra, **settings.extra_unchecked}, not (risky or settings.extra_unchecked)
-
-
-def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The dotted path of every value in nested mappings."""
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}"
+    return joined(settings.extra, settings.extra_unchecked), not (risky or settings.extra_unchecked)
 
 
 def _unmodelled(target: Target, path: str) -> bool:

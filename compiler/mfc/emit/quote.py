@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from mfc.errors import Fault, SpecError
+from mfc.errors import Fault
 
 WIDTH = 110  # columns of a comment, its marks included
 
@@ -20,6 +20,10 @@ WIDTH = 110  # columns of a comment, its marks included
 _YAML_WORDS = frozenset(["y", "n", "yes", "no", "on", "off", "true", "false", "null", "none", "nan", "inf"])
 # What every YAML reader takes for a string without quotes: no digit, sign or dot in front, no space, colon or mark.
 _YAML_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+-]*\Z", re.ASCII)
+
+
+class Unwritable(ValueError):
+    """A value that the format cannot hold."""
 
 
 def yaml(value: Any) -> str:
@@ -138,10 +142,12 @@ def sh(value: Any) -> str:
             word = yaml(value)
         case Mapping() | list() | tuple():
             word = json(value)
+        case None:
+            raise Unwritable("null cannot be a word of a command line")
         case _:
             raise Fault(f"{value!r} cannot be a shell word")
     if bad := next((char for char in word if char == "\0" or "\ud800" <= char <= "\udfff"), ""):
-        raise SpecError(f"{word!a} holds {bad!a}, which no shell can pass on; take it out")
+        raise Unwritable(f"{word!a} holds {bad!a}, which no shell can pass on")
     return shlex.quote(word)
 
 
@@ -160,7 +166,7 @@ def name(value: str) -> str:
     import keyword
 
     if not all(part.isidentifier() and not keyword.iskeyword(part) for part in value.split(".")):
-        raise Fault(f"{value!r} is no Python name")
+        raise Unwritable(f"{value!r} is no Python name")
     return str(value)
 
 

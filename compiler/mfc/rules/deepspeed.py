@@ -10,6 +10,7 @@ from mfc.fields import SPEC_PATHS
 from mfc.rules import packages
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import gib, gpus, short
+from mfc.versions import before
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -31,8 +32,8 @@ _PINNABLE = {
     "persistence_threshold_elements": _ALL[2:],
     "max_live_elements": _ALL[2:],
 }
-_REENTRANT_MENDED = (0, 19, 3)
-_SCHEDULES_ARE_STRICT = (2, 10)
+_REENTRANT_MENDED = "0.19.3"
+_SCHEDULES_ARE_STRICT = "2.10"
 
 
 @require(packages.SOURCE, package=packages.DEEPSPEED)
@@ -145,7 +146,7 @@ def checkpointing_with_adapters(
     version = profile.packages.get("deepspeed")
     if sharding != "zero3" or method not in ("lora", "qlora") or not gradient_checkpointing or world_size == 1:
         return None
-    if version is None or _numbers(version) >= _REENTRANT_MENDED:
+    if version is None or not before(version, _REENTRANT_MENDED):
         return None
     return f"DeepSpeed {version} may end in a CheckpointError (0 recomputed tensors); 0.19.3 and later do not"
 
@@ -159,7 +160,7 @@ def schedules_count_empty_groups(sharding: str, method: str, profile: Profile) -
     if not profile.stack.schedule_first or method not in ("lora", "qlora") or not sharding.startswith("zero"):
         return None
     torch = profile.packages.get("torch")
-    if torch is not None and _numbers(torch) < _SCHEDULES_ARE_STRICT:
+    if torch is not None and before(torch, _SCHEDULES_ARE_STRICT):
         return None
     return (
         "with transformers 4 and torch from 2.10 on, adapters under DeepSpeed stop at the first step (zip() argument 2 "
@@ -215,10 +216,6 @@ def cpu_adam_wants_threads(offload_optimizer: str, hardware: Hardware) -> str | 
     if offload_optimizer == "none" or hardware.gpus_per_node == 1 or hardware.cpu_cores is not None:
         return None
     return "the offloaded step runs on CPU threads, one where nothing is said: give hardware.cpu_cores"
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.partition("+")[0].split(".")[:3] if part.isdigit())
 
 
 RULES = (

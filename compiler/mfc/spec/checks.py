@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 
 from mfc.spec import quantities
+from mfc.spec.native import nested
 
 # What a path, a name or any other text may not hold: it would break a line of a generated file or a message.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+_HALF = re.compile("[\ud800-\udfff]")
+_RELEASE = re.compile(quantities.RELEASE_PATTERN)
 
 
 def version(value: object) -> object:
@@ -77,18 +82,52 @@ def prompt(value: object) -> object:
     return value
 
 
+def release(value: object) -> object:
+    """The version of a package: its order among others decides what holds, so a branch or a commit is none."""
+    if not isinstance(value, str) or not _RELEASE.fullmatch(value):
+        raise ValueError("")
+    return value
+
+
 def packages(value: object) -> object:
     """Package names and the versions that are wanted."""
     if not isinstance(value, dict):
         raise ValueError("")
-    return {text(name): wanted if wanted is None else text(wanted) for name, wanted in value.items()}
+    for name, wanted in value.items():
+        if wanted is not None and not (isinstance(wanted, str) and _RELEASE.fullmatch(wanted)):
+            raise ValueError(f"{quantities.RELEASE} for each package, or null; that of {text(name)} is none")
+    return {text(name): wanted for name, wanted in value.items()}
 
 
 def native(value: object) -> object:
     """A framework's own keys, as they are."""
     if not isinstance(value, dict):
         raise ValueError("")
+    for item in _within(value):
+        if isinstance(item, float) and not math.isfinite(item):
+            raise ValueError("a mapping of the framework's own keys, with finite numbers")
+        if isinstance(item, str) and _HALF.search(item):
+            raise ValueError("a mapping of the framework's own keys, without halves of surrogate pairs")
     return value
+
+
+def _within(value: object) -> Iterator[object]:
+    """Every key and value of nested data."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield key
+            yield from _within(item)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _within(item)
+    else:
+        yield value
+
+
+def names_of_framework(value: object) -> object:
+    """The same, where dotted names stand for nested ones."""
+    native(value)
+    return nested(value) if isinstance(value, dict) else value
 
 
 def indices(value: object) -> object:

@@ -74,8 +74,8 @@ def find(root: Node, path: Sequence[int | str]) -> Node:
     for part in path:
         if isinstance(node.value, dict) and part in node.value:
             node = node.value[str(part)]
-        elif isinstance(node.value, list) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
+        elif isinstance(node.value, list) and str(part) in map(str, range(len(node.value))):
+            node = node.value[int(part)]
         else:
             break
     return node

@@ -56,7 +56,7 @@ class LoadedSpec:
 
     def where(self, name: str) -> Mark:
         """Where a field was set, or the nearest section above it; `str()` of it is file:line:column."""
-        return explain.find(self.root, [int(part) if part.isdigit() else part for part in name.split(".")]).place
+        return explain.find(self.root, name.split(".")).place
 
     def folder(self, name: str) -> Path:
         """The folder that a path in this field is relative to: that of the file which set it."""

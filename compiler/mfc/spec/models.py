@@ -19,6 +19,7 @@ from mfc.spec.inputs import (
     Section,
     section,
 )
+from mfc.spec.native import clash
 from mfc.spec.training import (
     LoraSpec,
     OffloadSpec,
@@ -32,13 +33,14 @@ from mfc.spec.training import (
 from mfc.spec.values import (
     FILES,
     NATIVE,
+    NESTED,
     PACKAGES,
     VERSION,
     WORDS,
     AutoCount,
+    AutoRelease,
     AutoTime,
     Count,
-    Label,
     Names,
     Range,
     Text,
@@ -124,23 +126,25 @@ class RunSpec(Section):
 class TargetSpec(Section):
     """One framework to compile for."""
 
-    version: Label = Field(default="auto", description="Version of the framework. auto: the newest that mfc knows.")
+    version: AutoRelease = Field(
+        default="auto", description="Version of the framework. auto: the newest that mfc knows."
+    )
     packages: Annotated[dict[str, str | None], PACKAGES] = Field(
         default={}, description="Installed packages and their versions, when known; null: not installed."
     )
     out: Text | None = Field(default=None, description="Output folder, relative to the spec.")
     template: Text = Field(default="auto", description="Chat template by this framework's name. auto: data.template.")
-    extra: Annotated[dict[str, Any], NATIVE] = Field(
+    extra: Annotated[dict[str, Any], NESTED] = Field(
         default={}, description="Keys of the framework itself, passed on and checked by its contract."
     )
-    extra_unchecked: Annotated[dict[str, Any], NATIVE] = Field(
+    extra_unchecked: Annotated[dict[str, Any], NESTED] = Field(
         default={}, description="Keys of the framework that are newer than the contract; passed on unchecked."
     )
 
     @model_validator(mode="after")
     def _agree(self) -> "TargetSpec":
-        if twice := sorted(self.extra.keys() & self.extra_unchecked.keys()):
-            raise refuse(f'"{twice[0]}" is in extra and in extra_unchecked', at=f"extra_unchecked.{twice[0]}")
+        if twice := clash(self.extra, self.extra_unchecked):
+            raise refuse(f'"{twice}" is in extra and in extra_unchecked', at=f"extra_unchecked.{twice}")
         return self
 
 

@@ -33,6 +33,11 @@ SIZE_PATTERN = rf"^{_NUMBER}\s*([KMGTkmgt]?[iI]?[bB]|[KMGTkmgt])$"
 BANDWIDTH_PATTERN = rf"^{_NUMBER}\s*([KMGTkmg]?i?)(bps|b/s|bit/s|B/s|Bps)$"
 TIME_PATTERN = rf"^{_NUMBER}\s*(s|min|h)$"
 PERCENT_PATTERN = rf"^{_NUMBER}\s*%$"
+# PEP 440, without an epoch: a release, what comes before or after it, a local part.
+RELEASE_PATTERN = (
+    r"^[0-9]{1,9}(\.[0-9]{1,9}){0,7}([-_.]?(a|b|c|rc|alpha|beta|pre|preview|post|rev|r|dev)[0-9]{0,9}){0,3}"
+    r"(\+[A-Za-z0-9]{1,40}([-_.][A-Za-z0-9]{1,40}){0,3})?$"
+)
 _TIMES = "[xX×*张卡块]"  # the last three count cards in Chinese
 _COUNT = rf"(?:(\d{{1,6}})\s*{_TIMES}\s*)?"
 _GPUS = re.compile(rf"^{_COUNT}{_COUNT}(\S.*?)(?:\s+[xX×*]\s*(\d{{1,6}}))?$")
@@ -42,6 +47,7 @@ BANDWIDTH = "a bandwidth with a unit: Gbps or Gb/s (bits), GB/s (bytes), with K,
 TIME = "a time with a unit: s, min, h, such as 3h"
 STEPS = "a share of the steps such as 3% or 0.03, or a number of steps such as 100"
 FRACTION = "a percentage such as 5%, or a fraction such as 0.05"
+RELEASE = "a version such as 4.57.1"
 GPUS = "a count and a GPU, such as 4x RTX 4090"
 
 

@@ -166,12 +166,15 @@ BANDWIDTH = Kind(
 TIME = Kind(quantities.TIME, quantities.time, {"type": "string", "pattern": quantities.TIME_PATTERN})
 VERSION = Kind("1, the version of the language that this mfc reads", checks.version, {"const": 1})
 FILES = Kind("a path or a list of paths", checks.files, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]})
+_RELEASE_SCHEMA = {"type": ["string", "number"], "pattern": quantities.RELEASE_PATTERN}
+RELEASE = Kind(quantities.RELEASE, checks.release, _RELEASE_SCHEMA)
 PACKAGES = Kind(
     "a mapping of package names to versions",
     checks.packages,
-    {"type": "object", "additionalProperties": {"type": ["string", "number", "null"]}},
+    {"type": "object", "additionalProperties": {"anyOf": [_RELEASE_SCHEMA, {"type": "null"}]}},
 )
 NATIVE = Kind("a mapping of the framework's own keys", checks.native, {"type": "object"})
+NESTED = Kind(NATIVE.allowed, checks.names_of_framework, NATIVE.schema)
 _FRACTION_SCHEMA = {
     "anyOf": [{"type": "number", "minimum": 0, "maximum": 1}, {"type": "string", "pattern": quantities.PERCENT_PATTERN}]
 }
@@ -204,6 +207,7 @@ CAPABILITY = Kind("a CUDA compute capability such as 8.6", checks.capability, {"
 # The types that fields are declared with. `Auto…` may be "auto": mfc decides.
 Text = Annotated[str, TEXT]
 Label = Annotated[str, LABEL]
+AutoRelease = Annotated[str, also(RELEASE, "auto")]
 Prompt = Annotated[str, PROMPT]
 Names = Annotated[tuple[str, ...], NAMES]
 Numbers = Annotated[tuple[float, ...], NUMBERS]

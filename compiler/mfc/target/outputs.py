@@ -110,10 +110,10 @@ def place(data: dict[str, Any], name: str, value: Any) -> None:
 
 
 def overlay(data: dict[str, Any], extra: Mapping[str, Any]) -> None:
-    """Lay nested (or dotted) keys over data, keeping what they do not name."""
+    """Lay nested keys over data, keeping what they do not name."""
     for name, value in extra.items():
         below = data.get(name)
         if isinstance(value, Mapping) and isinstance(below, dict):
             overlay(below, value)
         else:
-            place(data, name, value)
+            data[name] = value
