@@ -105,7 +105,7 @@ def _precision(row: Row) -> str:
     base = str(row.get("base_dtype") or "bf16").lower()
     if re.search(r"pure bf16|bf16-true|everything bf16|bf16 throughout|no mixed", text):
         return "pure_bf16"
-    if re.search(r"fp16 (autocast|mixed)|16-mixed|fp16 amp", text) and "bf16" not in text:
+    if re.search(r"fp16 (autocast|mixed)|16-mixed|fp16 amp|deepspeed fp16", text) and "bf16" not in text:
         return "fp16"
     if re.search(r"autocast|mixed|amp|master|main params", text):
         return "bf16"

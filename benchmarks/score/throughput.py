@@ -30,7 +30,7 @@ from mfc.speed import Machines, roofline
 from benchmarks.score.models import Unsupported, architecture_of
 from benchmarks.score.runs import gpu_of, stack_of
 from benchmarks.score.strategies import strategy_of
-from benchmarks.truth import TRUTH, Row, rows
+from benchmarks.truth import ALL, TRUTH, Row, rows
 
 # Mean tokens per row of a data set that a source names without a length.
 ALPACA2K_MEAN = 280  # alpaca_2k_test, cut at 512: our estimate, outside the model
@@ -49,6 +49,7 @@ class Case:
     measured: float
     predicted: float
     stated: bool  # the token count is stated, not estimated
+    offloads: bool  # states lie on the host
 
     @property
     def error(self) -> float:
@@ -83,7 +84,13 @@ def case(row: Row) -> Case:
         "step": speed.seconds_per_step,
     }[unit]
     return Case(
-        row["id"], row["source_id"], f"{unit}, {row['packing']}, {row['seq_kind']}", measured, predicted, stated
+        row["id"],
+        row["source_id"],
+        f"{unit}, {row['packing']}, {row['seq_kind']}",
+        measured,
+        predicted,
+        stated,
+        strategy.offload_optimizer != "none" or strategy.offload_parameters != "none",
     )
 
 
@@ -165,6 +172,19 @@ def comparable(cases: Iterable[Case]) -> Iterator[tuple[Case, Case]]:
     return ((a, b) for a, b in combinations(cases, 2) if a.group == b.group)
 
 
+def doubt(cases: Iterable[Case]) -> float:
+    """How much longer runs that offload take than the model says, as against runs of their source that do not.
+
+    Of each source with both kinds the medians of measured over predicted are compared; the largest ratio counts. So
+    what a source's machines and loop do to all of its runs cancels out.
+    """
+    found: dict[str, dict[bool, list[float]]] = {}
+    for each in cases:
+        found.setdefault(each.source, {True: [], False: []})[each.offloads].append(each.measured / each.predicted)
+    both = [kinds for kinds in found.values() if kinds[True] and kinds[False]]
+    return max((statistics.median(kinds[True]) / statistics.median(kinds[False]) for kinds in both), default=1.0)
+
+
 def report(cases: list[Case]) -> dict[str, Any]:
     """The scores per source, and their mean over sources under `macro`."""
     sources: dict[str, Any] = {}
@@ -206,8 +226,9 @@ def main(arguments: list[str]) -> None:
     options = parser.parse_args(arguments)
     cases, skipped = read(options.truth)
     scores = report(cases)
+    doubtful = doubt(each for path in ALL for each in read(path)[0])
     if options.json:
-        print(json.dumps(scores | {"skipped": skipped}, indent=2))
+        print(json.dumps(scores | {"skipped": skipped, "offload_doubt": doubtful}, indent=2))
         return
     if options.rows:
         for each in cases:
@@ -223,6 +244,7 @@ def main(arguments: list[str]) -> None:
             f" {'-' if error is None else f'{error:.1f}%':>8}"
             f" {'-' if estimated is None else f'{estimated:.1f}%':>8}"
         )
+    print(f"offload takes up to {doubtful:.2f} times as long as runs without, by all files")
     print("left out:", ", ".join(f"{why} ({number})" for why, number in sorted(skipped.items())))
 
 

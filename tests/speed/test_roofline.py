@@ -8,6 +8,7 @@ import pytest
 from mfc.catalog import gpus
 from mfc.catalog.architecture import Architecture, Attention, Block, Mlp, Moe
 from mfc.catalog.gpu import Link
+from mfc.catalog.parameters import count
 from mfc.memory import Stack
 from mfc.speed import Machines, Speed, constants
 from mfc.speed.roofline import prepare
@@ -205,3 +206,30 @@ def test_every_catalogued_generation_has_a_rate() -> None:
     assert {gpu.generation for gpu in gpus.all_gpus()} == set(constants.MATMUL)
     for gpu in gpus.all_gpus():
         assert 0.2 < speed(SINGLE, Machines(gpu)).seconds_per_step < 3000
+
+
+LLAMA_NUMBERS = count(LLAMA).total
+OFFLOADED = FULL._replace(sharding="zero3", offload_optimizer="cpu")
+
+
+def test_what_an_offloaded_step_takes() -> None:
+    """Gradients go down in fp32, weights come back unless they stay on the host, and the host's memory limits Adam."""
+    share = LLAMA_NUMBERS / 4
+    link = NVLINK.gpu.host_link.bytes_per_second * constants.HOST_LINK
+    host = 4 * share * constants.CPU_STEP_BYTES / constants.HOST_BANDWIDTH
+    down, back = 4 * share / link, 2 * share / link
+    unpinned = back / constants.PAGEABLE  # stage 3 casts weights anew, and nobody pins them
+    for strategy, expected in (
+        (OFFLOADED, host + down + unpinned),
+        (OFFLOADED._replace(offload_parameters="cpu"), host + down),
+        (OFFLOADED._replace(sharding="zero2"), host + down + back),
+    ):
+        assert speed(strategy, NVLINK).parts["offload"] == pytest.approx(expected)
+
+
+def test_the_host_s_step_goes_by_the_formats_of_fsdp() -> None:
+    wide, narrow = (
+        speed(OFFLOADED._replace(sharding="fsdp2", precision=precision), NVLINK).parts["offload"]
+        for precision in ("fp32", "pure_bf16")
+    )
+    assert wide == pytest.approx(2 * narrow)

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from mfc.planner.search import SPEED_ERROR
+from mfc.planner.search import OFFLOAD_DOUBT, SPEED_ERROR
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "benchmarks.score.throughput", "--json"]
@@ -25,4 +25,5 @@ def test_ranks_and_times_published_runs() -> None:
     assert scores["macro"]["median_abs_error_pct"] == pytest.approx(100 * SPEED_ERROR, abs=0.5), (
         "what the search goes by"
     )
+    assert scores["offload_doubt"] == pytest.approx(OFFLOAD_DOUBT, abs=0.02)
     assert sum(each["rows"] for each in scores["sources"].values()) > 200

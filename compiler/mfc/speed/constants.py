@@ -93,7 +93,15 @@ FOREACH_ACCESSES = 20  # torch's foreach AdamW goes over its lists operation by 
 # (Q-GaLore, arXiv 2407.08296, as remembered), every 200 steps (galore-torch's examples). With 8-bit states nothing of
 # it shows in the published runs, and APOLLO projects at random.
 SVD_SECONDS, SVD_STEPS = 0.9e-7, 200  # per trained number
-CPU_ADAM_BYTES = 28  # the same on the host: fp32 weight, moments, gradient
+# The same on the host, per trained number. DeepSpeed: fp32 weight and moments read and written, gradient read (28); the
+# gradient scaled in place before (8), the 16-bit copy made after it (6): stage3.py `unscale_and_clip_grads`,
+# `_reassign_or_swap_out_partitioned_parameters`; counted.
+CPU_STEP_BYTES = 42
+CPU_ADAM_BYTES = 28  # of these what an optimizer on NVMe reads and writes
 HOST_BANDWIDTH = 100e9  # bytes per second of one node's memory that CPU Adam reaches: assumption
-PAGEABLE = 0.5  # of the host link's rate, for memory that is not pinned: assumption
+# Of the nominal rate of the host's link, pinned: nvbandwidth has 24.8 of 32 GB/s on eight A100s (NVIDIA developer
+# forum, thread 352186). Collectives over the same link reach LINK.
+HOST_LINK = 0.78
+PAGEABLE = 0.5  # of that, for memory that is not pinned: assumption
+FRESH = 0.2  # of that, for memory that is new each time, whose pages the kernel clears first: assumption
 NVME_BANDWIDTH = 3e9  # bytes per second of one NVMe disk, read and write: assumption

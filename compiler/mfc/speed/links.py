@@ -38,7 +38,7 @@ def links(architecture: Architecture, strategy: Strategy, machines: Machines, tr
     gradients = _collective(machines, ranks, trained * width)
     paging = 0.0
     if _pages_gradients(strategy):
-        paging = 2 * trained / ranks * width / _host_rate(machines, strategy, "cpu")
+        paging = 2 * trained / ranks * width / _host_rate(machines, strategy.pin_memory)
     if stage == 0:  # all-reduce = reduce-scatter and all-gather, in the last micro-batch only
         return Links(0.0, paging, 2 * gradients * (1 - c.OVERLAP))
     if stage == 1:  # reduce-scatter in the last micro-batch, all-gather of the updated weights after it
@@ -47,23 +47,23 @@ def links(architecture: Architecture, strategy: Strategy, machines: Machines, tr
         return Links(gradients, paging, gradients)
     weights = count(architecture).total * (strategy.quantization.bits / 8 if strategy.quantization else width)
     if strategy.offload_parameters != "none":
-        paging += 2 * weights / ranks / _host_rate(machines, strategy, strategy.offload_parameters)
+        paging += 2 * weights / ranks / _states_rate(machines, strategy, strategy.offload_parameters)
     return Links(2 * _collective(machines, ranks, weights) + gradients, paging, 0.0)
 
 
 def activation_seconds(architecture: Architecture, strategy: Strategy, machines: Machines, formats: Formats) -> float:
-    """Seconds per token: the inputs of all layers, to memory that is not pinned and back. Nothing hides it."""
+    """Seconds per token: the inputs of all layers, to new memory that is not pinned and back. Nothing hides it."""
     if strategy.offload_activations == "none":
         return 0.0
     size = 2.0 * architecture.layers * architecture.hidden * formats.stream
-    return size / (_link_rate(machines.gpu.host_link) * c.PAGEABLE)
+    return size / (machines.gpu.host_link.bytes_per_second * c.HOST_LINK * c.FRESH)
 
 
 def _pages_gradients(strategy: Strategy) -> bool:
-    """Sharded gradients of an offloaded optimizer gather on the host: fetched, added to and put back every time.
+    """Whether gradients of an offloaded optimizer gather on the host: fetched, added to and put back every time.
 
-    deepspeed 0.19.8, stage3.py and stage_1_and_2.py (async_accumulate_grad_in_cpu_via_gpu). The first micro-batch
-    fetches nothing, which leaves as much for the updated weights on their way back.
+    deepspeed 0.19.8: stage 3 does so always (stage3.py, `partition_grads`), stage 2 where gradients accumulate
+    (stage_1_and_2.py, `async_accumulate_grad_in_cpu_via_gpu`), which is not known here.
     """
     return strategy.offload_optimizer != "none" and strategy.zero_stage >= 2
 
@@ -76,15 +76,32 @@ def step_seconds(
     if strategy.offload_optimizer == "none":
         svd = share * c.SVD_SECONDS / c.SVD_STEPS if strategy.optimizer == "galore" else 0.0
         return {"optimizer": share * _optimizer_bytes(strategy, formats, stack) / stream + svd}
-    # Gradients go down and weights come back over the host link; the CPU updates all the node's shards.
-    link = 0.0
-    if not _pages_gradients(strategy):
-        link = 2 * share * (4 if strategy.precision == "fp32" else 2) / _host_rate(machines, strategy, "cpu")
     node = share * machines.gpus_per_node
-    seconds = link + node * c.CPU_ADAM_BYTES / c.HOST_BANDWIDTH
+    seconds = _handing_over(strategy, machines, share) + node * _host_bytes(strategy, formats) / c.HOST_BANDWIDTH
     if strategy.offload_optimizer == "nvme":
         seconds += node * c.CPU_ADAM_BYTES / c.NVME_BANDWIDTH
     return {"offload": seconds}
+
+
+def _handing_over(strategy: Strategy, machines: Machines, share: float) -> float:
+    """Seconds of a step in which gradients go down to the optimizer and updated weights come back, where both do.
+
+    DeepSpeed's gradients go down in fp32, and at stage 3 weights come back from a cast that nobody pinned.
+    """
+    if not strategy.deepspeed:  # gradients went with the backward pass, weights are fetched by the next forward pass
+        return 0.0
+    seconds = 4 * share / _host_rate(machines, strategy.pin_memory)
+    if strategy.offload_parameters == "none":
+        pinned = strategy.pin_memory and strategy.zero_stage < 3
+        seconds += (4 if strategy.precision == "fp32" else 2) * share / _host_rate(machines, pinned)
+    return seconds
+
+
+def _host_bytes(strategy: Strategy, formats: Formats) -> float:
+    """Bytes of host memory that one step moves per trained number."""
+    if strategy.deepspeed:
+        return c.CPU_STEP_BYTES
+    return (c.CLIP_ACCESSES + 1) * formats.gradient + 2 * formats.trained + 2 * 2 * formats.state
 
 
 def _optimizer_bytes(strategy: Strategy, formats: Formats, stack: Stack) -> float:
@@ -112,7 +129,12 @@ def _link_rate(link: Link) -> float:
     return link.bytes_per_second * c.LINK.get(link.kind, c.OTHER_LINK)
 
 
-def _host_rate(machines: Machines, strategy: Strategy, where: str) -> float:
+def _host_rate(machines: Machines, pinned: bool) -> float:
+    """Bytes per second between one GPU and the host's memory."""
+    return machines.gpu.host_link.bytes_per_second * c.HOST_LINK * (1.0 if pinned else c.PAGEABLE)
+
+
+def _states_rate(machines: Machines, strategy: Strategy, where: str) -> float:
     """Bytes per second between one GPU and where its states lie."""
-    rate = _link_rate(machines.gpu.host_link) * (1.0 if strategy.pin_memory else c.PAGEABLE)
+    rate = _host_rate(machines, strategy.pin_memory)
     return min(rate, c.NVME_BANDWIDTH / machines.gpus_per_node) if where == "nvme" else rate
