@@ -46,10 +46,10 @@ TURN = 1  # of 27 public reports of memory running out in these frameworks, 13 a
 # train/dpo/trainer.py and train/kto/trainer.py turn whole logits to fp32, take log_softmax of a slice, which CUDA
 # copies, and hold the policy's while the reference makes its own; KTO's, those of its KL batch as well.
 _PREFERENCES = Preferences(
-    dpo=(Moments(12, 20), Moments(12, 20)),
-    kto=(Moments(12, 24), Moments(12, 24)),
-    orpo=(Moments(12), Moments(12)),
-    simpo=(Moments(12), Moments(12)),
+    dpo=(Moments(12, 20, made=12), Moments(12, 20, made=12)),
+    kto=(Moments(12, 24, made=12), Moments(12, 24, made=12)),
+    orpo=(Moments(12, made=12), Moments(12, made=12)),
+    simpo=(Moments(12, made=12), Moments(12, made=12)),
 )
 
 

@@ -39,8 +39,9 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
     if into_attention:
         attention += _input(given, casts=1 if block.attention.fused_qkv else 3)
     shared = block.parallel and block.norms == 1  # attention and MLP read the same tensor
+    uncast = experts_element(given) > given.formats.element
     if into_mlp and (_wide_norm(given) or not shared):
-        apart = isinstance(block.ffn, Moe) or (block.ffn.gated and not block.ffn.fused_gate_up)
+        apart = block.ffn.gated and not block.ffn.fused_gate_up if isinstance(block.ffn, Mlp) else not uncast
         ffn += _input(given, casts=2 if apart else 1)
     fixed = _matrices(layer, chosen, given)
     for adapter in chosen:
@@ -81,7 +82,8 @@ def _matrices(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs) -> float
     """Fixed bytes: copies of whole matrices that live until the backward pass."""
     fixed = 0.0
     if given.formats.fp32_autocast or given.formats.casts_base:
-        fixed += 2 * (sum(x.in_features * x.out_features for x in layer.linears) + layer.experts)
+        experts = layer.experts if experts_element(given) == given.formats.element else 0
+        fixed += 2 * (sum(x.in_features * x.out_features for x in layer.linears) + experts)
     if given.dequantised:
         fixed += 2 * layer.linear_numbers
     merged = sum(adapter.linear.weights for adapter in chosen if adapter.linear.fused_expert)
@@ -145,7 +147,8 @@ def _ffn(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, into_down: bo
     frozen = not given.formats.full and not any(adapter.linear.kind == "expert" for adapter in chosen)
     lean = given.lean and not given.stack.fused_experts
     widths = (2 if frozen else 3) if lean else (3 if frozen else 4)
-    total = float(ffn.per_token) * ((1 if frozen else 2) * element * hidden + widths * element * ffn.width + 40)
+    own = experts_element(given)
+    total = float(ffn.per_token) * ((1 if frozen else 2) * own * hidden + widths * own * ffn.width + 40)
     total += 4 * ffn.experts + 4
     if ffn.shared_width:
         total += _dense(ffn.shared_width, True, given, into_down)
@@ -154,6 +157,14 @@ def _ffn(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, into_down: bo
     if ffn.router_fp32 and given.formats.full:
         total += 4 * hidden
     return total
+
+
+def experts_element(given: Inputs) -> int:
+    """Bytes per number inside experts: 4 where one parameter holds them and trains in fp32.
+
+    Autocast has no rule for products of groups of rows (transformers integrations/moe.py, _grouped_mm).
+    """
+    return 4 if given.formats.fp32_autocast and given.stack.fused_experts else given.formats.element
 
 
 def _dense(width: int, gated: bool, given: Inputs, into_down: bool) -> float:
@@ -197,13 +208,21 @@ def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, floa
     return share * (own + dora), cast
 
 
-def scratch(layer: Layer, given: Inputs) -> float:
-    """Bytes of one sequence at the busiest moment of one layer's backward pass, beside what it keeps."""
+def scratch(layer: Layer, given: Inputs, runs: bool) -> float:
+    """Bytes of one sequence at the busiest moment of one layer's backward pass, beside what it keeps.
+
+    `runs`: its forward pass is counted apart (`running`).
+    """
     formats, hidden = given.formats, given.architecture.hidden
     ffn = layer.block.ffn
     if given.stack.lora_kernels and given.lora is not None and not given.lora.dropout and isinstance(ffn, Mlp):
         return 2 * (ffn.width + 3 * hidden) * given.tokens
     if formats.adapters and formats.trained == 4 and isinstance(ffn, Mlp):
         wide = 10 if ffn.fused_gate_up and given.checkpointing else 4
-        return (wide * ffn.width + 12 * hidden) * given.tokens
-    return (2 * formats.element * layer.active_width + 2 * formats.element * hidden) * given.tokens
+        passing = 4 if runs and formats.autocast and wide == 4 else 12
+        return (wide * ffn.width + passing * hidden) * given.tokens
+    own = experts_element(given) if isinstance(ffn, Moe) else formats.element
+    busy = 2 * own * layer.active_width + 2 * own * hidden
+    if isinstance(ffn, Moe) and own > formats.element:  # results in the order of experts: their gradient, twice more
+        busy = max(busy, 3 * own * ffn.per_token * hidden + 2 * own * hidden)
+    return busy * given.tokens

@@ -71,6 +71,7 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
     weights = trained if full else _frozen(strategy, stack)
     autocast = stack.autocast and strategy.precision != "pure_bf16" and not strategy.deepspeed
     fp32_autocast = full and autocast and trained == 4 and strategy.sharding not in FSDP
+    wide = fp32_autocast and strategy.method != "freeze"  # a frozen embedding begins the stream in 16 bits
     fp32_edges = full and autocast and trained == 2 and _upcasts_edges(strategy, stack)
     element = 4 if weights == 4 and not full and not autocast else 2
     return Formats(
@@ -80,7 +81,7 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
         master=master,
         element=element,
         stream=4
-        if (fp32_edges or (weights == 4 and (not full or fp32_autocast))) and not (autocast and stack.stream_in_place)
+        if (fp32_edges or (weights == 4 and (not full or wide))) and not (autocast and stack.stream_in_place)
         else element,
         autocast=autocast,
         fp32_autocast=fp32_autocast,

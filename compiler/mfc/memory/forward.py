@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mfc.catalog.parameters import Adapter
-from mfc.memory.activations import Kept, kept, scratch
+from mfc.memory.activations import Kept, experts_element, kept, scratch
 from mfc.memory.inputs import Inputs, Trains
+from mfc.memory.running import Running, running
 from mfc.memory.shape import Layer, Shape, adapted, adapter_numbers
 
 BATCH = 16  # bytes of a batch per token: ids and what comes with them
@@ -26,6 +27,12 @@ class Group(NamedTuple):
     busy: float  # the same and its scratch, at its busiest moment
     waits: float  # from the forward pass until then: all of it, or what checkpointing leaves
     waits_fixed: float
+    running: Running  # beside what is kept, while it runs forward
+
+    @property
+    def most(self) -> float:
+        """Bytes of one sequence at its busiest, forward or backward."""
+        return max(self.busy, self.kept.sequence + self.running.sequence)
 
 
 class Saved(NamedTuple):
@@ -52,11 +59,12 @@ def saved(model: Shape, given: Inputs, trains: Trains, seen: bool = False) -> Sa
     groups = _groups(model, given, trains)
     formats, hidden, tokens = given.formats, given.architecture.hidden, given.tokens
     layers = sum(group.size * group.waits for group in groups)
-    if not formats.full and not given.checkpointing and not seen:
-        layers -= (4 * hidden + 4) * tokens  # the frozen embedding's output needs no gradient
+    passes = formats.full and trains.reach.edges  # gradients reach the embedding, from a norm and a head that train
+    if not passes and not given.checkpointing and not seen:
+        layers -= (4 * hidden + 4) * tokens  # the lowest layer's input needs no gradient
     layers += given.length * tokens * _mask(given)
     attention = model.layers[0].block.attention
-    last_norm = (4 if formats.stream == 4 else 2) * hidden + 2 * hidden if formats.full else 0
+    last_norm = (4 if formats.stream == 4 else 2) * hidden + 2 * hidden if passes else 0
     casts, cast_head = _casts(model, given, trains)
     return Saved(
         groups=groups,
@@ -102,8 +110,9 @@ def group_of(model: Shape, layer: Layer, size: int, chosen: tuple[Adapter, ...],
     waits, waits_fixed = keeps.sequence, keeps.fixed
     if given.checkpointing:
         waits, waits_fixed = (0.0 if given.offloads else given.stream) + _selective(layer, given), 0.0
-    busy = keeps.sequence + scratch(layer, given)
-    return Group(layer, size, chosen, float(trained), keeps, busy, waits, waits_fixed)
+    runs = running(model, layer, chosen, given)
+    busy = keeps.sequence + scratch(layer, given, runs.sequence > 0)
+    return Group(layer, size, chosen, float(trained), keeps, busy, waits, waits_fixed, runs)
 
 
 def _selective(layer: Layer, given: Inputs) -> float:
@@ -126,7 +135,10 @@ def _casts(model: Shape, given: Inputs, trains: Trains) -> tuple[float, float]:
     copies = 2.0 * trains.copied if formats.trained == 4 and given.checkpointing else 0.0
     if formats.full and not trains.reach.edges:
         return copies, 0.0
-    head = 2.0 * model.head_rows if formats.fp32_norms or formats.weights == 4 else 0.0
+    wide = formats.fp32_norms or formats.weights == 4 or trains.wide_head
+    head = 2.0 * model.head_rows if wide else 0.0
     if formats.fp32_autocast and given.checkpointing:
-        return 2.0 * (model.parameters - (0 if given.architecture.tied else model.embedding)), head
+        experts = sum(layer.size * layer.experts for layer in model.layers)
+        uncast = experts if experts_element(given) > formats.element else 0
+        return 2.0 * (model.parameters - uncast - (0 if given.architecture.tied else model.embedding)), head
     return head + (copies if formats.adapters else 0.0), head

@@ -54,9 +54,10 @@ class Trains(NamedTuple):
     """What trains in one step."""
 
     numbers: int
-    copied: int  # of these, how many autocast copies to 16 bit
+    copied: int  # of these, how many autocast copies to 16 bit, a head beside adapters apart
     reach: Reach
     frozen: tuple[str, ...]  # parts of the model that do not train: vision, projector, language
+    wide_head: bool = False  # the head trains in fp32 beside adapters
 
 
 class Loop(NamedTuple):

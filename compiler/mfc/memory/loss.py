@@ -22,7 +22,7 @@ class Head(NamedTuple):
     chunked_logits: bool  # only the loss runs in chunks, logits exist whole
     share: float = 1.0  # width of its gradient, as a share of the other gradients' width
     in_place: bool = False  # the loss writes its gradient over the logits
-    unscored: bool = False  # logits are made and upcast, and no loss takes them
+    unscored: bool = False  # logits are made and upcast, and a loss that nobody uses; the head gets no gradient
     preference: Moments | None = None  # the loss compares answers
 
 
@@ -67,7 +67,8 @@ def logits_bytes(given: Inputs, head: Head) -> Logits:
     if head.preference is not None:
         return Logits(max(head.preference.forward, width) + cap, head.preference.backward + cap)
     if head.unscored:
-        return Logits((4.0 if width == 4 else width + 4.0) + cap, 0.0)
+        # The log-softmax of a loss that comes with the labels and is not used, and the logits in fp32.
+        return Logits((8.0 if width == 4 else width + 8.0) + cap, 0.0)
     if head.in_place:
         return Logits(width + cap, width + cap)
     if head.chunked_logits and given.lean:  # compiled or fused: what a chunk saves is its logits

@@ -15,6 +15,7 @@ from mfc.memory.blocks import Free, Where
 from mfc.memory.forward import Group, Saved, saved
 from mfc.memory.inputs import Inputs, Loop, Sight, Trains
 from mfc.memory.loss import Head, Logits, logits_bytes, tiled
+from mfc.memory.running import Running
 from mfc.memory.shape import Layer, Shape, shape
 from mfc.memory.tower import Seen, seen
 
@@ -93,6 +94,9 @@ def _loss(model: Shape, given: Inputs, head: Head, left: Saved, logits: Logits) 
         yield Phase("head backward", "loss", left.sequence + left.final, 6.0 * vocab, matrices)
     yield Phase("head gathered", "gather", left.sequence + last, scratch=left.fixed + left.casts)
     forward = left.sequence + last + passing
+    runs = left.groups[-1].running if left.groups else Running()
+    if runs.sequence and not given.checkpointing:
+        yield Phase("top layer forward", "loss", left.sequence + last + runs.sequence, 0.0, left.fixed + runs.fixed)
     tiles = tiled(given, head, model.head_rows)
     fixed = left.fixed + left.casts + tiles.tile
     yield Phase("loss forward", "loss", forward + tiles.hidden, logits.forward * vocab, fixed)
@@ -100,6 +104,9 @@ def _loss(model: Shape, given: Inputs, head: Head, left: Saved, logits: Logits) 
         yield _reference(model, given, head, left, passing)
     fixed = left.fixed + left.cast_head + tiles.tile
     backward = left.sequence + left.final + tiles.hidden + tiles.gradient
+    if head.preference is not None and head.preference.made and not head.fused:
+        made = head.preference.made * vocab
+        yield Phase("comparison forward", "loss", left.sequence + left.final, made, fixed)
     yield Phase("loss backward", "loss", backward, logits.backward * vocab, fixed)
 
 
@@ -155,7 +162,7 @@ def _layers(given: Inputs, trains: Trains, loop: Loop, left: Saved, done: float)
             if given.holds_streams and given.checkpointing:  # inputs are not freed either
                 beside += (given.stream if given.offloads else 2 * given.stream) * passed
             at = Phase(f"{position} layer", "layers", beside, scratch=below_fixed, done=done)
-            if not passed:  # recomputing starts while nothing of the layers is freed yet
+            if not passed and given.checkpointing:  # running again starts while nothing of the layers is freed yet
                 yield at.plus("first", 24 * token + group.waits, group.waits_fixed)
             yield from _layer(at, group, given, loop)
             done += trained
@@ -168,6 +175,9 @@ def _layer(at: Phase, group: Group, given: Inputs, loop: Loop) -> Iterator[Phase
     layer, k, tokens = group.layer, group.kept, given.tokens
     attention, ffn = layer.block.attention, layer.block.ffn
     yield at.plus("busy", group.busy, k.fixed + _dequantised(layer, given))
+    if given.checkpointing and group.running.sequence:  # the gradient of its result waits
+        again = k.sequence + group.running.sequence + given.formats.element * given.architecture.hidden * tokens
+        yield at.plus("run again", again, k.fixed + group.running.fixed + _dequantised(layer, given))
     fresh = 0.0
     if given.formats.full:
         fresh = _ffn_gradients(layer, given, loop)
@@ -242,7 +252,7 @@ def _demand(given: Inputs, head: Head, loop: Loop, left: Saved, logits: Logits) 
     vocab, width = head.vocab * given.tokens, given.formats.logits
     stale = not (head.fused or given.stack.keeps_outputs or width == 4)
     return blocks.Demand(
-        layer=max((group.busy for group in left.groups), default=0.0),
+        layer=max((group.most for group in left.groups), default=0.0),
         layer_fixed=max((group.kept.fixed for group in left.groups), default=0.0),
         logits=vocab,
         stale=width * vocab if stale else 0.0,

@@ -22,6 +22,7 @@ class Moments(NamedTuple):
     backward: float
     reference: float = 0.0  # at most, until a frozen model, or the policy without adapters, has scored the tokens
     forward: float = 2.0  # as the policy's forward pass ends, when autocast still has its 16-bit copies
+    made: float = 0.0  # as the loss is made after autocast has given up its copies; 0: the backward pass holds more
     chunk: float = 0.0  # beside the reference, per vocabulary row and whatever the batch: statistics made in chunks
 
 

@@ -56,15 +56,19 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
     if saved and form.trained > form.weights and not (form.master or stack.trainable_fp32):
         # PEFT upcasts adapters only: whole modules stay in the base's type, and so do their gradients and moments
         whole, narrow = saved, form.weights / form.trained
-    optimizer = optimizers.kept(figure, form, stack, strategy, numbers - int(whole * (1 - narrow)))
+    head = _head(architecture, strategy, stack, form, narrow)
+    # Without a gradient the head has no moments; DeepSpeed's are of flat partitions, which it is part of.
+    idle = figure.head if head.unscored and form.full and not strategy.deepspeed else 0
+    optimizer = optimizers.kept(figure, form, stack, strategy, numbers - int(whole * (1 - narrow)) - idle)
     made = step(
         _inputs(architecture, strategy, stack, form),
-        _head(architecture, strategy, stack, form, narrow),
+        head,
         Trains(
             numbers=int(optimizer.trained),
-            copied=numbers - whole,
+            copied=numbers - (whole or saved),
             reach=optimizers.reach(strategy, figure.depth),
             frozen=strategy.unadapted,
+            wide_head=form.adapters and head.trains and form.trained == 4 and narrow == 1.0,
         ),
         Loop(
             accumulates=strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack),
@@ -75,7 +79,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         sight.look(architecture, strategy, stack, form),
     )
     states = _states(figure, form, stack, strategy, made.course.layer_trained, optimizer)
-    states = states._replace(base=states.base - parts * float(form.weights))
+    states = states._replace(base=states.base - parts * float(form.weights) + idle * (form.trained - form.element))
     own = states.trained * states.weight
     return Static(
         step=made,
@@ -170,7 +174,10 @@ def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: 
 def _head(architecture: Architecture, strategy: Strategy, stack: Stack, form: Formats, narrow: float) -> Head:
     """`narrow` is the width of a whole module's gradient, as a share of an adapter's."""
     saved = strategy.lora.modules_to_save if strategy.lora and form.adapters else ()
-    trains = (form.full and "language" not in strategy.freeze_parts) or names(architecture.family).head in saved
+    learns = form.full and "language" not in strategy.freeze_parts
+    trains = (learns and optimizers.reach(strategy, architecture.layers).edges) or names(
+        architecture.family
+    ).head in saved
     reward, fused = strategy.task == "reward", strategy.loss == "fused"
     unscored = reward and stack.value_head
     return Head(

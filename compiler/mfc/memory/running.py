@@ -1,0 +1,55 @@
+"""What one layer holds while it runs forward, beside what it keeps: for the first time, or again under checkpointing.
+
+Read off traces of frameworks' own training (docs/memory-model.md, "How well it holds"). Looked at is where adapters
+make a layer's forward pass its busiest moment: as the feed-forward half makes its result. Elsewhere that is the
+backward pass's (`activations.scratch`).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from mfc.catalog.architecture import Mlp
+from mfc.catalog.parameters import Adapter
+from mfc.memory.inputs import Inputs
+from mfc.memory.shape import Layer, Shape
+
+
+class Running(NamedTuple):
+    """Bytes of one sequence, and fixed."""
+
+    sequence: float = 0.0
+    fixed: float = 0.0
+
+
+def running(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs) -> Running:
+    """The busiest moment of one layer's forward pass. `chosen` are its adapters."""
+    ffn, hidden, element = layer.block.ffn, given.architecture.hidden, given.formats.element
+    if given.lora is None or given.stack.lora_kernels:
+        return Running()
+    if isinstance(ffn, Mlp):
+        down = next((adapter for adapter in chosen if adapter.linear.name == shape.down), None)
+        return _last_linear(down, ffn, given) if down is not None else Running()
+    if not given.stack.fused_experts or any(adapter.linear.kind == "expert" for adapter in chosen):
+        return Running()
+    # Experts' inputs and their results in the order of tokens, whose sum autocast makes in fp32 (transformers
+    # integrations/moe.py, grouped_mm_experts_forward); the norm's output, the residual and the sum in 16 bits.
+    wide = 4 if given.formats.autocast else element
+    return Running((2 * element * ffn.per_token + wide + 3 * element) * hidden * given.tokens)
+
+
+def _last_linear(down: Adapter, ffn: Mlp, given: Inputs) -> Running:
+    """The MLP's last linear, whose adapter has an input in its own type (PEFT tuners_utils.py, _cast_input_dtype)."""
+    formats, lora, hidden = given.formats, given.lora, given.architecture.hidden
+    assert lora is not None
+    element = formats.element
+    # The input, and what dropout makes of it; of these, the last is kept where autocast does not cast it.
+    copies = 0 if formats.adapter_matches else 1 + bool(lora.dropout) - (0 if formats.autocast else 1)
+    product = 0 if formats.adapter_matches else element
+    # The norm's output and the residual; the results of linear and adapter, and the scaled one, which is added.
+    results = 2 * element + (12 if lora.variant == "dora" else 3 * element)
+    fixed = 0.0
+    if lora.variant == "dora":  # the identity as wide as the input, the weight in fp32 and the adapters' product
+        inputs, outputs = down.linear.in_features, down.linear.out_features
+        fixed = 4.0 * inputs * inputs + (4.0 + element) * inputs * outputs
+    return Running(((product + 4 * copies) * ffn.width + results * hidden) * given.tokens, fixed)

@@ -1,0 +1,78 @@
+"""Traces every run of a target and records it: `python -m tests.oracle.frameworks.record TARGET [WORD ...]`.
+
+With words, only the runs whose names have one of them; the others' rows stay as they are. Rows go to
+`benchmarks/truth/traces/TARGET.jsonl`, one for each run. `--keep FOLDER` leaves models, compiled files, logs and traces
+with what was alive at each moment near the peak; `--missing` traces only runs that have no row yet.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.oracle.frameworks import law, runs
+
+TRACES = Path(__file__).parents[3] / "benchmarks" / "truth" / "traces"
+
+
+def rows_of(name: str) -> dict[str, dict[str, Any]]:
+    """A target's recorded rows, by run."""
+    path = TRACES / f"{name}.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return {row["run"]: row for row in map(json.loads, lines)}
+
+
+def row_of(name: str, found: dict[str, Any], of: runs.Target) -> dict[str, Any]:
+    """What is recorded of a trace: bytes in tensors of the first process, at the peak and by kind of moment."""
+    return {"run": name, "peak": found["peak"], "kinds": law.by_kind(found["moments"]), "versions": of.versions()}
+
+
+def record(name: str, words: list[str], folder: Path, missing: bool = False) -> int:
+    """Trace and write, run by run; gives the number of those that did not train."""
+    of, failed = runs.target(name), 0
+    every = of.names()
+    made = {run: row for run, row in rows_of(name).items() if run in every}
+    shutil.rmtree(folder / "programs", ignore_errors=True)
+    with runs.ready(of, folder) as machine:
+        for run in every:
+            if (missing and run in made) or (words and not {*words} & {run, *run.split("-")}):
+                continue
+            begun = time.monotonic()
+            try:
+                found = runs.traced(run, of, machine, folder)
+            except AssertionError as error:
+                print(f"{run}: {str(error)[-4000:]}", flush=True)
+                failed += 1
+                continue
+            made[run] = row_of(run, found, of)
+            TRACES.mkdir(exist_ok=True)
+            lines = (f"{json.dumps(made[one])}\n" for one in every if one in made)
+            (TRACES / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
+            with runs.inside(folder):
+                ours = law.by_kind(runs.predicted(runs.compiled(run, of, folder / "out" / run)))
+            took, faults = time.monotonic() - begun, law.faults(ours, made[run]["kinds"])
+            print(f"{run} {took:.0f} s {law.errors(ours, made[run]['kinds'])} faults {faults}", flush=True)
+    return failed
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Trace a target's runs and record them.")
+    parser.add_argument("target", choices=runs.targets())
+    parser.add_argument("word", nargs="*")
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--missing", action="store_true")
+    options = parser.parse_args()
+    if options.keep:
+        options.keep.mkdir(parents=True, exist_ok=True)
+        return record(options.target, options.word, options.keep.resolve(), options.missing)
+    with tempfile.TemporaryDirectory() as folder:
+        return record(options.target, options.word, Path(folder), options.missing)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

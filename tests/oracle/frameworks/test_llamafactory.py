@@ -1,0 +1,30 @@
+"""LLaMA-Factory still holds what was recorded of it, and the tracer counts what PyTorch's allocator does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.conformance.starts.runs import Machine
+from tests.oracle.frameworks import runs
+from tests.oracle.frameworks.record import row_of, rows_of
+
+TARGET = "llamafactory"
+OF = runs.target(TARGET)
+
+pytestmark = pytest.mark.framework
+
+
+@pytest.mark.parametrize("run", OF.named)
+def test_it_holds_what_was_recorded(run: str, folder: Path, machine: Machine) -> None:
+    found = row_of(run, runs.traced(run, OF, machine, folder), OF)
+    recorded = rows_of(TARGET)[run]
+    assert found["versions"] == recorded["versions"]
+    assert found["kinds"] == pytest.approx(recorded["kinds"], rel=0.002)
+
+
+@pytest.mark.parametrize("run", ["small-full", "small-lora-kept", "small-full-zero2"])
+def test_the_tracer_counts_what_the_allocator_does(run: str, folder: Path, machine: Machine) -> None:
+    traced, profiled = (runs.traced(run, OF, machine, folder, by=by)["peak"] for by in ("tracer", "profiler"))
+    assert traced == pytest.approx(profiled, rel=0.002)

@@ -1,0 +1,48 @@
+"""The memory model against every recorded trace of a framework's own training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.oracle.frameworks import known, law, runs
+from tests.oracle.frameworks.record import rows_of
+
+RECORDED = [(target, run) for target in runs.targets() for run in rows_of(target)]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The configs of the tiny models, beside which specs are written."""
+    made = tmp_path_factory.mktemp("oracle")
+    for name, said in json.loads(runs.MODELS.read_text(encoding="utf-8")).items():
+        (made / name).mkdir()
+        (made / name / "config.json").write_text(json.dumps(said), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(made)
+        yield made
+
+
+@pytest.mark.parametrize(("target", "run"), RECORDED)
+def test_it_is_predicted(target: str, run: str, folder: Path) -> None:
+    made = runs.compiled(run, runs.target(target), folder / "out")
+    predicted, traced = law.by_kind(runs.predicted(made)), rows_of(target)[run]["kinds"]
+    assert known.verdict(law.faults(predicted, traced), known.known(target, run)) == [], law.errors(predicted, traced)
+
+
+@pytest.mark.parametrize("target", runs.targets())
+def test_every_run_is_recorded_with_the_pinned_versions(target: str) -> None:
+    of = runs.target(target)
+    rows = rows_of(target)
+    assert sorted(rows) == sorted(of.names())
+    assert {run for run, row in rows.items() if row["versions"] != of.versions()} == set()
+
+
+def test_known_deviations_are_of_recorded_runs_and_say_why() -> None:
+    for cause in known.deviations():
+        assert cause["why"]
+        for target, deviant in cause["runs"].items():
+            assert {(target, run) for run in deviant} <= {*RECORDED}
