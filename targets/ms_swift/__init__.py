@@ -19,7 +19,7 @@ from .clashes import CLASHES
 from .keys import ATTENTION, DTYPES, ELSEWHERE, FSDP, KEYS, OPTIMIZERS
 from .launch import ENVIRONMENT, FSDP_KEYS, SERVER, SERVER_ENVIRONMENT
 from .rlhf import RLHF
-from .rules import RULES, VERSIONS, form
+from .rules import RULES, VERSIONS, WITH, form
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -42,11 +42,6 @@ NAME = "ms-swift"
 TITLE = "ms-swift"
 TURN = 2
 
-# What each version was judged with: transformers decides how experts are stored, DeepSpeed which JSON is valid.
-_WITH = {
-    "4.6.0": {"transformers": "5.19.0", "deepspeed": "0.19.8"},
-    "3.12.6": {"transformers": "4.57.6", "deepspeed": "0.19.8"},
-}
 
 # The user's own flags that change what is held in memory, and that the memory model does not count.
 _UNCOUNTED = """
@@ -103,7 +98,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     Weights keep the type that they are loaded in, PEFT makes adapters fp32 unless lora_dtype is given (tuners/peft.py),
     and nothing prepares quantised models, so what stays unquantised keeps 16 bits.
     """
-    transformers = packages.get("transformers") or _WITH[form(version)]["transformers"]
+    transformers = packages.get("transformers") or WITH[form(version)]["transformers"]
     fifth = not before(transformers, "5")
     return Profile(
         target=NAME,
@@ -194,7 +189,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
         sets = {"sets": data.info(plan, out_to_spec)}
         files.append(File(data.INFO, sets, "dataset_info.json.j2"))
     if plan.strategy.deepspeed:
-        installed = plan.profile.packages.get("deepspeed") or _WITH[version]["deepspeed"]
+        installed = plan.profile.packages.get("deepspeed") or WITH[version]["deepspeed"]
         files.append(deepspeed.config_file(plan, installed))
     elif plan.strategy.sharding == "fsdp2":
         files.append(native(FSDP_KEYS, plan).file(FSDP))

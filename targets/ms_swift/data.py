@@ -34,7 +34,7 @@ _COLUMNS = {
     "preference": {"prompt": "query", "response": "response", "chosen": "response", "rejected": "rejected_response"},
     "alpaca": {"prompt": "instruction", "query": "input", "response": "output"},
 }
-_ROLES = {
+ROLES = {
     "key": "role_key",
     "content": "content_key",
     "user": "user_role",
@@ -74,16 +74,21 @@ def columns(at: Writing) -> Any:
     """Columns of the data by the names that ms-swift has for them; left out where it knows by itself."""
     made: dict[str, str] = {}
     for one in at.value("data.train"):
-        made |= _renames(one, at.value("task"))
+        made |= renames(one, at.value("task"))
     return made or LEFT_OUT
 
 
-def _renames(one: DatasetSpec, task: str) -> dict[str, str]:
+def renames(one: DatasetSpec, task: str) -> dict[str, str]:
     """Column of a data set -> ms-swift's name for it, without those that ms-swift finds by itself."""
     form = rows.layout(one, task)
-    own = _COLUMNS.get(form, {})
+    theirs = names(form)
     named = rows.renamed(one) if form not in ("text", "prompt", "preference") else rows.columns(one, task)
-    return {column: {**_COMMON, **own}[name] for name, column in named.items() if {**_COMMON, **own}[name] != column}
+    return {column: theirs[name] for name, column in named.items() if theirs[name] != column}
+
+
+def names(form: str) -> dict[str, str]:
+    """ms-swift's names of the columns of a layout, by the spec's."""
+    return {**_COMMON, **_COLUMNS.get(form, {})}
 
 
 def info(plan: Plan, out_to_spec: str) -> list[dict[str, Any]]:
@@ -97,11 +102,11 @@ def info(plan: Plan, out_to_spec: str) -> list[dict[str, Any]]:
             entry["subsets"] = [one.subset]
         if one.split:
             entry["split"] = [one.split]
-        if renames := _renames(one, task):
-            entry["columns"] = renames
+        if named := renames(one, task):
+            entry["columns"] = named
         if "roles" in rows.options(one):
             roles = rows.roles(one, rows.layout(one, task))
-            entry["messages"] = {word: roles[name] for name, word in _ROLES.items()}
+            entry["messages"] = {word: roles[name] for name, word in ROLES.items()}
         made.append(entry)
     return made
 

@@ -26,6 +26,7 @@ from mfc.target.codecs import (
     reference,
     same,
     single,
+    whole,
     words,
 )
 from mfc.target.keys import Key, section
@@ -67,6 +68,13 @@ OPTIMIZERS = {
     "sgd": "sgd",
     "lion": "lion_32bit",
 }
+# What it takes by other words for the same.
+_OTHER_OPTIMIZERS = {
+    **dict.fromkeys(("adamw_torch", "adamw_apex_fused", "adamw_torch_npu_fused", "adamw_hf"), "adamw"),
+    "adamw_bnb_8bit": "adamw_8bit",
+    "paged_adamw": "paged_adamw",
+}
+_OTHER_ATTENTION = {"flash_attention_2": "flash", "flash": "flash"}
 FSDP = "fsdp.json"
 
 _LOADED_BY = words("quantization.kind", {"nf4": "bnb", "fp4": "bnb", "int8": "bnb", "hqq": "hqq", "eetq": "eetq"})
@@ -147,6 +155,12 @@ def tower_checkpointing() -> Codec:
     return Codec((field,), write, lambda value, _: {field: (True,)} if value else {}, cites=cites)
 
 
+def _read_bits(bits: Any) -> Reading:
+    """Whether adapters train on a quantised base is said by these bits, and they leave few formats."""
+    kinds = {4: ("nf4", "fp4", "hqq", "eetq"), 8: ("int8", "hqq", "eetq")}
+    return {"method": ("qlora",), **({"quantization.kind": kinds[bits]} if bits in kinds else {})}
+
+
 _SAVES = words("save_every", {"epoch": "epoch"}, rest="steps")
 _PACE = words("eval_every", {"epoch": "epoch"}, rest="steps")
 NEVER = (
@@ -186,7 +200,7 @@ MODEL = section(
     Key("model_type", same("model_type"), given("model_type"), "ms-swift's own name of the family"),
     Key("use_hf", flag("hub", "huggingface"), note="ms-swift's own default is ModelScope"),
     Key("torch_dtype", weights(), note="full training in fp16 keeps fp32 weights"),
-    Key("attn_impl", words("attention", ATTENTION)),
+    Key("attn_impl", words("attention", ATTENTION, others=_OTHER_ATTENTION)),
     Key("template", same("template"), given("template")),
     Key("system", same("system"), SYSTEM, "left out: the template's own"),
     Key("adapters", single(path("model.adapter")), given("model.adapter")),
@@ -202,12 +216,12 @@ METHOD = section(
     Key("tuner_type", _TUNERS, _NEW, "qlora is lora on quantised weights"),
     Key("train_type", _TUNERS, _OLD, "the name of tuner_type in 3.x"),
     Key("lora_rank", same("lora_rank"), ADAPTERS),
-    Key("lora_alpha", same("lora_alpha"), ADAPTERS, "ms-swift's default is 32 at any rank"),
+    Key("lora_alpha", whole("lora_alpha"), ADAPTERS, "ms-swift's default is 32 at any rank"),
     Key("lora_dropout", same("lora_dropout"), ADAPTERS),
     Key("target_modules", targets(), both(ADAPTERS, _PLAIN), "attention and mlp become the family's names"),
     Key(
         "target_regex",
-        one_way(pictures.pattern, "lora_targets", "freeze_parts", because="a pattern of names"),
+        Codec(("lora_targets", "freeze_parts"), pictures.pattern, pictures.read_pattern),
         pictures.NAMED,
         "names of a model with a tower: those of frozen parts are left out",
     ),
@@ -222,7 +236,7 @@ METHOD = section(
         also=("sharding",),
     ),
     Key("quant_method", _LOADED_BY, quantised(), "without it quant_bits is ignored in silence", ("quantization",)),
-    Key("quant_bits", same("quantization.bits"), quantised(), also=("quantization",)),
+    Key("quant_bits", same("quantization.bits").telling(_read_bits), quantised(), also=("quantization",)),
     Key("bnb_4bit_quant_type", same("quantization.kind"), _FOUR_BIT, also=("quantization",)),
     Key("bnb_4bit_use_double_quant", same("quantization.double"), _FOUR_BIT, also=("quantization",)),
     Key("bnb_4bit_compute_dtype", words("precision", DTYPES), _FOUR_BIT),
@@ -303,7 +317,7 @@ TRAIN = section(
     Key("warmup_steps", same("warmup"), WARMUP_STEPS),
     Key("num_train_epochs", same("epochs"), given("epochs")),
     Key("max_steps", same("max_steps"), given("max_steps")),
-    Key("optim", words("optimizer", OPTIMIZERS)),
+    Key("optim", words("optimizer", OPTIMIZERS, others=_OTHER_OPTIMIZERS)),
     Key("adam_beta1", same("adam_beta1")),
     Key("adam_beta2", same("adam_beta2"), note="ms-swift's default is 0.95"),
     Key("adam_epsilon", same("adam_epsilon")),

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from mfc.catalog.parameters import target_names
-from mfc.target.codecs import Codec, Reader, Reading, Writing, one_way, text
+from mfc.target.codecs import Codec, Reader, Reading, Unwritten, Writing, one_way, text
 from mfc.target.keys import Key
 from mfc.target.when import When, both, given
 
@@ -100,3 +100,11 @@ def pattern(at: Writing) -> str:
     outside = "|".join(_PARTS[part] for part in _PARTS if part in at.value("freeze_parts"))
     kept_out = rf"(?!.*({outside}))" if outside else ""
     return rf"^{kept_out}.*\.({'|'.join(map(re.escape, names))})$"
+
+
+def read_pattern(value: Any, _: Reader) -> Reading:
+    """The names that a pattern ends with; whether they are all of attention or mlp, only the model could tell."""
+    found = re.search(r"\\\.\(?([\w|]+)\)?\$\Z", value)
+    if found is None:
+        raise Unwritten(f"{value!r} is a pattern, and mfc says names")
+    return {"lora_targets": (",".join(found[1].split("|")), "attention", "mlp")}

@@ -7,7 +7,7 @@ swift/arguments/rlhf_args.py of ms-swift 4.6.0.
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, permutations, product
 from typing import TYPE_CHECKING, Any
 
 from mfc.beside import is_local
@@ -24,6 +24,7 @@ from mfc.target.codecs import (
     path,
     same,
     single,
+    spellings,
     words,
 )
 from mfc.target.keys import Key, section
@@ -73,7 +74,8 @@ def _read_rewards(_: Any, reader: Reader) -> Reading:
     """Functions and models in every order that keeps that of each: which the spec names first is not said."""
     functions = reader.data.get("reward_funcs", [])
     models = [
-        spec_path(one, reader.out_to_spec) if is_local(one) else one for one in reader.data.get("reward_model", [])
+        spec_path(one, reader.out_to_spec, reader.folder) if is_local(one) else one
+        for one in reader.data.get("reward_model", [])
     ]
     places = range(len(functions) + len(models))
     found = []
@@ -90,6 +92,11 @@ def _weights(at: Writing) -> Any:
     return [weight for _, weight in ordered] or LEFT_OUT
 
 
+def _read_weights(weights: Any, _: Reader) -> Reading:
+    """Weights in every order: which reward the spec names first is not said, but first may be the functions."""
+    return {"reward_weights": tuple(permutations(weights))}
+
+
 def _host(at: Writing) -> list[str]:
     return [at.value("train.rollout.server.host") if _outside(at.plan) else "127.0.0.1"]
 
@@ -100,6 +107,10 @@ def _port(at: Writing) -> list[int]:
 
 def _plugins(at: Writing) -> Any:
     return [located(file, at.out_to_spec) for file in at.value("plugins")] or LEFT_OUT
+
+
+def _read_plugins(files: Any, reader: Reader) -> Reading:
+    return {"plugins": tuple(product(*(reversed(spellings(file, reader)) for file in files)))}
 
 
 def _layers(at: Writing) -> int:
@@ -150,10 +161,10 @@ ROLLOUT = section(
     Key("repetition_penalty", same("repetition_penalty"), _GRPO),
     Key(
         "reward_weights",
-        one_way(_weights, "reward_weights", because="functions come first, whatever the order in the spec"),
+        Codec(("reward_weights",), _weights, _read_weights),
         _GRPO,
     ),
-    Key("external_plugins", one_way(_plugins, "plugins", because="./x and x are one file"), _GRPO),
+    Key("external_plugins", Codec(("plugins",), _plugins, _read_plugins), _GRPO),
     Key("kl_coef", same("kl_beta"), _PPO),
     Key("num_ppo_epochs", constant(4, "task"), _PPO),
     Key("num_mini_batches", constant(1, "task"), _PPO),

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from mfc.strategy import Quantization, Strategy
 
 VERSIONS = ("4.6.0", "3.12.6")
+# What each version was judged with: transformers decides how experts are stored, DeepSpeed which JSON is valid.
+WITH = {
+    "4.6.0": {"transformers": "5.19.0", "deepspeed": "0.19.8"},
+    "3.12.6": {"transformers": "4.57.6", "deepspeed": "0.19.8"},
+}
 
 
 def form(version: str) -> str:

@@ -14,7 +14,7 @@ from mfc.target.versions import before, nearest
 from .. import accelerate, deepspeed
 from .keys import ATTENTION, COMMANDS, ELSEWHERE, ENVIRONMENT, KEYS, OPTIMIZERS
 from .rollout import SERVER, SERVER_ENVIRONMENT
-from .rules import RULES, VERSIONS
+from .rules import RULES, VERSIONS, WITH
 from .unmodelled import UNMODELLED
 
 if TYPE_CHECKING:
@@ -26,8 +26,6 @@ NAME = "trl"
 TITLE = "TRL"
 TURN = 5
 
-# What it was judged with: transformers decides how experts are stored, DeepSpeed which JSON is valid.
-_WITH = {"1.16.0": {"transformers": "5.23.0", "deepspeed": "0.19.8"}}
 _SPLIT = ("zero3", "fsdp2")
 
 
@@ -40,7 +38,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     nothing prepares quantised models, so what stays unquantised keeps 16 bits. Up to five tensors on their way to the
     host are on the card (models/activation_offloading.py, max_fwd_stash_size).
     """
-    transformers = packages.get("transformers") or _WITH[nearest(version, VERSIONS)]["transformers"]
+    transformers = packages.get("transformers") or WITH[nearest(version, VERSIONS)]["transformers"]
     return Profile(
         target=NAME,
         version=version,
@@ -107,7 +105,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
         accelerate.config_file(plan),
     ]
     if plan.strategy.deepspeed:
-        installed = plan.profile.packages.get("deepspeed") or _WITH[version]["deepspeed"]
+        installed = plan.profile.packages.get("deepspeed") or WITH[version]["deepspeed"]
         files.append(deepspeed.config_file(plan, installed))
     if served:
         files.append(_server(plan, out_to_spec))

@@ -7,6 +7,7 @@ and scripts/utils.py of TRL 1.16.0, training_args.py of transformers 5.23.0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mfc.target.codecs import (
@@ -60,6 +61,12 @@ OPTIMIZERS = {
     "adafactor": "adafactor",
     "sgd": "sgd",
     "lion": "lion_32bit",
+}
+# What it takes by other words for the same.
+_OTHER_OPTIMIZERS = {
+    **dict.fromkeys(("adamw_torch", "adamw_apex_fused", "adamw_torch_npu_fused", "adamw_hf"), "adamw"),
+    "adamw_bnb_8bit": "adamw_8bit",
+    "paged_adamw": "paged_adamw",
 }
 _HALF = {"bf16": "bfloat16", "pure_bf16": "bfloat16", "fp16": "float16", "fp32": "float32"}
 # Families whose code is in their own repository, not in transformers.
@@ -124,6 +131,11 @@ def _loss() -> Codec:
     return Codec(("preference_loss", "loss_type"), write, read, cites=cites)
 
 
+def _quantised(*kinds: str) -> Callable[[Any], Reading]:
+    """Adapters on a quantised base: what a switch that is on tells besides the bits."""
+    return lambda on: {"method": ("qlora",), "quantization.kind": kinds} if on else {}
+
+
 def _devices(at: Writing) -> Any:
     """The GPUs that train, where these are not all."""
     return ",".join(map(str, at.plan.problem.hardware.devices)) or LEFT_OUT
@@ -152,7 +164,7 @@ MODEL = section(
         "for families whose code is not in transformers",
     ),
     Key("dtype", _dtype(), note="TRL's default is float32; full training on plain data parallelism keeps it"),
-    Key("attn_implementation", words("attention", ATTENTION)),
+    Key("attn_implementation", words("attention", ATTENTION, others={"kernels-community/flash-attn": "flash"})),
     Key("use_peft", flag("method", "lora", "qlora"), note="false: all weights train"),
     Key("lora_r", same("lora_rank"), ADAPTERS),
     Key("lora_alpha", whole("lora_alpha"), ADAPTERS, "a whole number"),
@@ -173,8 +185,18 @@ MODEL = section(
     ),
     Key("use_rslora", flag("lora_variant", "rslora"), ADAPTERS),
     Key("use_dora", flag("lora_variant", "dora"), ADAPTERS),
-    Key("load_in_4bit", flag("quantization.bits", 4), quantised(), also=("quantization", "method")),
-    Key("load_in_8bit", flag("quantization.bits", 8), quantised(), also=("quantization", "method")),
+    Key(
+        "load_in_4bit",
+        flag("quantization.bits", 4).telling(_quantised("nf4", "fp4")),
+        quantised(),
+        also=("quantization", "method"),
+    ),
+    Key(
+        "load_in_8bit",
+        flag("quantization.bits", 8).telling(_quantised("int8")),
+        quantised(),
+        also=("quantization", "method"),
+    ),
     Key("bnb_4bit_quant_type", same("quantization.kind"), _FOUR_BIT, also=("quantization",)),
     Key("use_bnb_nested_quant", same("quantization.double"), _FOUR_BIT, also=("quantization",)),
     Key(
@@ -225,7 +247,7 @@ TRAIN = section(
     Key("warmup_steps", same("warmup"), note="below 1: a share of all steps"),
     Key("weight_decay", same("weight_decay")),
     Key("max_grad_norm", same("max_grad_norm")),
-    Key("optim", words("optimizer", OPTIMIZERS)),
+    Key("optim", words("optimizer", OPTIMIZERS, others=_OTHER_OPTIMIZERS)),
     Key("adam_beta1", same("adam_beta1")),
     Key("adam_beta2", same("adam_beta2")),
     Key("adam_epsilon", same("adam_epsilon")),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from mfc.strategy import Lora, Strategy
 
 VERSIONS = ("1.16.0",)
+# What it was judged with: transformers decides how experts are stored, DeepSpeed which JSON is valid.
+WITH = {"1.16.0": {"transformers": "5.23.0", "deepspeed": "0.19.8"}}
 _GRPO = "TRL trainer/grpo_trainer.py"
 _DATA = "TRL scripts/utils.py, get_dataset"
 # Models for whose chat template TRL has one that marks what the assistant says (chat_template_utils.py,

@@ -82,7 +82,7 @@ def _imported(
     spec = pins.pins(told.values, told.written, target.NAME)
     on = machines.settle(pins.machines(told.values, settings), hardware)
     spec |= {f"hardware.{key}": value for key, value in on.spec.items()}
-    spec |= {**pins.batch(told.values, on.world), **settings.spec}
+    spec |= {**pins.batch(told.values, on.world, settings.accumulation), **settings.spec}
     if settings.version != target.VERSIONS[0]:
         spec[f"targets.{target.NAME}.version"] = settings.version
     tree = pins.tree(spec, target.NAME)
@@ -110,7 +110,7 @@ def _need(name: str, told: Told) -> None:
     """Refuse a run of which what matters most cannot be said."""
     for fact in told.facts:
         key = next(key for part in told.parts for key in part.keys if key.name == fact.key)
-        if fact.unread and key.when is None and key.codec.fields[:1] and key.codec.fields[0] in _NEEDED:
+        if fact.unread and key.codec.fields[:1] and key.codec.fields[0] in _NEEDED:
             raise SpecError(f"{printable(name)}: error: {fact.key}: {printable(fact.note)}, so mfc has no spec for it")
     if "model.id" not in told.values:
         raise SpecError(f"{printable(name)}: error: it names no model to train")

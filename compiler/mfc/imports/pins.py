@@ -16,8 +16,15 @@ _GROUPS = ("all-linear", "attention", "mlp")
 # Fields that a spec says in its own form.
 _FORMS: Mapping[str, Callable[[Any], Any]] = {
     "timeout_seconds": lambda seconds: f"{int(seconds)}s",
+    "rollout_share.sleep_level": bool,
     "lora_targets": lambda names: names.split(",") if "," in names or names not in _GROUPS else names,
     "warmup": lambda part: float(part) if 0 <= part < 1 else int(part),
+}
+# Parts of what is decided as a whole, which the spec says one by one.
+_PARTS = {
+    "rollout_share.utilization": "train.rollout.gpu_memory_utilization",
+    "rollout_share.tensor_parallel": "train.rollout.tensor_parallel",
+    "rollout_share.sleep_level": "train.rollout.sleep",
 }
 # Fields whose place in the spec holds several of them, or that are not said there as they are.
 _APART = ("adam_beta1", "adam_beta2", "template", "epochs", "max_steps", "micro_batch", "gradient_accumulation")
@@ -31,8 +38,8 @@ def pins(values: Mapping[str, Any], written: Collection[str], target: str) -> di
     """
     made: dict[str, Any] = {}
     for field, value in values.items():
-        path = place(field)
-        if path and field not in (*_APART, *_HARDWARE) and value is not None and _applies(field, values, written):
+        path = place(field) or _PARTS.get(field, "")
+        if path and field not in (*_APART, *_HARDWARE) and value not in (None, ()) and _applies(field, values, written):
             try:
                 made[path] = _FORMS[field](value) if field in _FORMS else _plain(value)
             except (ArithmeticError, AttributeError, TypeError, ValueError):  # of a kind that no spec holds
@@ -43,6 +50,9 @@ def pins(values: Mapping[str, Any], written: Collection[str], target: str) -> di
         made["train.max_steps"] = values["max_steps"]
     elif values.get("epochs") is not None:
         made["train.epochs"] = values["epochs"]
+    if made.get("train.rollout.mode") == "native":
+        del made["train.rollout.mode"]
+        made["train.rollout.engine"] = "native"
     if values.get("template"):
         made[f"targets.{target}.template"] = values["template"]
     if values.get("offload_optimizer") != "nvme" and values.get("offload_parameters") != "nvme":
@@ -58,12 +68,14 @@ def machines(values: Mapping[str, Any], settings: Settings) -> Machines:
     return Machines(count, told.nodes or values.get("hardware.nodes"), devices)
 
 
-def batch(values: Mapping[str, Any], world: int) -> dict[str, Any]:
+def batch(values: Mapping[str, Any], world: int, usual: Callable[[int, int], int] | None) -> dict[str, Any]:
     """Micro-batch and global batch: samples, or rows where samples are packed."""
     micro, accumulation = values.get("micro_batch"), values.get("gradient_accumulation")
     if not isinstance(micro, int) or micro < 1:
         return {}
     made: dict[str, Any] = {"strategy.micro_batch": micro}
+    if accumulation is None and usual is not None:
+        accumulation = usual(micro, world)
     if isinstance(accumulation, int) and accumulation > 0:
         ranks = max(world // (values.get("sequence_parallel") or 1), 1)
         made["train.batch_size"] = micro * accumulation * ranks

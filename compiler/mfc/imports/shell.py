@@ -188,7 +188,7 @@ def _assign(node: Any, variables: Variables, *, conditional: bool) -> str:
             items, more = [variables.known[called][0] + items[0], *variables.known[called][1:]], False
     if value is not None and value.text.strip(b'"').startswith((f"${{{called}:-".encode(), f"${{{called}-".encode())):
         variables.offered.add(called)
-    if not (conditional and any(map(unknown, items)) and (more or called in variables.known)):
+    if not (conditional and any(map(unknown, items)) and called in variables.known and not more):
         variables.set(called, items, more=more)
     return called
 

@@ -27,7 +27,10 @@ def value(item: Any, schema: Mapping[str, Any]) -> Any:
         return int(item)
     if isinstance(item, int) and not isinstance(item, bool) and kinds == {"boolean"} and item in (0, 1):
         return bool(item)
-    return _of_text(item, kinds) if isinstance(item, str) else item
+    made = _of_text(item, kinds) if isinstance(item, str) else item
+    if "array" in kinds and "string" not in kinds and isinstance(made, str | int | float):
+        return value([made], schema)  # one word for a list of it, as argparse has it
+    return made
 
 
 def fits(item: Any, name: str, contract: Mapping[str, Any]) -> bool:
@@ -80,9 +83,11 @@ def _kinds(schema: Mapping[str, Any]) -> set[str]:
     for one in _alternatives(schema):
         kind = one.get("type", ())
         found |= {kind} if isinstance(kind, str) else {*kind}
-        if "enum" in one:
-            found |= {"string" for each in one["enum"] if isinstance(each, str)}
+        found |= {_NAMES[type(each)] for each in one.get("enum", ()) if type(each) in _NAMES}
     return found
+
+
+_NAMES = {str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"}
 
 
 def _of_text(item: str, kinds: set[str]) -> Any:

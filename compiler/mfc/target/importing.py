@@ -85,7 +85,8 @@ class Settings(NamedTuple):
     """One run in native words.
 
     `told` are plan fields (or paths of the spec) with the values that they can have, which no key carries alone; `spec`
-    are paths of the spec with what stands there: the data sets above all. Fields of `open` stay open in the spec.
+    are paths of the spec with what stands there: the data sets above all. `accumulation` is what the framework takes by
+    itself where nothing says, of the micro-batch and the GPUs of all nodes.
     """
 
     version: str
@@ -94,6 +95,7 @@ class Settings(NamedTuple):
     spec: Mapping[str, Any] = {}
     machines: Machines = Machines()
     notes: tuple[str, ...] = ()
+    accumulation: Callable[[int, int], int] | None = None
 
 
 class Imports(NamedTuple):

@@ -61,8 +61,8 @@ def scheduler_numbers(stable: bool) -> Codec:
         if "min_lr" in value:
             return {"schedule": ("cosine_with_min_lr",), "min_learning_rate": (value["min_lr"],)}
         told: dict[str, tuple[Any, ...]] = {"schedule": ("warmup_stable_decay",)}
-        if reader.data.get("max_steps") is None:  # else it may have been a share
-            told["decay"] = (value["num_decay_steps"],)
+        falls, total = value["num_decay_steps"], reader.data.get("max_steps") or 0
+        told["decay"] = (falls, *(part / 100 for part in range(1, 100) if whole_steps(part / 100, total) == falls))
         return {**told, **least_rate(value["min_lr_ratio"], reader.data["learning_rate"])}
 
     return Codec(("min_learning_rate", "decay", "schedule"), write, read).citing("min_learning_rate", "decay")
@@ -74,7 +74,10 @@ def as_json(codec: Codec) -> Codec:
     def write(at: Writing) -> str:
         return json.dumps(codec.write(at))
 
-    return codec._replace(write=write, read=lambda value, reader: codec.read(json.loads(value), reader))
+    def read(value: Any, reader: Reader) -> Reading:
+        return codec.read(json.loads(value) if isinstance(value, str) else value, reader)
+
+    return codec._replace(write=write, read=read)
 
 
 def ratio(least: float, peak: float) -> float:

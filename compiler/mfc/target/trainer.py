@@ -8,6 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+# What stands for all checkpoints where a framework keeps them: a spec says a number.
+KEEPS_ALL = 1000
+KEEPS = f"without save_total_limit all checkpoints are kept: run.keep: {KEEPS_ALL} stands for that"
 RENAMED = {
     "evaluation_strategy": "eval_strategy",
     "no_cuda": "use_cpu",
@@ -18,6 +21,8 @@ RENAMED = {
 def read(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     """The arguments with new names for old ones, and for those that tell nothing beside the others, why."""
     plain = {key.replace("-", "_"): value for key, value in data.items()}  # HfArgumentParser takes both
+    off = {key.removeprefix("no_"): False for key, value in plain.items() if key.startswith("no_") and value is True}
+    plain = {**{key: value for key, value in plain.items() if key.removeprefix("no_") not in off}, **off}
     made = {RENAMED.get(key, key) if RENAMED.get(key) not in plain else key: value for key, value in plain.items()}
     for key in ("report_to",):
         if isinstance(made.get(key), list) and len(made[key]) == 1:
