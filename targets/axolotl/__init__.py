@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLASHES",
+    "DISTRIBUTION",
     "ELSEWHERE",
     "KEYS",
     "NAME",
@@ -36,6 +37,7 @@ __all__ = [
 
 NAME = "axolotl"
 TITLE = "Axolotl"
+DISTRIBUTION = "axolotl"
 TURN = 6
 
 # What it comes with: it depends on Liger and bitsandbytes, and on a DeepSpeed of these where it is asked for.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
 __all__ = [
+    "DISTRIBUTION",
     "ELSEWHERE",
     "KEYS",
     "NAME",
@@ -35,6 +36,7 @@ __all__ = [
 
 NAME = "deepspeed"
 TITLE = "DeepSpeed"
+DISTRIBUTION = "deepspeed"
 VERSIONS = ("0.19.8", "0.18.4")
 CONTRACTS = (*VERSIONS, "0.16.9")  # older ones, for frameworks that come with them
 CONFIG = "ds_config.json"

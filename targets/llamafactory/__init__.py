@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLASHES",
+    "DISTRIBUTION",
     "ELSEWHERE",
     "KEYS",
     "NAME",
@@ -41,6 +42,7 @@ __all__ = [
 
 NAME = "llamafactory"
 TITLE = "LLaMA-Factory"
+DISTRIBUTION = "llamafactory"
 TURN = 1  # of 27 public reports of memory running out in these frameworks, 13 are of this one
 
 # train/dpo/trainer.py and train/kto/trainer.py turn whole logits to fp32, take log_softmax of a slice, which CUDA

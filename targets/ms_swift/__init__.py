@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLASHES",
+    "DISTRIBUTION",
     "ELSEWHERE",
     "KEYS",
     "NAME",
@@ -40,6 +41,7 @@ __all__ = [
 
 NAME = "ms-swift"
 TITLE = "ms-swift"
+DISTRIBUTION = "ms-swift"
 TURN = 2
 
 

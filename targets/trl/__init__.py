@@ -20,10 +20,23 @@ from .unmodelled import UNMODELLED
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "TURN", "UNMODELLED", "VERSIONS", "lower", "profile"]
+__all__ = [
+    "DISTRIBUTION",
+    "ELSEWHERE",
+    "KEYS",
+    "NAME",
+    "RULES",
+    "TITLE",
+    "TURN",
+    "UNMODELLED",
+    "VERSIONS",
+    "lower",
+    "profile",
+]
 
 NAME = "trl"
 TITLE = "TRL"
+DISTRIBUTION = "trl"
 TURN = 5
 
 _SPLIT = ("zero3", "fsdp2")

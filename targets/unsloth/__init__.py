@@ -21,10 +21,11 @@ from .rules import RULES, VERSIONS
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
+__all__ = ["DISTRIBUTION", "ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "UNMODELLED", "VERSIONS", "lower", "profile"]
 
 NAME = "unsloth"
 TITLE = "Unsloth"
+DISTRIBUTION = "unsloth"
 UNMODELLED = frozenset({"lora.use_loftq", "lora.use_dora"})
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CLASHES",
+    "DISTRIBUTION",
     "ELSEWHERE",
     "KEYS",
     "NAME",
@@ -44,6 +45,7 @@ __all__ = [
 
 NAME = "xtuner"
 TITLE = "XTuner"
+DISTRIBUTION = "xtuner"
 TURN = 3
 VERSIONS = ("0.2.0",)
 CONFIG = "train.py"

@@ -17,10 +17,23 @@ from .rules import CONTRACT, RULES, knows
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
-__all__ = ["ELSEWHERE", "KEYS", "NAME", "RULES", "TITLE", "TURN", "UNMODELLED", "VERSIONS", "lower", "profile"]
+__all__ = [
+    "DISTRIBUTION",
+    "ELSEWHERE",
+    "KEYS",
+    "NAME",
+    "RULES",
+    "TITLE",
+    "TURN",
+    "UNMODELLED",
+    "VERSIONS",
+    "lower",
+    "profile",
+]
 
 NAME = "xtuner-v1"
 TITLE = "XTuner V1"
+DISTRIBUTION = "xtuner"
 TURN = 4
 VERSIONS = ("1.0.1",)
 CONFIG = "train.py"

@@ -7,6 +7,8 @@ from typing import Any
 
 # Command -> its line in `mfc --help`. The module of the same name in this package holds `command`.
 COMMANDS = {
+    "init": "Write a first spec for this machine, or for GPUs that you name.",
+    "doctor": "Say what this machine has, and what would stop a run on it.",
     "compile": "Write each target's native configs for a spec.",
     "plan": "Show the strategy, the memory it takes and the time.",
     "import": "Read a framework's own config or script into a spec.",

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from mfc.cli import options
-from mfc.errors import FileInTheWay, SpecError
 
 
 @click.command()
@@ -30,7 +29,7 @@ def command(file: str, source: str | None, hardware: str | None, out: str | None
     one = imports.read(file, source, hardware, path.parent if path else None)
     text = report.spec_text(one)
     if path:
-        _write(path, text)
+        options.write_new(path, text, "-o")
     if form == "json":
         print(options.dump(report.document(one)))
     elif path:
@@ -40,14 +39,3 @@ def command(file: str, source: str | None, hardware: str | None, out: str | None
         print(text, end="")
         print(report.text(one), end="", file=sys.stderr)
     return 0
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a spec where none is; one that is the same may stay."""
-    try:
-        if path.exists() and path.read_text(encoding="utf-8") != text:
-            raise FileInTheWay(f"{path}: error: is there already, and says something else; choose another name for -o")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: error: cannot be written: {getattr(error, 'strerror', None) or error}") from None

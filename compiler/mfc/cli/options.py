@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from mfc.errors import MfcError
+from mfc.errors import FileInTheWay, MfcError, SpecError
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -70,6 +71,27 @@ def report(error: MfcError) -> int:
     """Print an error to stderr; its exit code."""
     print(error, file=sys.stderr)
     return error.exit_code
+
+
+def one(made: Sequence[T | MfcError]) -> T:
+    """The only result of several. Raises it where it is an error."""
+    (result,) = made
+    if isinstance(result, MfcError):
+        raise result
+    return result
+
+
+def write_new(path: Path, text: str, flag: str) -> None:
+    """Write a file where none is; one that is the same may stay. Another name comes from `flag`."""
+    try:
+        if path.exists() and path.read_text(encoding="utf-8") != text:
+            raise FileInTheWay(
+                f"{path}: error: is there already, and says something else; choose another name for {flag}"
+            )
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: error: cannot be written: {getattr(error, 'strerror', None) or error}") from None
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:

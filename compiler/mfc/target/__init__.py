@@ -64,6 +64,7 @@ class Target(NamedTuple):
     ELSEWHERE: Mapping[str, str] = {}  # plan fields that no key carries -> where they are said instead
     CLASHES: tuple[Clash, ...] = ()  # what the framework refuses of the user's native keys beside a plan
     UNMODELLED: frozenset[str] = frozenset()  # native keys of the user's whose effect on memory mfc does not count
+    DISTRIBUTION: str = ""  # the package that holds the framework, as an index spells it; empty: no index has it
     TURN: int = 0  # its place among those asked where a spec names no target, the commonest 1; 0: it is not asked
 
 
@@ -118,6 +119,7 @@ def _loaded(module: Any) -> Target:
         ELSEWHERE=getattr(module, "ELSEWHERE", {}),
         CLASHES=getattr(module, "CLASHES", ()),
         UNMODELLED=getattr(module, "UNMODELLED", frozenset()),
+        DISTRIBUTION=getattr(module, "DISTRIBUTION", ""),
         TURN=getattr(module, "TURN", 0),
     )
     if wrong := [*_unknown_support(target), *_unknown_fields(target)]:
