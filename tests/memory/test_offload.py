@@ -60,10 +60,10 @@ def prepared_of(row: dict[str, Any]) -> Prepared:
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)
 def test_tensors_on_the_card(row: dict[str, Any]) -> None:
-    """Not less than counted, and at most a GiB and a fifth more: live weights count up to their limit throughout."""
+    """Not less than counted, and at most half a GiB and a fifth more: live weights count up to their limit."""
     predicted = prepared_of(row).allocated(1) - overhead.workspace_bytes(None)
     counted = max(row["card"].values())
-    assert 0.98 * counted <= predicted <= 1.2 * counted + GIB
+    assert 0.98 * counted <= predicted <= 1.2 * counted + 0.5 * GIB
 
 
 @pytest.mark.parametrize("row", ROWS, ids=name_of)

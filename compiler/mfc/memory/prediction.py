@@ -62,8 +62,7 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
     else:
         sequences = run.strategy.sequences
         parts["gradients"] = placement.gradients + placement.done * phase.done + placement.live * phase.live
-        if phase.where in ("layers", "embedding"):
-            parts["gradients"] += placement.reducing + (placement.norm if phase.where == "embedding" else 0.0)
+        parts["gradients"] += {"layers": placement.reducing, "embedding": placement.last}.get(phase.where, 0.0)
         parts["gathered"] = placement.gathered + (placement.layer_gradient if phase.where == "layers" else 0.0)
         parts["gathered"] += placement.fetching if phase.where == "gather" else 0.0
         parts["scratch"] = phase.scratch
@@ -107,5 +106,5 @@ def _confidence(run: Run) -> tuple[Confidence, tuple[str, ...]]:
     if strategy.sequence_parallel > 1:
         reasons.append("sequence parallelism was not measured")
     if strategy.offload_optimizer != "none" or strategy.offload_parameters != "none":
-        reasons.append("offload was measured on small models only")
+        reasons.append("offload was counted in the engine, and measured in few runs")
     return ("extrapolated", tuple(reasons)) if reasons else ("calibrated", ())

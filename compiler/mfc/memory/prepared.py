@@ -98,7 +98,7 @@ def prepare(run: Run, *, every: bool = False) -> Prepared:
         "gather": placement.gathered + placement.fetching,
         "loss": placement.gathered,
         "layers": placement.gathered + placement.layer_gradient + placement.reducing,
-        "embedding": placement.gathered + placement.reducing + placement.norm,
+        "embedding": placement.gathered + placement.last,
         "optimizer": max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step,
     }
     chosen = shared.step.every if every else shared.step.peaks

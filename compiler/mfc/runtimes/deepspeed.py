@@ -73,7 +73,7 @@ def partitioned(states: States, zero: Zero) -> Placement:
             live=2.0,
             layer_gradient=0.0,
             reducing=2 * states.largest,  # a gradient larger than the bucket is copied and waits to be reduced
-            norm=8 * min(states.largest, share),  # of the own slice of it, in fp64
+            last=8 * min(states.largest, share) + _uncounted(states),  # the norm of the own slice of it, in fp64
             step=0.0,
             step_gradients=0.0,
             host=held,
@@ -92,6 +92,7 @@ def partitioned(states: States, zero: Zero) -> Placement:
         layer_gradient=0.0,
         # Stage 2 allocates its whole slice of the gradients with the first of them, beside an accumulated one.
         reducing=0.0 if stage1 else 2 * share,
+        last=0.0 if stage1 else 2 * share,
         step=(4 + 4 * states.foreach) * share,  # the fp32 copy of the own slice
         step_gradients=4 * share,  # the slice, and the flat copy of it that becomes fp32
         stays=stays + states.master * share,
@@ -134,8 +135,8 @@ def _stage3(states: States, zero: Zero) -> Placement:
         done=0.0,
         live=2.0,
         layer_gradient=0.0,
-        reducing=max(copied + to_host, 2 * states.largest if states.trained > states.largest else 0.0),
-        norm=min(to_host, 2 * states.largest),
+        reducing=max(copied + to_host, _waiting(states)),
+        last=copied + to_host + _uncounted(states),
         step=(6 + 4 * states.foreach)
         * sub_group
         * on_device,  # a flat copy of the sub-group's gradients, and that in fp32
@@ -146,6 +147,17 @@ def _stage3(states: States, zero: Zero) -> Placement:
         stays=states.scales + persistent + scoring + views + states.master * share * on_device,
         twice=views,
     )
+
+
+def _waiting(states: States) -> float:
+    """The largest gradient, which is reduced alone; adapters have none."""
+    return 2 * states.largest if states.trained > states.largest else 0.0
+
+
+def _uncounted(states: States) -> float:
+    """The embedding's own gradient, where the moment does not count it as one that is made beside older ones."""
+    made_beside = states.accumulates and states.edges > states.edge
+    return 0.0 if made_beside else _waiting(states)
 
 
 def _copies(states: States, zero: Zero) -> float:

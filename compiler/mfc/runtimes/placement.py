@@ -49,7 +49,7 @@ class Placement(NamedTuple):
     managed: float = 0.0  # optimizer bytes in managed memory
     fetching: float = 0.0  # beside `gathered`, while the largest matrix is fetched
     reducing: float = 0.0  # what gradients are gathered in and reduced through, from the first one on
-    norm: float = 0.0  # beside `reducing`, while the largest gradient goes to the host
+    last: float = 0.0  # in place of `reducing`, while the embedding's gradient, the last one, is reduced
     pool: float = 0.0  # what the allocator holds for streams that gather and reduce: no use to any other
     between: float = 0.0  # of `gradients`, what exists between steps too
     stays: float = 0.0  # of `weights` and `optimizer`, what a caller cannot move: no parameter, no optimizer state
