@@ -13,7 +13,7 @@ from mfc.catalog.architecture import Architecture
 from mfc.catalog.gpu import Gpu, Link
 from mfc.memory.engine import Engine
 from mfc.memory.rollout import Share
-from mfc.speed.constants import BLOCK_LAUNCH, LINK, OTHER_LINK, STREAM
+from mfc.speed.constants import BLOCK_LAUNCH, HOST_LINK, LINK, OTHER_LINK, STREAM
 from mfc.speed.work import work
 
 STEP_OVERHEAD = 4e-3  # seconds of scheduling and sampling per decode step with CUDA graphs: assumption
@@ -62,9 +62,10 @@ def generation(
     parts = {"decode": steps * once, "prefill": active * prompt * (share.sequences / answers) / flops}
     if share.utilization:
         parts["weights to vLLM"] = made.weights / (link.bytes_per_second * LINK.get(link.kind, OTHER_LINK))
+    host = gpu.host_link.bytes_per_second * HOST_LINK  # both are pinned
     if share.sleep_level == 1:
-        parts["vLLM to sleep and awake"] = 2 * made.weights / gpu.host_link.bytes_per_second
+        parts["vLLM to sleep and awake"] = 2 * made.weights / host
     if share.offload:
-        parts["states to the host and back"] = 2 * moved_bytes / gpu.host_link.bytes_per_second
+        parts["states to the host and back"] = 2 * moved_bytes / host
     parts = {name: seconds / iterations for name, seconds in parts.items()}
     return Generation(sum(parts.values()), parts)
