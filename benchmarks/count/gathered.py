@@ -16,10 +16,10 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks.count.replay import Allocator
+from benchmarks.count.allocator import Allocator
+from benchmarks.count.pool import Block
 
 GIB = 1 << 30
-Block = tuple[bool, int, int]
 MAX_LIVE = REUSE = 1_000_000_000  # numbers: DeepSpeed's defaults
 
 
