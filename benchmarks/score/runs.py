@@ -45,12 +45,16 @@ def stack_of(row: Row, *, neutral: bool = False) -> Stack:
         found = found._replace(checkpoint_offload=True)
     if "fused" in str(row.get("optimizer")) and "(_fused)" not in str(row.get("optimizer")):
         found = found._replace(optimizer_foreach=False)
+    if re.search(r"\btiled\b", str(row.get("notes")), re.IGNORECASE):
+        found = found._replace(tiled_mlp=True)
     if re.search(r"\bcompile", str(row.get("notes"))):  # inductor fuses norms and activations
         found = found._replace(fused_blocks="always")
         if compiled_loss(row):
             found = found._replace(fused_loss="in_place")
     if "expandable_segments:True" in str(row.get("allocator")):
         found = found._replace(expandable_segments=True)
+    if bucket := number(row, "reduce_bucket"):
+        found = found._replace(reduce_bucket_elements=bucket, overlap_comm=bool(row.get("overlap_comm")))
     stated = f"{row.get('optimizer')} {row.get('notes')}".lower()
     if rank := re.search(r"(?:galore|apollo).*?rank[ =](\d+)", stated):
         found = found._replace(

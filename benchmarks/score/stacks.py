@@ -49,8 +49,11 @@ def hugging_face(text: str) -> Stack:
     bits = version_of("bitsandbytes", text) or version_of("bnb", text) or era[2]
     return Stack(
         name="hf",
-        # torch.optim.AdamW picks foreach; the Trainer's default became the fused one (transformers 4.57, torch 2.8)
-        optimizer_foreach=transformers < (4, 57) or torch < (2, 8),
+        # AdamW picks foreach from torch 2.0 on; the Trainer's default became the fused one (transformers 4.57, torch
+        # 2.8)
+        optimizer_foreach=torch >= (2, 0) and (transformers < (4, 57) or torch < (2, 8)),
+        # adamw.py of 2.0: `denom = torch._foreach_add(exp_avg_sq_sqrt, eps)`, in place since 2.1
+        foreach_twice=torch < (2, 1),
         # The upcast logits are sliced and copied up to 4.48; since the loss is a function of its own (loss_utils.py of
         # 4.46) the caller's 16-bit ones lie beside.
         logits_shift_copy=transformers < (4, 49),
@@ -154,6 +157,11 @@ def _fsdp_qlora(text: str) -> Stack:
     return _plain_loop(text + " torch 2.2")._replace(adapter_fp32=False, kbit_fp32=False)
 
 
+def _qwen(text: str) -> Stack:
+    """The Trainer with Qwen's first model code (modeling_qwen.py), whose loss takes shifted logits as they are."""
+    return hugging_face(text)._replace(logits_fp32_copy=False)
+
+
 def _deepspeed(text: str) -> Stack:
     """A script on deepspeed.initialize: the engine casts once, no autocast; fp32 masters from stage 0 on."""
     return _own_loop(text)._replace(trainable_fp32=True)
@@ -200,7 +208,7 @@ def _unsloth(text: str) -> Stack:
 
     Until November 2024, when cut cross-entropy came, its own loss kernel writes the gradient over whole logits.
     """
-    early = re.search(r"unsloth(?: \(?)?20(23|24\.[1-9]\b|24\.10)", text.lower())
+    early = re.search(r"20(23|24[.-]0?[1-9]\b|24[.-]10\b)", text)
     return hugging_face(text)._replace(
         kbit_fp32=False,
         fused_blocks="always",
@@ -218,6 +226,7 @@ FRAMEWORKS = (
     (r"fsdp_qlora", _fsdp_qlora, True),
     (r"colossal", _coati, True),
     (r"canifinetune|metamath|\bbench\b|plain loop", _plain_loop, True),
+    (r"qwenlm/qwen finetune", _qwen, True),
     (r"unsloth", _unsloth, False),
     (r"llama-?factory", _llamafactory, True),
     (r"torchtune", _torchtune, True),

@@ -35,12 +35,14 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
     block = layer.block
     norms = _norm(given) * block.norms / 2
     attention = norms + per_token(block.attention, given, into_attention)
-    ffn = norms + _ffn(layer, chosen, given, into_down)
+    ffn = norms + (0.0 if _tiled(layer, given) else _ffn(layer, chosen, given, into_down))
     if into_attention:
         attention += _input(given, casts=1 if block.attention.fused_qkv else 3)
     shared = block.parallel and block.norms == 1  # attention and MLP read the same tensor
     uncast = experts_element(given) > given.formats.element
-    if into_mlp and (_wide_norm(given) or not shared):
+    if _tiled(layer, given):
+        ffn += given.formats.element * given.architecture.hidden
+    elif into_mlp and (_wide_norm(given) or not shared):
         apart = block.ffn.gated and not block.ffn.fused_gate_up if isinstance(block.ffn, Mlp) else not uncast
         ffn += _input(given, casts=2 if apart else 1)
     fixed = _matrices(layer, chosen, given)
@@ -167,6 +169,10 @@ def experts_element(given: Inputs) -> int:
     return 4 if given.formats.fp32_autocast and given.stack.fused_experts else given.formats.element
 
 
+def _tiled(layer: Layer, given: Inputs) -> bool:
+    return given.stack.tiled_mlp and isinstance(layer.block.ffn, Mlp)
+
+
 def _dense(width: int, gated: bool, given: Inputs, into_down: bool) -> float:
     if gated:
         return given.formats.element * width * ((2 if given.lean else 3) + (1 if into_down else 0))
@@ -215,6 +221,11 @@ def scratch(layer: Layer, given: Inputs, runs: bool) -> float:
     """
     formats, hidden = given.formats, given.architecture.hidden
     ffn = layer.block.ffn
+    if _tiled(layer, given):
+        # outputs of tiles and their sum, or gradients of output and input; and of one tile all that an MLP has
+        tile = min(given.tokens, hidden)
+        own = _ffn(layer, (), given, into_down=True) + 2 * formats.element * layer.active_width
+        return 2 * formats.element * hidden * given.tokens + own * tile
     if given.stack.lora_kernels and given.lora is not None and not given.lora.dropout and isinstance(ffn, Mlp):
         return 2 * (ffn.width + 3 * hidden) * given.tokens
     if formats.adapters and formats.trained == 4 and isinstance(ffn, Mlp):

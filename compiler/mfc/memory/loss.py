@@ -69,8 +69,8 @@ def logits_bytes(given: Inputs, head: Head) -> Logits:
     if head.unscored:
         # The log-softmax of a loss that comes with the labels and is not used, and the logits in fp32.
         return Logits((8.0 if width == 4 else width + 8.0) + cap, 0.0)
-    if head.in_place:
-        return Logits(width + cap, width + cap)
+    if head.in_place:  # accelerate hands outputs of autocast on in fp32 (convert_outputs_to_fp32)
+        return Logits((width + 4.0 if formats.autocast and width == 2 else width) + cap, width + cap)
     if head.chunked_logits and given.lean:  # compiled or fused: what a chunk saves is its logits
         return Logits(width + 4.0 * CHUNK + cap, width + 4.0 * CHUNK + cap)
     if head.chunked_logits:
@@ -80,10 +80,10 @@ def logits_bytes(given: Inputs, head: Head) -> Logits:
         return Logits(whole + 4.0 + cap, whole + 4.0 + 4.0 * CHUNK + cap)
     if width == 4:
         forward, backward = 8.0, 12.0
-    elif stack.logits_fp32_copy:
+    elif stack.logits_fp32_copy or formats.autocast:  # autocast runs cross entropy in fp32
         forward, backward = width + 8.0, 12.0
     else:
-        forward, backward = 2.0 * width, 3.0 * width
+        forward, backward = (3.0 if stack.logits_shift_copy else 2.0) * width, 3.0 * width
     held = 0.0
     if stack.keeps_outputs:
         held = 4.0 if formats.autocast or width == 4 or stack.logits_shift_copy else float(width)

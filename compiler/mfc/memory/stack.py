@@ -93,11 +93,12 @@ class Stack(NamedTuple):
     # Optimizer
     optimizer_in_backward: bool = False  # each gradient is applied and freed as soon as it is made
     optimizer_foreach: bool = False  # torch's foreach step instead of the fused one: one more copy at the step
+    foreach_twice: bool = False  # torch before 2.1: another one, for it adds epsilon out of place
     low_rank: LowRank = LowRank()
     lisa_states: Literal["all", "first", "none"] = "all"  # which drawn blocks the optimizer knows and keeps moments of
 
     # Loss
-    logits_fp32_copy: bool = True  # the loss upcasts 16-bit logits
+    logits_fp32_copy: bool = True  # the loss upcasts 16-bit logits, without autocast too
     logits_shift_copy: bool = False  # labels are shifted by slicing the logits (transformers before 4.49 or so)
     logits_beside_copies: bool = False  # and the 16-bit logits outlive it (transformers 4.46 to 4.48)
     outputs_fp32: bool = False  # the framework hands model outputs on in fp32
@@ -128,6 +129,7 @@ class Stack(NamedTuple):
     stream_in_place: bool = False  # attention's 16-bit output takes the residual in: the stream leaves fp32 with it
     norms_round_last: bool = False  # norms multiply by fp32 weights in fp32, and return what they were given
     lora_kernels: bool = False  # adapters without dropout run in kernels that keep each input once and work in place
+    tiled_mlp: bool = False  # dense MLPs run tile by tile, of as many tokens as the hidden size, again in backward
     sdpa_expands_kv: bool = False  # k and v are repeated to all heads before SDPA (transformers < 4.48, torch < 2.5)
     expands_kv: bool = False  # k and v are repeated to all heads before any kernel
     padding_mask: bool = True  # padded batches give SDPA a mask, which rules out its flash kernel

@@ -217,7 +217,7 @@ def _states(
         optimizer=optimizer.state / max(optimizer.trained, 1) + moments,
         master=form.master,
         managed=strategy.optimizer.startswith("paged"),
-        foreach=stack.optimizer_foreach and strategy.optimizer in optimizers.TORCH,
+        foreach=_foreach(strategy, stack),
         layer=layer,
         edges=2.0 * (figure.embedding + figure.head),
         edge=2.0 * figure.head_rows,
@@ -231,6 +231,13 @@ def _states(
         reference=_reference(figure, form, stack, strategy) * strategy.reference_model,
         scoring=2.0 * sum(strategy.rollout.scoring) if strategy.rollout else 0.0,
     )
+
+
+def _foreach(strategy: Strategy, stack: Stack) -> int:
+    """Copies of what trains that torch's own step makes: roots of AdamW's second moments, and their sums."""
+    if not stack.optimizer_foreach or strategy.optimizer not in optimizers.TORCH:
+        return 0
+    return 2 if stack.foreach_twice and strategy.optimizer == "adamw" else 1
 
 
 def _reference(figure: Shape, form: Formats, stack: Stack, strategy: Strategy) -> float:

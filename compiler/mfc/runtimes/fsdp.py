@@ -34,7 +34,7 @@ def fully_sharded(
         live=2.0,
         # 16-bit gradients of the layer, and their copy in the dtype in which they are reduced
         layer_gradient=states.layer_trained * (2 + states.gradient),
-        step=trained * states.weight * device if states.foreach else 0.0,
+        step=states.foreach * trained * states.weight * device,
         step_gradients=gradients * device,
         host=(shards + optimizer + gradients) if offload else 0.0,
         managed=optimizer if states.managed and not offload else 0.0,

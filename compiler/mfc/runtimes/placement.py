@@ -16,7 +16,7 @@ class States(NamedTuple):
     optimizer: float  # per trained number, master copy included
     master: int  # per trained number: the fp32 master copy within `optimizer`
     managed: bool  # optimizer states lie in CUDA managed memory, outside the caching allocator
-    foreach: bool  # the step makes one more copy of what trains
+    foreach: int  # copies of what trains that the step makes
     layer: float  # weights of the largest layer, as the runtime gathers them
     edges: float  # embedding and head, 16 bit; one matrix where they are tied
     edge: float  # the larger of the two
@@ -69,7 +69,7 @@ def replicated(states: States, world_size: int) -> Placement:
         done=0.0 if states.within else states.gradient,
         live=states.gradient,
         layer_gradient=states.within,
-        step=states.scratch + (states.trained * states.weight if states.foreach else 0.0),
+        step=states.scratch + states.foreach * states.trained * states.weight,
         step_gradients=0.0 if states.within else gradients,
         managed=optimizer if states.managed else 0.0,
         stays=states.scales + states.scoring,
