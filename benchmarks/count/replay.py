@@ -1,165 +1,166 @@
-"""Replay steps of changing length through a model of torch's caching allocator.
+"""Replay recorded training steps through the caching allocator, and hold the closed form of free blocks to it.
 
-    python -m benchmarks.count.replay    # a minute
+    python -m benchmarks.count.replay             # two minutes
+    python -m benchmarks.count.replay --record    # trace the steps anew first; needs the extra `simulate`, minutes
 
-Gives the constants GROWN_LOGITS and GROWN_LAYER of mfc.memory.blocks: how far reserved memory outgrows the longest
-batch when every batch has another length. The allocator's rules are those of c10/cuda/CUDACachingAllocator.cpp with
-default settings: requests up to 1 MiB come from 2 MiB segments, up to 10 MiB from 20 MiB segments, larger ones from
-segments of their own size; the smallest free block that is large enough is taken and split; freed neighbours merge.
+Three tables, each with segments of fixed size and with expandable ones. Rows of one length: what the allocator holds
+beside the tensors of the peak, and how far mfc.memory.blocks lies from it. Rows of drawn lengths: what it holds after
+so many steps. The smallest card: what a step needs beside its tensors where all that can be is given back. The
+constants of mfc.memory.blocks come from here.
 """
 
 from __future__ import annotations
 
-import bisect
+import argparse
 import random
 import statistics
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
-MIB = 1 << 20
+from mfc.catalog import models
+from mfc.memory import prepare
+from mfc.memory.overhead import ROUNDING, workspace_bytes
+from mfc.simulate.depth import cut
 
+from benchmarks.count.allocator import Allocator, OutOfMemory, Settings
+from benchmarks.count.sequence import Steps, read, record, replay, run_of, write
 
-class Allocator:
-    """Segments and blocks; `reserved` never falls, as on a card with room."""
-
-    def __init__(self) -> None:
-        self.reserved = 0
-        self._free: dict[bool, list[tuple[int, int, int]]] = {True: [], False: []}  # small? -> (size, segment, offset)
-        self._next: dict[
-            tuple[int, int], int
-        ] = {}  # block -> offset of its right neighbour, segment's end for the last
-        self._before: dict[tuple[int, int], int] = {}
-        self._idle: set[tuple[int, int]] = set()
-        self._ends: list[int] = []
-
-    def take(self, size: int) -> tuple[bool, int, int]:
-        """A block of at least `size` bytes."""
-        size = max(512, -(-size // 512) * 512)
-        small = size <= MIB
-        free = self._free[small]
-        index = bisect.bisect_left(free, (size, -1, -1))
-        if index < len(free):
-            found, segment, offset = free.pop(index)
-            self._idle.discard((segment, offset))
-        else:
-            found = 2 * MIB if small else 20 * MIB if size < 10 * MIB else -(-size // (2 * MIB)) * 2 * MIB
-            segment, offset = len(self._ends), 0
-            self._ends.append(found)
-            self._next[segment, 0] = found
-            self.reserved += found
-        rest = found - size
-        if rest >= 512 if small else rest > MIB:
-            middle, end = offset + size, self._next[segment, offset]
-            self._next[segment, offset], self._next[segment, middle] = middle, end
-            self._before[segment, middle] = offset
-            if end < self._ends[segment]:
-                self._before[segment, end] = middle
-            self._idle.add((segment, middle))
-            bisect.insort(free, (rest, segment, middle))
-        return small, segment, offset
-
-    def give(self, block: tuple[bool, int, int]) -> None:
-        """Free a block, merging it with free neighbours."""
-        small, segment, offset = block
-        end = self._next[segment, offset]
-        if end < self._ends[segment] and (segment, end) in self._idle:
-            self._drop(small, segment, end)
-            end = self._next.pop((segment, end))
-        before = self._before.get((segment, offset))
-        if before is not None and (segment, before) in self._idle:
-            self._drop(small, segment, before)
-            del self._next[segment, offset], self._before[segment, offset]
-            offset = before
-        self._next[segment, offset] = end
-        if end < self._ends[segment]:
-            self._before[segment, end] = offset
-        self._idle.add((segment, offset))
-        bisect.insort(self._free[small], (end - offset, segment, offset))
-
-    def _drop(self, small: bool, segment: int, offset: int) -> None:
-        free = self._free[small]
-        size = self._next[segment, offset] - offset
-        del free[bisect.bisect_left(free, (size, segment, offset))]
-        self._idle.discard((segment, offset))
+GIB = 1 << 30
+CARD = 1 << 42  # more than any step needs
+LENGTHS = (512, 1024, 2048, 4096, 8192, 16384, 65536)
+STEADY = 3  # steps after which what is held changes no more where all rows have one length
+DRAWN, SEEDS = 60, 3
+LONGEST = 8192
+CLOSE = 0.002  # of its tensors, how closely the smallest card of a step is looked for
 
 
-def step(
-    take: Callable[[int], Callable[[], None]], tokens: int, hidden: int, width: int, layers: int, vocab: int
-) -> None:
-    """One step of a checkpointed Llama with adapters: the blocks it asks for, in order."""
+class Case(NamedTuple):
+    """A step to record. Few layers stand for many, but for what gradients of all of them leave free."""
 
-    @contextmanager
-    def held(*sizes: int) -> Iterator[None]:
-        frees = [take(size * tokens) for size in sizes]
-        yield
-        for free in frees:
-            free()
+    model: str
+    layers: int
+    lora: bool
+    autocast: bool
+    checkpointing: bool
+    head: bool = True  # else a vocabulary so small that the loss does not count: heads in chunks
 
-    layer = (4 * hidden, *[2 * hidden] * 8, 4 * hidden, *[2 * width] * 4, 2 * hidden)
-    inputs = [take(2 * hidden * tokens)]
-    for _ in range(layers):
-        with held(*layer):
-            kept = take(2 * hidden * tokens)
-        inputs.append(kept)
-    with held(4 * hidden):
-        narrow, wide = take(2 * vocab * tokens), take(4 * vocab * tokens)
-        probabilities = take(4 * vocab * tokens)
-        wide()
-        narrow()
-        with held(4 * vocab):
-            gradient = take(4 * vocab * tokens)
-        probabilities()
-        with held(2 * vocab):
-            gradient()
-    for free in reversed(inputs):
-        with held(*layer, *[2 * width] * 2, *[2 * hidden] * 2, 4 * hidden):
-            pass
-        free()
+    @property
+    def name(self) -> str:
+        """What is recorded, in words."""
+        what = "adapters" if self.lora else "fp32 weights under autocast" if self.autocast else "16-bit weights"
+        words = [self.model.split("/")[-1], f"{self.layers} layers", what]
+        words += ["checkpointing"] if self.checkpointing else []
+        return ", ".join(words + ([] if self.head else ["no logits"]))
 
 
-# hidden, MLP width, layers (few: their inputs come and go in order), vocabulary
-SHAPES = {"1.8B": (2048, 5504, 8, 151936), "8B": (4096, 14336, 8, 128256), "6B": (4096, 11008, 8, 64000)}
-LONGEST = 2048
+LLAMA, QWEN = "meta-llama/Meta-Llama-3-8B", "Qwen/Qwen2.5-7B"
+CASES = (
+    Case(LLAMA, 4, lora=True, autocast=True, checkpointing=True),
+    Case(LLAMA, 4, lora=True, autocast=True, checkpointing=False),
+    Case(LLAMA, 4, lora=False, autocast=False, checkpointing=True),
+    Case(LLAMA, 4, lora=False, autocast=False, checkpointing=False),
+    Case(LLAMA, 4, lora=False, autocast=True, checkpointing=True),
+    Case(LLAMA, 4, lora=True, autocast=True, checkpointing=True, head=False),
+    Case(LLAMA, 4, lora=False, autocast=False, checkpointing=True, head=False),
+    Case(LLAMA, 4, lora=False, autocast=False, checkpointing=False, head=False),
+    Case(LLAMA, 32, lora=True, autocast=True, checkpointing=True),
+    Case(LLAMA, 32, lora=False, autocast=False, checkpointing=True),
+    Case(QWEN, 4, lora=True, autocast=True, checkpointing=True),
+    Case(QWEN, 4, lora=False, autocast=False, checkpointing=True),
+)
 
 
-def grown(shape: tuple[int, int, int, int], longest: int, steps: int, vary: bool, seed: int) -> tuple[int, int]:
-    """(reserved, peak allocated) bytes after `steps` steps of lengths up to `longest`."""
-    allocator, chance = Allocator(), random.Random(seed)
-    live = peak = 0
+def recorded(case: Case) -> Steps:
+    """Trace a case."""
+    config = dict(next(row["config"] for row in models.rows() if case.model in models.ids(row)))
+    config = cut(config, case.layers)
+    if not case.head:
+        config["vocab_size"] = 1024
+    described: dict[str, Any] = {name: getattr(case, name) for name in ("lora", "autocast", "checkpointing")}
+    return record(case.name, {"config": config} | described)
 
-    def take(size: int) -> Callable[[], None]:
-        nonlocal live, peak
-        block = allocator.take(size)
-        live += size
-        peak = max(peak, live)
 
-        def free() -> None:
-            nonlocal live
-            live -= size
-            allocator.give(block)
+class Steady(NamedTuple):
+    """Bytes with rows of one length: allocated and reserved by the replay, and the closed form of the latter."""
 
-        return free
+    allocated: int
+    reserved: int
+    predicted: float
 
-    for _ in range(steps):
-        step(take, int(longest * chance.uniform(0.1, 1)) if vary else longest, *shape)
-    return allocator.reserved, peak
+    @property
+    def error(self) -> float:
+        """How far the closed form lies above the replay, in percent."""
+        return 100 * (self.predicted / self.reserved - 1)
+
+
+def steady(steps: Steps, length: int, expandable: bool) -> Steady:
+    """A step that is always of one length."""
+    held = replay(steps, Allocator(Settings(card=CARD, expandable=expandable)), [length] * STEADY)[-1]
+    run = run_of(steps.case, length)
+    run = run._replace(stack=run.stack._replace(expandable_segments=expandable))
+    predicted = max(prepare(run, every=True).reserved(1)) - workspace_bytes(None) - ROUNDING
+    return Steady(held.allocated, held.reserved, predicted)
+
+
+def drawn(steps: Steps, longest: int, expandable: bool, seed: int, count: int = DRAWN) -> int:
+    """Bytes reserved after `count` steps of lengths between a tenth of the longest and it."""
+    chance = random.Random(seed)
+    lengths = [int(longest * chance.uniform(0.1, 1)) for _ in range(count)]
+    return replay(steps, Allocator(Settings(card=CARD, expandable=expandable)), lengths)[-1].reserved
+
+
+def least(steps: Steps, length: int, expandable: bool) -> float:
+    """The smallest card on which steps of one length go through, in sizes of their tensors."""
+    found = steady(steps, length, expandable)
+    low, high = found.allocated, found.reserved
+    while high - low > CLOSE * found.allocated:
+        middle = (low + high) // 2
+        try:
+            replay(steps, Allocator(Settings(card=middle, expandable=expandable)), [length] * STEADY)
+            high = middle
+        except OutOfMemory:
+            low = middle
+    return high / found.allocated
+
+
+def _tables(every: list[Steps]) -> Iterator[str]:
+    yield "rows of one length: GiB free beside the peak (percent by which the closed form lies above what is reserved)"
+    for expandable in (False, True):
+        yield "expandable segments" if expandable else "segments of fixed size"
+        errors = []
+        for steps in every:
+            found = [steady(steps, length, expandable) for length in LENGTHS]
+            errors += [each.error for each in found]
+            cells = [f"{(each.reserved - each.allocated) / GIB:6.2f} ({each.error:+5.1f})" for each in found]
+            yield f"  {steps.name:70s}" + " ".join(cells)
+        sizes = sorted(map(abs, errors))
+        yield (
+            f"  error: median {statistics.median(sizes):.1f} %, nine in ten below {sizes[int(0.9 * len(sizes))]:.1f} %,"
+            f" largest {sizes[-1]:.1f} %, mean {statistics.fmean(errors):+.1f} %"
+        )
+    yield f"rows of {LONGEST // 10} to {LONGEST} tokens, {DRAWN} steps: GiB more than with rows of {LONGEST}, by order"
+    for steps in every:
+        for expandable in (False, True):
+            base = steady(steps, LONGEST, expandable).reserved
+            grown = [(drawn(steps, LONGEST, expandable, seed) - base) / GIB for seed in range(SEEDS)]
+            kind = "expandable" if expandable else ""
+            yield f"  {steps.name:70s}{kind:11s}" + " ".join(f"{each:6.2f}" for each in grown)
+
+    yield "smallest card, in percent above the tensors, at 4096 and 16384 tokens; the same with expandable segments"
+    for steps in every:
+        more = [100 * (least(steps, length, kind) - 1) for kind in (False, True) for length in (4096, 16384)]
+        yield f"  {steps.name:70s}" + " ".join(f"{each:6.1f}" for each in more)
 
 
 def main() -> int:
-    every = []
-    for name, shape in SHAPES.items():
-        hidden, width, _, vocab = shape
-        steady, _ = grown(shape, LONGEST, 3, vary=False, seed=0)
-        logits = 12 * vocab * LONGEST
-        layer = (32 * hidden + 12 * width) * LONGEST
-        for steps in (100, 300, 900):
-            shares = [
-                (grown(shape, LONGEST, steps, vary=True, seed=s)[0] - steady - 1.2 * layer) / logits for s in range(3)
-            ]
-            every += shares if steps > 100 else []
-            print(f"{name:5s} {steps:4d} steps: growth over 12 bytes of logits", *(f"{share:5.2f}" for share in shares))
-    print(f"300 steps and more: median {statistics.median(every):.2f}, mean {statistics.fmean(every):.2f}")
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description="Replay recorded steps through the caching allocator.")
+    parser.add_argument("--record", action="store_true", help="trace the steps anew first")
+    if parser.parse_args().record:
+        write(map(recorded, CASES))
+    for line in _tables(read()):
+        print(line, flush=True)
     return 0
 
 

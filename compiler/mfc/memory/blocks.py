@@ -1,6 +1,7 @@
 """Free blocks: memory that the caching allocator holds beside tensors and cannot use at the moment of the peak.
 
-Bytes per sequence unless it says fixed.
+Bytes per sequence unless it says fixed. The constants are those of the allocator replayed over recorded steps of real
+model code (benchmarks.count.replay, which prints how far this form lies from each replay).
 """
 
 from __future__ import annotations
@@ -9,18 +10,19 @@ from typing import Literal, NamedTuple
 
 Where = Literal["gather", "loss", "layers", "embedding", "optimizer"]
 
-# Free blocks that the allocator cannot reuse, as shares of what one layer takes while it runs, or bytes per token and
-# vocabulary row. Fitted to the caching allocator replayed over 310 traced steps: with checkpointing and adapters 0.56
-# to 1.04 (tenth to ninetieth percentile) of a layer is cached while the loss peaks, without 0.4 to 2.1.
-CACHED_LAYER = 0.75
-CACHED_LAYER_SAVED = 1.3
-CACHED_BUSY = 0.5
-CACHED_LOGITS = 4.0
-# Batches of changing length leave blocks of every length behind. The allocator replayed over 300 to 900 steps of random
-# lengths outgrows its steady state by 1.4 to 5.6 times the logits of the longest batch (median 2.1, mean 2.7), and by
-# about one layer (benchmarks.count.replay).
-GROWN_LOGITS = 2.4
-GROWN_LAYER = 1.2
+# While the loss peaks, blocks of the layers are too small for it: a share of what one layer takes while it runs. With
+# checkpointing its passing tensors are free by then, without it the layer below has taken half of them over.
+AT_LOSS, AT_LOSS_SAVED = 0.65, 0.45
+# Later layers take over what the first one freed. What is left lies between blocks that wait for them; gradients of
+# weights that train leave more of it, and so do tensors that are saved rather than made again.
+AT_LAYERS, AT_LAYERS_FULL, AT_LAYERS_SAVED = 0.1, 0.3, 0.6
+# One segment that grows and shrinks leaves gaps only between blocks that are in use.
+GROWING_AT_LOSS, GROWING_AT_LOSS_SAVED, GROWING_AT_LAYERS = 0.13, 0.3, 0.1
+# Batches of changing length leave blocks of every length behind: in shares of the longest batch's loss, or where no
+# loss is as large, of what its layers keep; and of one layer.
+GROWN_LOSS, GROWN_KEPT, GROWN_LAYER = 2.4, 1.0, 0.7
+# Gradients that a step frees leave blocks that the next one's loss cannot use; what layers save takes them over.
+FREED_GRADIENTS = 0.5
 
 
 class Demand(NamedTuple):
@@ -28,12 +30,14 @@ class Demand(NamedTuple):
 
     layer: float  # what one layer takes while it runs, kept or passing: in blocks too small for logits
     layer_fixed: float
-    logits: float  # tokens times vocabulary rows
+    kept: float  # what all layers keep from forward to backward
     stale: float  # a block of 16-bit logits, free once they are converted
     loss: float  # everything of the size of logits at its peak
+    edge: float  # fixed: the gradient of the embedding or of the head, where they train
     full: bool  # base weights train
     keeps_layers: bool  # no checkpointing
     varies: bool  # batches differ in length
+    grows: bool  # segments are expandable
 
 
 class Free(NamedTuple):
@@ -45,17 +49,24 @@ class Free(NamedTuple):
 
 def free(demand: Demand) -> dict[Where, Free]:
     """What is held free, by kind of moment."""
-    share = CACHED_LAYER_SAVED if demand.full or demand.keeps_layers else CACHED_LAYER
-    at_loss = demand.stale + share * demand.layer
-    if demand.varies:
-        at_loss += GROWN_LOGITS * demand.loss + GROWN_LAYER * demand.layer
-    left = at_loss - demand.loss  # what the loss's own blocks, free by then, do not cover
-    busy = CACHED_BUSY * demand.layer
-    after = (CACHED_LOGITS * demand.logits if demand.loss else 0.0) + busy
+    at_loss, at_layers = _shares(demand)
+    grown = 0.0
+    if demand.varies and not demand.grows:
+        grown = max(GROWN_LOSS * demand.loss, GROWN_KEPT * demand.kept) + GROWN_LAYER * demand.layer
+    left = max(0.0, grown - demand.loss)  # the blocks of the loss are free by then
     return {
         "gather": Free(0.0),
-        "loss": Free(at_loss, share * demand.layer_fixed),
-        "layers": Free(max(demand.stale + busy, left), CACHED_BUSY * demand.layer_fixed),
-        "embedding": Free(max(after, left)),
-        "optimizer": Free(max(after if demand.full else 0.0, left)),
+        "loss": Free(demand.stale + at_loss * demand.layer + grown, at_loss * demand.layer_fixed),
+        "layers": Free(at_layers * demand.layer + left, at_layers * demand.layer_fixed),
+        "embedding": Free(left, demand.edge),
+        "optimizer": Free(left, demand.edge),
     }
+
+
+def _shares(demand: Demand) -> tuple[float, float]:
+    """Shares of a layer that are free while the loss peaks, and while layers run backward."""
+    if demand.grows:
+        return (GROWING_AT_LOSS_SAVED if demand.keeps_layers else GROWING_AT_LOSS), GROWING_AT_LAYERS
+    if demand.keeps_layers:
+        return AT_LOSS_SAVED, AT_LAYERS_SAVED
+    return AT_LOSS, (AT_LAYERS_FULL if demand.full else AT_LAYERS)

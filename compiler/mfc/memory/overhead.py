@@ -38,8 +38,3 @@ def nccl_bytes(world_size: int, gpus_per_node: int) -> int:
 
 # Rounding of requests and half-used segments of small blocks.
 ROUNDING = 64 * MIB
-
-
-def cached_share(expandable: bool) -> float:
-    """How much of the blocks that a moment cannot use stays reserved; expandable segments give nearly all back."""
-    return 0.1 if expandable else 1.0

@@ -73,7 +73,8 @@ def course(given: Inputs, head: Head, trains: Trains, loop: Loop, sight: Sight |
     if pictures:
         phases += _tower(pictures, given, trains, loop)
     phases.append(Phase("optimizer step", "optimizer"))
-    free = blocks.free(_demand(given, head, loop, left, logits))
+    edge = float(given.formats.gradient * model.embedding) if edges else 0.0
+    free = blocks.free(_demand(given, head, loop, left, logits, edge))
     offloaded = (
         sum(group.size for group in left.groups) * given.stream if given.offloads and given.checkpointing else 0.0
     )
@@ -248,16 +249,18 @@ def _tower(pictures: Seen, given: Inputs, trains: Trains, loop: Loop) -> Iterato
         yield from _layer(Phase("tower's bottom layer", "layers", pictures.pixels, done=done), group, at, loop)
 
 
-def _demand(given: Inputs, head: Head, loop: Loop, left: Saved, logits: Logits) -> blocks.Demand:
+def _demand(given: Inputs, head: Head, loop: Loop, left: Saved, logits: Logits, edge: float) -> blocks.Demand:
     vocab, width = head.vocab * given.tokens, given.formats.logits
     stale = not (head.fused or given.stack.keeps_outputs or width == 4)
     return blocks.Demand(
         layer=max((group.most for group in left.groups), default=0.0),
         layer_fixed=max((group.kept.fixed for group in left.groups), default=0.0),
-        logits=vocab,
+        kept=left.layers,
         stale=width * vocab if stale else 0.0,
-        loss=logits.backward * vocab,
+        loss=max(logits.forward, logits.backward) * vocab,
+        edge=edge,
         full=given.formats.full,
         keeps_layers=not given.checkpointing,
         varies=loop.varies,
+        grows=given.stack.expandable_segments,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from mfc.memory import bounds, overhead
+from mfc.memory import blocks, bounds, overhead
 from mfc.memory.model import Run
 from mfc.memory.phases import Phase
 from mfc.memory.placing import place
@@ -107,13 +107,20 @@ def prepare(run: Run, *, every: bool = False) -> Prepared:
         resident + done * phase.done + live * phase.live + phase.scratch + beside[phase.where]
         for phase in chosen.phases
     ]
+    freed = 0.0
+    if strategy.gradient_checkpointing and not stack.expandable_segments and not placement.gradients:
+        freed = blocks.FREED_GRADIENTS * placement.done * states.trained
     idle = max(placement.pool - placement.gathered, 0.0)  # of the pool that the moment counts as gathered
     reserved = [
-        at + free + overhead.ROUNDING + (placement.pool if phase.where == "optimizer" else idle)
+        at
+        + free
+        + overhead.ROUNDING
+        + (placement.pool if phase.where == "optimizer" else idle)
+        + (freed if phase.where == "loss" else 0.0)
         for phase, at, free in zip(chosen.phases, fixed, chosen.free, strict=True)
     ]
     tensors = list(zip(fixed, chosen.slopes, strict=True))
-    blocks = list(zip(reserved, chosen.reserved_slopes, strict=True))
+    held = list(zip(reserved, chosen.reserved_slopes, strict=True))
     card = run.gpu.memory_bytes if run.gpu is not None else math.inf
     limit = run.limit_bytes or RECLAIMED * card
-    return Prepared(run, shared, placement, chosen.phases, tensors, blocks, outside, limit, *bounds.factors(run))
+    return Prepared(run, shared, placement, chosen.phases, tensors, held, outside, limit, *bounds.factors(run))

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 from mfc.memory.inputs import Inputs, Loop, Sight, Trains
 from mfc.memory.loss import Head
-from mfc.memory.overhead import cached_share
 from mfc.memory.phases import Course, Phase, course
 
 
@@ -36,17 +35,16 @@ class Step(NamedTuple):
 def step(given: Inputs, head: Head, trains: Trains, loop: Loop, sight: Sight | None = None) -> Step:
     """The step of a training loop; `sight` where samples hold pictures."""
     made = course(given, head, trains, loop, sight)
-    cached = cached_share(given.stack.expandable_segments)
-    every, peaks = (_phases(made, phases, loop, cached) for phases in (made.phases, _peaks(made.phases)))
+    every, peaks = (_phases(made, phases, loop) for phases in (made.phases, _peaks(made.phases)))
     return Step(made, every, peaks)
 
 
-def _phases(made: Course, phases: tuple[Phase, ...], loop: Loop, cached: float) -> Phases:
+def _phases(made: Course, phases: tuple[Phase, ...], loop: Loop) -> Phases:
     sequences = loop.sequences
     slopes = [sequences * (loop.models * phase.activations + phase.logits) for phase in phases]
     free = [made.free[phase.where] for phase in phases]
-    reserved = [slope + cached * sequences * each.sequence for slope, each in zip(slopes, free, strict=True)]
-    return Phases(phases, tuple(slopes), tuple(reserved), tuple([cached * each.fixed for each in free]))
+    reserved = [slope + sequences * each.sequence for slope, each in zip(slopes, free, strict=True)]
+    return Phases(phases, tuple(slopes), tuple(reserved), tuple([each.fixed for each in free]))
 
 
 def _peaks(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:

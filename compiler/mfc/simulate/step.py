@@ -44,7 +44,8 @@ class Trace:
     depth: int
     parameters: int  # without adapters
     trainable: int
-    events: tuple[tuple[int, int], ...]
+    events: tuple[tuple[int, int], ...]  # as Tracker.events
+    begins: int  # where in them the step begins; before are weights, buffers and optimizer states
 
     @property
     def peak(self) -> int:
@@ -140,6 +141,7 @@ def _run(model: Any, parameters: int, setup: Setup) -> Trace:
     with _phases(tracker, inner, layers, trained), tracker:
         tracker.phase = "setup"
         _first_step(optimizer, trained, tracker)
+        begins = len(tracker.events)
         for _ in range(2 if setup.accumulates else 1):
             tracker.phase = "forward"
             before = tracker.total
@@ -166,6 +168,7 @@ def _run(model: Any, parameters: int, setup: Setup) -> Trace:
         parameters=parameters,
         trainable=sum(parameter.numel() for parameter in trained),
         events=tuple(tracker.events),
+        begins=begins,
     )
 
 

@@ -36,7 +36,7 @@ class Tracker(TorchDispatchMode):
     """Counts live storages while it is the active mode.
 
     `phase` names what the program does now and is set from outside; `peaks` has the peak of each phase, `events` the
-    allocation curve: (block, bytes) when a block is born, (block, -bytes) when it dies.
+    allocation curve: (block, bytes) when a block is born, (block, -bytes) when it dies, scratch of kernels included.
     """
 
     def __init__(self) -> None:
@@ -84,6 +84,9 @@ class Tracker(TorchDispatchMode):
 
     def mark(self, operator: str, scratch: int = 0) -> None:
         """Take the present total, and `scratch` bytes inside one kernel, for the phase's peak if it is more."""
+        if scratch:
+            self._next += 1
+            self.events += [(self._next, scratch), (self._next, -scratch)]
         peak = self.peaks.get(self.phase)
         if peak is None or self.total + scratch > peak.size:
             parts = {kind: size for kind, size in self.parts.items() if size}
