@@ -40,8 +40,9 @@ class Case:
     measured: float | None  # None: only known to fit, or to run out of memory
     predicted: float | None  # None: uncovered
     process: float | None
-    upper: float | None
-    bounded: float | None  # the largest figure measured, that the bound must cover
+    needed: float | None  # the bound on what tensors need, on which `fits` rests
+    upper: float | None  # the bound on what the process shows
+    bounded: float | None  # the largest figure measured, that `upper` must cover
     capacity: float | None
     oom: bool
     why: str = ""
@@ -66,12 +67,12 @@ def case(row: Row) -> Case | None:
     measured = None if oom or kind == "fits" else (allocated if allocated is not None else peak)
     if measured is None and not oom and kind != "fits":
         return None
-    capacity = row.get("gpu_mem_gib")
+    capacity = None if row.get("spills") else row.get("gpu_mem_gib")
     identity = (str(row.get("id")), str(row.get("source_id")), emitted(str(row.get("framework") or "")))
     try:
         run = run_of(row)
     except Unsupported as why:
-        return Case(*identity, measured, None, None, None, None, capacity, oom, str(why))
+        return Case(*identity, measured, None, None, None, None, None, capacity, oom, str(why))
     memory = predict(run)
     as_allocated = allocated is not None or by_metric
     # A peak is over the whole process, loading included; what loading holds outside tensors is the context.
@@ -81,16 +82,18 @@ def case(row: Row) -> Case | None:
     process = max(memory.process_bytes, memory.load_gpu_bytes) / GIB
     gpu = gpu_of(row)
     # What a process shows: what tensors need, and free blocks as far as there was room.
-    card = gpu.memory_bytes if gpu is not None else (capacity or math.inf) * GIB
+    card = gpu.memory_bytes if gpu is not None else (row.get("gpu_mem_gib") or math.inf) * GIB
     held = min(memory.held_bytes, FILLED * card)
-    upper = max(memory.upper_bytes, held, memory.load_gpu_bytes) / GIB
-    if gpu is not None and capacity is not None:
-        capacity = min(capacity, gpu.memory_bytes / GIB)
+    needed = max(memory.upper_bytes, memory.load_gpu_bytes) / GIB
+    upper = max(needed, held / GIB)
+    if gpu is not None and capacity is not None:  # what the driver keeps, no program can have
+        capacity = min(capacity, gpu.usable_bytes / GIB)
     return Case(
         *identity,
         measured,
         predicted if measured is not None else None,
         process,
+        needed,
         upper,
         peak if measured is not None else None,
         capacity,
@@ -110,7 +113,7 @@ def score(cases: Iterable[Case]) -> dict[str, float | int | None]:
     covered = [c for c in measured if c.predicted is not None]
     errors = [c.error for c in covered]
     small = [abs(error) for error in errors]
-    verdicts = [c for c in every if c.upper is not None and c.capacity is not None]
+    verdicts = [c for c in every if c.needed is not None and c.capacity is not None]
     return {
         "rows": len(measured),
         "covered": len(covered),
@@ -120,8 +123,8 @@ def score(cases: Iterable[Case]) -> dict[str, float | int | None]:
         "useful_pct": 100 * sum(error <= 10 for error in small) / len(measured) if measured else None,
         "under10_pct": _share([error < -10 for error in errors]),
         "bias_pct": statistics.fmean(errors) if errors else None,
-        "oom_missed_pct": _share([c.upper <= c.capacity for c in verdicts if c.oom]),  # type: ignore[operator]
-        "good_refused_pct": _share([c.upper > c.capacity for c in verdicts if not c.oom]),  # type: ignore[operator]
+        "oom_missed_pct": _share([c.needed <= c.capacity for c in verdicts if c.oom]),  # type: ignore[operator]
+        "good_refused_pct": _share([c.needed > c.capacity for c in verdicts if not c.oom]),  # type: ignore[operator]
         "bound_coverage_pct": _share([c.bounded <= c.upper for c in covered]),  # type: ignore[operator]
     }
 

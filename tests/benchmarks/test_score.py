@@ -39,7 +39,7 @@ def test_tables_hold_every_case_once() -> None:
 
 def test_small_sources_stay_out_of_the_mean() -> None:
     def one(source: str, error: float) -> accuracy.Case:
-        return accuracy.Case("", source, True, 10.0, 10.0 * (1 + error), 11.0, 12.0, 11.0, 80.0, False)
+        return accuracy.Case("", source, True, 10.0, 10.0 * (1 + error), 11.0, 11.5, 12.0, 11.0, 80.0, False)
 
     found = accuracy.table([*(one("large", 0.1) for _ in range(accuracy.ENOUGH)), one("small", 0.9)])
     assert found["macro"]["median_abs_error_pct"] == pytest.approx(10.0)
