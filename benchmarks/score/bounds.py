@@ -5,8 +5,9 @@
 From all truth files, where the source says what its figure measures. Split conformal, one sided: the score of a row is
 measured / predicted; the factor of a class is the ceil(0.95 (n + 1))-th smallest of the scores of its n rows, of those
 whose stack was checked. Allocated figures bound what tensors need, reserved and process figures what the allocator
-holds. Classes are what makes prediction hard; none is narrower than "plain". What a stack that nobody checked adds
-comes from all rows, predicted with the neutral one. Coverage is checked leaving one source out at a time.
+holds. Sharded and quantised runs are one class, the hard one: apart, both have about its factor, from fewer rows. None
+is narrower than "plain". What a stack that nobody checked adds comes from all rows, predicted with the neutral one.
+Coverage is checked leaving one source out at a time.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ def scores() -> list[Score]:
         if allocated and made.bounded and made.process and made.bounded != made.measured:
             figures.append((True, made.bounded, made.process))
         for held, measured, predicted in figures:
-            group = hard(run.strategy, varies=held and not run.strategy.packing)
+            group = "hard" if hard(run.strategy) else "plain"
+            if held and not run.strategy.packing:
+                group = "varies"
             other = (neutral.process_bytes if held else neutral.allocated_bytes) / GIB
             ratio, known = measured / predicted, run.stack.known
             found.append(Score(made.source, group, held, ratio, measured / other, known, made.emitted))
@@ -83,7 +86,7 @@ def factors(found: Sequence[Score]) -> Table:
     """Factor by class, each at least as wide as the easier class it extends; what is held is no less than needed."""
     made: Table = {}
     for held in (False, True):
-        for group in ("plain", "sharded", "quantised", *(("varies",) if held else ())):
+        for group in ("plain", "hard", *(("varies",) if held else ())):
             own = quantile([s.ratio for s in found if s.known and s.group == group and s.held == held], LEVEL)
             made[held, group] = max(own, made.get((held, "plain"), 1.0), made.get((False, group), 1.02))
     return made

@@ -220,7 +220,7 @@ def _unsloth(text: str) -> Stack:
 
 # What is written beside mfc's neutral stack, first match. `True`: its rows were there to check the stack against.
 FRAMEWORKS = (
-    (r"^deepspeed", _deepspeed, False),
+    (r"^deepspeed|arctictraining", _deepspeed, True),
     (r"lit-?gpt|lightning", _litgpt, True),
     (r"torchtitan", _torchtitan, True),
     (r"fsdp_qlora", _fsdp_qlora, True),

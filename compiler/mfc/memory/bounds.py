@@ -7,6 +7,8 @@ has the coverage with one source left out.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from mfc.memory.model import Run
 from mfc.strategy import Strategy
 
@@ -14,35 +16,30 @@ SMALL_MODEL = 3_500_000_000  # numbers; below it a few logits-sized blocks make 
 
 NEEDED = {
     "plain": 1.065,
-    "sharded": 1.151,
-    "quantised": 1.116,
+    "hard": 1.109,
 }
 HELD = {
     "plain": 1.195,
-    "sharded": 1.283,
-    "quantised": 1.291,
+    "hard": 1.283,
     "varies": 1.231,
 }
-UNKNOWN = 1.107
+UNKNOWN = 1.127
 # end of generated part
 
 
-def hard(strategy: Strategy, *, varies: bool) -> str:
-    """The class of a run: what makes its memory hard to predict. `varies`: free blocks of other lengths are counted."""
-    if varies:
-        return "varies"
-    sharded = strategy.sharding != "ddp" and strategy.world_size > 1
+def hard(strategy: Strategy) -> Literal["sharded", "quantised"] | None:
+    """What makes a run's memory hard to predict; None where nothing does."""
     if strategy.quantization is not None:
         return "quantised"
-    return "sharded" if sharded else "plain"
+    return "sharded" if strategy.sharding != "ddp" and strategy.world_size > 1 else None
 
 
 def factors(run: Run) -> tuple[float, float]:
     """(bound over prediction for what tensors need, the same for what the allocator holds)."""
     unknown = 1.0 if run.stack.known else UNKNOWN
-    kind = hard(run.strategy, varies=False)
+    kind = "hard" if hard(run.strategy) else "plain"
     needed, held = NEEDED[kind], HELD[kind]
-    if run.stack.expandable_segments:  # hardly any free blocks to be wrong about
+    if run.stack.expandable_segments:  # gaps are few, and follow from the tensors
         held = needed
     elif varies(run):
         held = max(held, HELD["varies"])

@@ -79,7 +79,7 @@ _WHY = {
 
 
 def _uncertainty(run: Run, static: Static) -> tuple[str, ...]:
-    made = [_WHY[bounds.hard(run.strategy, varies=False)]]
+    made = [_WHY[bounds.hard(run.strategy) or "plain"]]
     if static.states.total < bounds.SMALL_MODEL:
         made.append("small model: a few large blocks decide, and they fragment")
     if not run.stack.known:
