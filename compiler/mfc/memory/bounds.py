@@ -23,7 +23,7 @@ HELD = {
     "hard": 1.283,
     "varies": 1.231,
 }
-UNKNOWN = 1.127
+UNKNOWN = 1.123
 # end of generated part
 
 
