@@ -190,7 +190,7 @@ def _host(events: Iterable[Any]) -> int:
 
 def _reserved(events: Iterable[Any], lag: int) -> int:
     """Bytes of all streams' pools in the end."""
-    from benchmarks.count.replay import Allocator
+    from benchmarks.count.allocator import Allocator
 
     pools: dict[str, Any] = defaultdict(Allocator)
     blocks: dict[int, Any] = {}
