@@ -21,7 +21,7 @@ NEEDED = {
 HELD = {
     "plain": 1.195,
     "hard": 1.283,
-    "varies": 1.231,
+    "varies": 1.224,
 }
 UNKNOWN = 1.123
 # end of generated part
