@@ -245,6 +245,15 @@ def alpha_is_whole(lora_alpha: float, method: str) -> str | None:
     return f"train.lora.alpha {lora_alpha:g} is no whole number, and lora_alpha has to be one"
 
 
+@require("LLaMA-Factory hparams/model_args.py: adapter_name_or_path is split at commas and stripped")
+def adapter_is_one(spec: Spec) -> str | None:
+    """The path of an adapter is one: a comma, or a space at an end, would make others of it."""
+    adapter = spec.model.adapter
+    if adapter is None or (adapter == adapter.strip() and "," not in adapter):
+        return None
+    return f"LLaMA-Factory takes {adapter!r} for several paths, or another: rename it, without commas and outer spaces"
+
+
 @require("LLaMA-Factory model/adapter.py, _setup_lora_tuning: such models resume the adapter instead of merging it")
 def merging_needs_whole_weights(
     spec: Spec, method: str, quantization: Quantization | None, sharding: str
@@ -436,6 +445,7 @@ RULES = (
     parts_of_the_family_are_known,
     adapters_leave_projectors_out,
     alpha_is_whole,
+    adapter_is_one,
     merging_needs_whole_weights,
     badam_runs_alone,
     stored_weights_are_not_split,

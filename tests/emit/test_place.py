@@ -1,5 +1,9 @@
 """Outputs go where the spec says, in its own repository."""
 
+import json
+import os
+import random
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -49,10 +53,35 @@ def test_in_a_repository_it_stays_there(tmp_path: Path) -> None:
         declared(spec(tmp_path / "repo" / "specs", "../../configs"))
 
 
-def test_never_in_gits_own_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("out", [".git/hooks", ".GIT/hooks"])
+def test_never_in_gits_own_folder(tmp_path: Path, out: str) -> None:
     (tmp_path / ".git").mkdir()
     with pytest.raises(SpecError, match="git's own"):
-        declared(spec(tmp_path, ".git/hooks"))
+        declared(spec(tmp_path, out))
+
+
+NAMES = ("a", "A", "b", "a/b", "A/B/c", "ab", "é", "e\u0301", "É/x", ".", "a/../b", "run", "run/two")
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_targets_share_no_folder(tmp_path: Path, seed: int) -> None:
+    """Drawn folders are refused where some file system takes one for the other, or for a part of it."""
+    one, two = random.Random(seed).choices((None, *NAMES), k=2)
+    settings = {"one": {"out": one}, "two": {"out": two}}
+    path = tmp_path / "run.yaml"
+    path.write_text(f"{SPEC}targets: {json.dumps(settings)}\n", encoding="utf-8")
+    folded = [
+        unicodedata.normalize("NFC", os.path.normpath(tmp_path / (out or f"run/{name}"))).casefold().split(os.sep)
+        for name, out in (("one", one), ("two", two))
+    ]
+    shared = all(mine == theirs for mine, theirs in zip(*folded, strict=False))
+    loaded = api.load(path)
+    for name in ("one", "two"):
+        if shared:
+            with pytest.raises(SpecError, match="a folder for each target"):
+                place.declared(loaded, name)
+        else:
+            place.declared(loaded, name)
 
 
 def test_only_what_the_spec_asks_for_is_declared(tmp_path: Path) -> None:

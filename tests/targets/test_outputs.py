@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import subprocess
+import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,7 @@ def test_several_nodes_ask_who_they_are(target: str, tmp_path: Path) -> None:
 
 def words(target: str, text: str, folder: Path) -> Compiled:
     """The base with one text as its output folder and in the name of its data."""
+    folder.mkdir(exist_ok=True)
     spec = over_base(target, {"run": {"output_dir": text}})
     spec["data"] = data_called(target, text)
     (folder / "run.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
@@ -125,6 +127,28 @@ def said(one: Compiled, text: str) -> dict[str, int]:
         elif not file.endswith(".sh"):
             strings[file] = leaves(read(file, written))
     return {file: sum(text in value for value in found if isinstance(value, str)) for file, found in strings.items()}
+
+
+@every_target
+@pytest.mark.parametrize(("text", "other"), [("o[1]", "o1"), ("o?*", "o12")])
+def test_only_the_runs_own_checkpoints_are_found(target: str, text: str, other: str, tmp_path: Path) -> None:
+    """The output folder is a name: no other that it would match as a pattern counts as its own."""
+    try:
+        plain, odd = words(target, "word", tmp_path / "plain"), words(target, text, tmp_path / "odd")
+    except (CannotExpress, SpecError):
+        return
+    for file in odd.executable:
+        assert stopped(odd, file, text) == stopped(plain, file, "word"), file
+        assert not stopped(odd, file, other), file
+
+
+def stopped(one: Compiled, script: str, folder: str) -> bool:
+    """Whether a script stops before it starts anything, where this folder holds a checkpoint."""
+    assert one.spec
+    home = Path(tempfile.mkdtemp(dir=one.spec.parent))
+    for each in (home / "out" / folder, home / "out" / "outputs" / folder):
+        (each / "checkpoint-1").mkdir(parents=True)
+    return "move " in launch(one, home / "out", script, "train.py").stderr
 
 
 @every_target

@@ -7,6 +7,7 @@ the command line reaches farther. Inside an output folder nothing leaves it, thr
 from __future__ import annotations
 
 import os
+import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
@@ -19,8 +20,27 @@ if TYPE_CHECKING:
 def declared(loaded: LoadedSpec, target: str) -> Path:
     """The output folder that a spec gives a target: its `out`, or <stem>/<target>/ beside the spec.
 
-    Raises SpecError when `out` leaves the repository, or reaches into `.git`.
+    Raises SpecError when `out` leaves the repository, reaches into `.git`, or shares a folder with another target's.
     """
+    folder = _asked(loaded, target)
+    for other in loaded.spec.targets if target in loaded.spec.targets else ():
+        if other != target and _nested(folder, there := _asked(loaded, other)):
+            at = target if loaded.spec.targets[target].out else other
+            raise loaded.error(
+                f"targets.{at}.out",
+                f"the outputs of {target} would go to {folder}, and those of {other} to {there}",
+                allowed="a folder for each target, none inside another, whose names differ by more than case",
+            )
+    return folder
+
+
+def _nested(one: Path, other: Path) -> bool:
+    """Whether two folders are one, or one holds the other, on some file system: many fold case and accents."""
+    ours, theirs = (Path(unicodedata.normalize("NFC", os.path.realpath(folder)).casefold()) for folder in (one, other))
+    return ours.is_relative_to(theirs) or theirs.is_relative_to(ours)
+
+
+def _asked(loaded: LoadedSpec, target: str) -> Path:
     home = loaded.path.parent if loaded.path else Path()
     settings = loaded.spec.targets.get(target)
     if settings is None or settings.out is None:
@@ -35,14 +55,14 @@ def declared(loaded: LoadedSpec, target: str) -> Path:
             f"{settings.out} is outside {root}",
             allowed="a folder in the same repository as the spec, or below the spec; use -o DIR for any other",
         )
-    if ".git" in real.relative_to(root).parts:
+    if ".git" in map(str.casefold, real.relative_to(root).parts):
         raise loaded.error(name, f"{settings.out} is inside git's own folder")
     return folder
 
 
 def is_declared(loaded: LoadedSpec, target: str, out: Path) -> bool:
     """Whether the spec itself asks for this target in this folder."""
-    return target in loaded.spec.targets and os.path.realpath(out) == os.path.realpath(declared(loaded, target))
+    return target in loaded.spec.targets and os.path.realpath(out) == os.path.realpath(_asked(loaded, target))
 
 
 def _root(home: Path) -> Path:

@@ -16,6 +16,9 @@ from mfc.spec.native import nested
 # What a path, a name or any other text may not hold: it would break a line of a generated file or a message.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+# What a parser of arguments may take for an option, wherever in a list of words it stands.
+_OPTION = re.compile(r"-+[^\W\d]")
+_NO_OPTION = "text that does not begin like an option of a command line (--x)"
 _HALF = re.compile("[\ud800-\udfff]")
 _RELEASE = re.compile(quantities.RELEASE_PATTERN)
 
@@ -42,7 +45,7 @@ def text(value: object) -> object:
         )
     if _CONTROL.search(value):
         raise ValueError("text without control characters and line breaks")
-    if value.startswith("-") and " " not in value:  # a program that is handed it would take it for an option
+    if value.startswith("-"):  # a program that is handed it would take it for an option
         raise ValueError("text that does not begin with a dash")
     return value
 
@@ -54,6 +57,20 @@ def names(value: object) -> object:
     return tuple(text(item) for item in value)
 
 
+def modules(value: object) -> object:
+    """Names of modules, which frameworks join by commas."""
+    if isinstance(value, (list, tuple)) and any("," in str(name) for name in value):
+        raise ValueError("a list of names, each without a comma: [q_proj, v_proj]")
+    return names(value)
+
+
+def some_modules(value: object) -> object:
+    """The same, not empty."""
+    if not value:
+        raise ValueError("")
+    return modules(value)
+
+
 def arguments(value: object) -> object:
     """Words of a command line, as a tuple: any text of one line, empty ones and options too."""
     if not isinstance(value, (list, tuple)) or not all(isinstance(item, str) for item in value):
@@ -63,22 +80,17 @@ def arguments(value: object) -> object:
     return tuple(value)
 
 
-def some_names(value: object) -> object:
-    """The same, not empty."""
-    if not value:
-        raise ValueError("")
-    return names(value)
-
-
 def files(value: object) -> object:
     """One path, or a list of them."""
     return (text(value),) if isinstance(value, str) else names(value)
 
 
 def prompt(value: object) -> object:
-    """Text that may be empty."""
+    """Text that may be empty, and of several lines."""
     if not isinstance(value, str):
         raise ValueError("")
+    if _OPTION.match(value):
+        raise ValueError(f"{_NO_OPTION}: put a space before it")
     return value
 
 
@@ -125,8 +137,10 @@ def _within(value: object) -> Iterator[object]:
 
 
 def names_of_framework(value: object) -> object:
-    """The same, where dotted names stand for nested ones."""
+    """The same, of a framework whose keys may become flags: dotted names stand for nested ones."""
     native(value)
+    if any(isinstance(item, str) and _OPTION.match(item) for item in _within(value)):
+        raise ValueError(f"a mapping of the framework's own keys to {_NO_OPTION}")
     return nested(value) if isinstance(value, dict) else value
 
 

@@ -13,7 +13,7 @@ from mfc.spec import quantities
 from mfc.spec.marks import Mistake, refusal, show
 from mfc.spec.yaml12 import Node
 
-_TEXT = {"type": "string", "minLength": 1}
+_TEXT = {"type": "string", "minLength": 1, "pattern": "^[^-]"}
 
 # Short forms as editors know them: definition -> what may stand for it.
 FORMS: dict[str, list[dict[str, Any]]] = {

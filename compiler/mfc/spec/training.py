@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from mfc.spec.inputs import Section, section
 from mfc.spec.values import (
     BETAS,
-    SOME_NAMES,
+    SOME_MODULES,
     Auto,
     AutoCount,
     AutoElements,
@@ -19,6 +19,7 @@ from mfc.spec.values import (
     CountOrRange,
     Flag,
     Fraction,
+    Modules,
     Names,
     Number,
     Numbers,
@@ -41,11 +42,11 @@ class LoraSpec(Section):
     rank: CountOrRange = Field(default="auto", description="Rank of the adapters. A range: the highest that fits.")
     alpha: AutoPositive = Field(default="auto", description="Scale of the adapters. auto: twice the rank.")
     dropout: Fraction = Field(default=0.0, description="Dropout before the adapters: 0.05.")
-    targets: Annotated[str | tuple[str, ...], also(SOME_NAMES, "all-linear", "attention", "mlp")] = Field(
+    targets: Annotated[str | tuple[str, ...], also(SOME_MODULES, "all-linear", "attention", "mlp")] = Field(
         default="all-linear", description="Layers that get adapters: all-linear, attention, mlp, or a list of names."
     )
     variant: Literal["lora", "rslora", "dora"] = Field(default="lora", description="Kind of adapter.")
-    modules_to_save: Names = Field(default=(), description="Modules trained whole beside the adapters: [lm_head].")
+    modules_to_save: Modules = Field(default=(), description="Modules trained whole beside the adapters: [lm_head].")
 
 
 class QuantizationSpec(Section):

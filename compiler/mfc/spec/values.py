@@ -145,14 +145,16 @@ def words(*allowed: str) -> Kind:
     )
 
 
-_TEXT = {"type": "string", "minLength": 1}
+_TEXT = {"type": "string", "minLength": 1, "pattern": "^[^-]"}
+_MODULE = {"type": "string", "minLength": 1, "pattern": "^[^-,][^,]*$"}
 TEXT = Kind("text", checks.text, _TEXT)
 # Text that YAML may take for a number: 4090, 0.10, 1e10. The loader gives it as it was written.
-LABEL = Kind("text", checks.text, {"type": ["string", "number"], "minLength": 1})
-PROMPT = Kind("text", checks.prompt, {"type": "string"})
+LABEL = Kind("text", checks.text, {**_TEXT, "type": ["string", "number"]})
+PROMPT = Kind("text", checks.prompt, {"type": "string", "pattern": "^(?!-+[A-Za-z_])"})
 NAMES = Kind("a list of names", checks.names, {"type": "array", "items": _TEXT})
 WORDS = Kind("a list of words", checks.arguments, {"type": "array", "items": {"type": "string"}})
-SOME_NAMES = Kind("a list of names", checks.some_names, {"type": "array", "items": _TEXT, "minItems": 1})
+MODULES = Kind("a list of names", checks.modules, {"type": "array", "items": _MODULE})
+SOME_MODULES = Kind("a list of names", checks.some_modules, {"type": "array", "items": _MODULE, "minItems": 1})
 INDICES = Kind(
     "a list of device indices such as [0, 1]",
     checks.indices,
@@ -210,6 +212,7 @@ Label = Annotated[str, LABEL]
 AutoRelease = Annotated[str, also(RELEASE, "auto")]
 Prompt = Annotated[str, PROMPT]
 Names = Annotated[tuple[str, ...], NAMES]
+Modules = Annotated[tuple[str, ...], MODULES]
 Numbers = Annotated[tuple[float, ...], NUMBERS]
 Indices = Annotated[tuple[int, ...], INDICES]
 Flag = Annotated[bool, FLAG]

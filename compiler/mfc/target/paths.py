@@ -11,7 +11,8 @@ _DEEP = "/" + "/".join("d" * 64)  # a folder deep enough that no path climbs out
 
 def located(path: str, out_to_spec: str) -> str:
     """A path of the spec as seen from the output folder; absolute ones and those of a home folder stay."""
-    return path if path.startswith("~") else posixpath.normpath(posixpath.join(out_to_spec, path))
+    found = path if path.startswith("~") else posixpath.normpath(posixpath.join(out_to_spec, path))
+    return f"./{found}" if found.startswith("-") else found  # a program would take it for an option
 
 
 def named(model: str, out_to_spec: str) -> str:
