@@ -65,7 +65,7 @@ def command(
             if strict and any(compiled.plan.warnings for compiled in done):
                 codes.append(SpecError.exit_code)
             elif stdout:
-                _print(done)
+                options.show_files(done)
             elif check or diff:
                 codes.append(_compare(done, diff))
             else:
@@ -73,14 +73,6 @@ def command(
         except MfcError as error:
             codes.append(options.report(error))
     return options.worst(codes)
-
-
-def _print(done: list[Compiled]) -> None:
-    for compiled in done:
-        for path, text in compiled.files.items():
-            if len(compiled.files) > 1 or len(done) > 1:
-                print(f"==> {compiled.out / path} <==")
-            print(text, end="" if text.endswith("\n") else "\n")
 
 
 def _compare(done: list[Compiled], diff: bool) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from mfc.errors import FileInTheWay, MfcError, SpecError
+
+if TYPE_CHECKING:
+    from mfc.emit.compiled import Compiled
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -107,3 +110,12 @@ def dump(value: object) -> str:
     import json
 
     return json.dumps(value, indent=2, ensure_ascii=False)
+
+
+def show_files(done: Sequence[Compiled]) -> None:
+    """Print the files of compilations, each under its name where there are several."""
+    for compiled in done:
+        for path, text in compiled.files.items():
+            if len(compiled.files) > 1 or len(done) > 1:
+                print(f"==> {compiled.out / path} <==")
+            print(text, end="" if text.endswith("\n") else "\n")

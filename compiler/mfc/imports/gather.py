@@ -30,6 +30,7 @@ class Fact(NamedTuple):
     note: str = ""
     unread: bool = False  # its value is nothing that can be said
     assumed: bool = False  # the framework's default: the file does not have the key
+    cause: str = ""  # of a note, as `rows.CAUSES` has them
 
 
 class Told(NamedTuple):
@@ -83,7 +84,7 @@ class _Gatherer:
             if key.name in part.taken or (part.auto and value == part.auto):
                 self.facts.append(Fact(part.name, key.name, value, key.fields))
             elif key.name in part.idle:
-                self.facts.append(Fact(part.name, key.name, value, note=part.idle[key.name]))
+                self.facts.append(Fact(part.name, key.name, value, note=part.idle[key.name], cause="idle"))
             else:
                 self.facts.append(self._read(part, key, value, reader))
 
@@ -114,15 +115,16 @@ class _Gatherer:
     def _read(self, part: Part, key: Key, value: Any, reader: Reader) -> Fact:
         fact = Fact(part.name, key.name, value)
         if reason := self._excluded(key):
-            return fact._replace(note=reason)
+            return fact._replace(note=reason, cause="no-effect")
         if not typed.fits(value, key.name, _contract(part)):
-            return fact._replace(note=f"{value!r} is nothing that {part.contract} takes", unread=True)
+            note = f"{value!r} is nothing that {part.contract} takes"
+            return fact._replace(note=note, unread=True, cause="bad-value")
         reading = _reading(key.codec, value, reader)
         if isinstance(reading, str):
             return fact._replace(note=reading, unread=True)
         if against := [field for field, some in reading.items() if self._left(field, some) == ()]:
             said = ", ".join(f"{field} is {_listed(self.values[field])}" for field in against)
-            return fact._replace(note=f"other keys have the last word: {said}")
+            return fact._replace(note=f"other keys have the last word: {said}", cause="overruled")
         self._narrow(reading)
         return fact._replace(fields=tuple(reading) or key.fields)
 

@@ -21,6 +21,15 @@ if TYPE_CHECKING:
 # kept: mfc writes the very same; translated: the spec says it, and mfc writes it otherwise; defaulted: the file leaves
 # it to the framework, and the spec says what that does; carried: as the framework's own key, under `extra`; dropped.
 STATUSES = ("kept", "translated", "defaulted", "carried", "dropped")
+# Why a key was dropped, where that is the file's doing and not mfc's.
+CAUSES = {
+    "bad-value": "the framework does not take this value",
+    "unknown-key": "the framework knows no such key",
+    "overruled": "another key has the last word",
+    "no-effect": "what the key goes with is not there",
+    "idle": "the framework does not look at the key",
+    "default": "the framework does the same without the key",
+}
 
 
 class Row(NamedTuple):
@@ -32,6 +41,7 @@ class Row(NamedTuple):
     status: str
     to: str = ""
     why: str = ""
+    cause: str = ""  # of `CAUSES`; empty: none of them
 
 
 def rows(told: Told, pinned: Mapping[str, Any], target: str, made: tuple[Plan, Lowered] | None) -> Iterator[Row]:
@@ -62,14 +72,14 @@ def _row(
     written: Mapping[str, Any] | None,
 ) -> Iterator[Row]:
     to = part.taken.get(fact.key) or _places(fact.fields, pinned)
-    row = Row(part.name, fact.key, fact.value, "dropped", to, fact.note)
+    row = Row(part.name, fact.key, fact.value, "dropped", to, fact.note, fact.cause)
     if fact.assumed:
         if to:
             yield row._replace(status="defaulted", why="the framework's default")
         return
     if fact.note:
         if written is not None and _same(written, fact.key, fact.value):
-            row = row._replace(status="kept", why="")
+            row = row._replace(status="kept", why="", cause="")
         yield row
         return
     if isinstance(fact.value, str) and unknown(fact.value):
@@ -124,30 +134,31 @@ def _differs(fact: Fact, told: Told, plan: Plan | None) -> str:
 def _others(part: Part, target: str) -> Iterator[Row]:
     """The keys that no row of the target's table carries."""
     for key, value in rest(part).items():
-        status, why = _fate(part, key, value)
+        status, why, cause = _fate(part, key, value)
         to = f"targets.{target}.extra.{key}" if status == "carried" else part.taken.get(key, "")
-        yield Row(part.name, key, value, status, to, why)
+        yield Row(part.name, key, value, status, to, why, cause)
 
 
-def _fate(part: Part, key: str, value: Any) -> tuple[str, str]:
+def _fate(part: Part, key: str, value: Any) -> tuple[str, str, str]:
     contract = contracts.load(part.contract) if part.contract else {}
     if key in part.taken:
-        return "translated", ""
+        return "translated", "", ""
     if key in part.idle:
-        return "dropped", part.idle[key]
+        return "dropped", part.idle[key], "idle"
     if part.auto and value == part.auto:
-        return "translated", "what the run says"
+        return "translated", "what the run says", ""
     if isinstance(value, str) and unknown(value):
-        return "dropped", "the script does not say what it is"
+        return "dropped", "the script does not say what it is", ""
     if part.contract and not typed.knows(key, contract):
         near = nearest(key, contract.get("properties", {}))
-        return "dropped", f"{part.contract} knows no such key" + (f"; did you mean {near}?" if near else "")
+        why = f"{part.contract} knows no such key" + (f"; did you mean {near}?" if near else "")
+        return "dropped", why, "unknown-key"
     usual = part.defaults.get(key, typed.default(key, contract))
     if equal(usual, value) or value is None:
-        return "dropped", "it is the framework's default"
+        return "dropped", "it is the framework's default", "default"
     if not part.own:
-        return "dropped", f"mfc writes {part.name} itself, and has no place for it"
-    return "carried", ""
+        return "dropped", f"mfc writes {part.name} itself, and has no place for it", ""
+    return "carried", "", ""
 
 
 def _written(part: Part, lowered: Lowered) -> Mapping[str, Any]:

@@ -43,7 +43,7 @@ def text(one: Imported) -> str:
     lines = [f"{printable(one.file)}: {one.title} {one.version}"]
     for part in dict.fromkeys(row.part for row in one.rows):
         found = [row for row in one.rows if row.part == part]
-        lines += ["", printable(part), *_table([(row.key, _value(row.value), row.status, _said(row)) for row in found])]
+        lines += ["", printable(part), *columns([(row.key, value(row.value), row.status, _said(row)) for row in found])]
     counts = {status: sum(row.status == status for row in one.rows) for status in _ORDER}
     lines += ["", ", ".join(f"{number} {status}" for status, number in counts.items() if number)]
     lines += [f"note: {printable(note)}" for note in one.notes]
@@ -60,12 +60,14 @@ def _said(row: Any) -> str:
     return printable("; ".join(filter(None, (f"{row.to}" if row.to else "", row.why))))
 
 
-def _value(value: Any) -> str:
-    shown = printable(value if isinstance(value, str) else show(value))
+def value(native: Any) -> str:
+    """A value of a file in one cell."""
+    shown = printable(native if isinstance(native, str) else show(native))
     return shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 1]}…"
 
 
-def _table(found: Sequence[tuple[str, str, str, str]]) -> list[str]:
+def columns(found: Sequence[tuple[str, str, str, str]]) -> list[str]:
+    """Rows in columns, indented."""
     widths = [max(len(row[column]) for row in found) for column in range(3)]
     return [
         "  " + "  ".join([*(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=True)), row[3]]).rstrip()
