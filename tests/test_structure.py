@@ -29,6 +29,7 @@ LAYERS = (
     ("launchers", "report"),
     ("api",),
     ("", "check", "imports", "machine"),  # "" is the package itself, which hands on the names of `api`
+    ("lint",),
     ("cli", "__main__"),
 )
 FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}

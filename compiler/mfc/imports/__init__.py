@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from mfc.target import Lowered, Target
     from mfc.target.importing import Settings
 
-__all__ = ["Imported", "Row", "read"]
+__all__ = ["Imported", "Row", "read", "read_found"]
 
 
 class Imported(NamedTuple):
@@ -49,7 +49,11 @@ def read(file: str, target: str | None = None, hardware: str | None = None, out:
     `target` names the framework where the file does not tell, `hardware` is what the spec says of it. Raises SpecError
     in one line for what cannot be read.
     """
-    found = source.read(file)
+    return read_found(source.read(file), target, hardware, out)
+
+
+def read_found(found: source.Found, target: str | None, hardware: str | None, out: Path | None = None) -> Imported:
+    """What `read` makes of a file that was read already."""
     known = recognise(found, target)
     place = _place(known.files.folder, out or Path())
     settings = _settings(known, found.name, place)

@@ -34,6 +34,11 @@ def read(file: str) -> Found:
     else:
         path = Path(file)
         text, name, folder = _text(path), file, path.parent
+    return parsed(name, folder, text)
+
+
+def parsed(name: str, folder: Path, text: str) -> Found:
+    """What a text says that is called `name` and lies in `folder`."""
     if not text.strip():
         raise SpecError(f"{printable(name)}: error: is empty")
     match _kind(name, text):
