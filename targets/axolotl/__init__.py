@@ -14,7 +14,7 @@ from mfc.target.versions import nearest
 from .. import deepspeed
 from .clashes import CLASHES
 from .keys import ATTENTION, ELSEWHERE, ENVIRONMENT, KEYS, OPTIMIZERS, REPORTS, TASKS
-from .rules import RULES, VERSIONS
+from .rules import DEEPSPEED, RULES, VERSIONS
 from .unmodelled import UNMODELLED
 
 if TYPE_CHECKING:
@@ -42,7 +42,6 @@ TURN = 6
 
 # What it comes with: it depends on Liger and bitsandbytes, and on a DeepSpeed of these where it is asked for.
 _WITH = {"0.19.0": {"liger-kernel": "0.8.1", "bitsandbytes": "0.50.2"}}
-_DEEPSPEED = {"0.19.0": "0.18.9"}
 
 
 def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
@@ -108,7 +107,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     made, variables = native(KEYS, plan, out_to_spec, extra), native(ENVIRONMENT, plan)
     files = [made.file("train.yaml", "train.yaml.j2", f"{NAME}-{version}")]
     if plan.strategy.deepspeed:
-        files.append(deepspeed.config_file(plan, plan.profile.packages.get("deepspeed") or _DEEPSPEED[version]))
+        files.append(deepspeed.config_file(plan, plan.profile.packages.get("deepspeed") or DEEPSPEED[version]))
     hardware = plan.problem.hardware
     launch = {
         "nodes": hardware.nodes,

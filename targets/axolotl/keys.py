@@ -8,6 +8,7 @@ core/builders/*.py and loaders/*.py of Axolotl 0.19.0.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mfc.target.codecs import (
@@ -68,6 +69,12 @@ OPTIMIZERS = {
     "sgd": "sgd",
     "lion": "lion_32bit",
 }
+# What it takes by other words for the same.
+_OTHER_OPTIMIZERS = {
+    **dict.fromkeys(("adamw_torch", "adamw_apex_fused", "adamw_torch_npu_fused", "adamw_hf"), "adamw"),
+    "adamw_8bit": "adamw_8bit",
+    "paged_adamw": "paged_adamw",
+}
 REPORTS = ("wandb", "tensorboard", "mlflow", "trackio")
 # Families whose code is in their own repository, not in transformers.
 _REMOTE_CODE = ("baichuan", "chatglm", "internlm2", "internlm3", "minicpm", "minicpm3", "qwen")
@@ -86,6 +93,11 @@ def _adapter() -> Codec:
         return {"method": ("qlora",) if word == "qlora" else ("lora", "qlora")}
 
     return Codec(("method",), write, read)
+
+
+def _quantised(*kinds: str) -> Callable[[Any], Reading]:
+    """Adapters on a quantised base: what a switch that is on tells besides the bits."""
+    return lambda on: {"method": ("qlora",), "quantization.kind": kinds} if on else {}
 
 
 def _finds_linears(plan: Plan) -> bool:
@@ -129,7 +141,7 @@ def _read_warmup_steps(value: Any, reader: Reader) -> Reading:
 def _offload() -> Codec:
     """Weights, gradients and optimizer together: one reason for all."""
     made = flag("offload_parameters", "cpu")._replace(fields=("offload_parameters", "offload_optimizer"))
-    return made.citing("offload_parameters")
+    return made.citing("offload_parameters").telling(lambda off: {"offload_optimizer": ("cpu" if off else "none",)})
 
 
 def _has_remote_code(plan: Plan) -> bool:
@@ -162,8 +174,13 @@ MODEL = section(
     Key("liger_rope", flag("loss", "fused").citing(), _FUSED),
     Key("adapter", _adapter(), ADAPTERS, "left out: all weights train; qlora is 4-bit, lora may be 8-bit"),
     Key("lora_model_dir", path("model.adapter"), given("model.adapter"), "an adapter to go on with"),
-    Key("load_in_4bit", flag("quantization.bits", 4), quantised(), also=("quantization",)),
-    Key("load_in_8bit", flag("quantization.bits", 8), quantised(), also=("quantization",)),
+    Key(
+        "load_in_4bit",
+        flag("quantization.bits", 4).telling(_quantised("nf4", "fp4")),
+        quantised(),
+        also=("quantization",),
+    ),
+    Key("load_in_8bit", flag("quantization.bits", 8).telling(_quantised("int8")), quantised(), also=("quantization",)),
     Key("bnb_config_kwargs.bnb_4bit_quant_type", same("quantization.kind"), _FOUR_BIT, also=("quantization",)),
     Key("bnb_config_kwargs.bnb_4bit_use_double_quant", same("quantization.double"), _FOUR_BIT, also=("quantization",)),
     Key("lora_r", same("lora_rank"), ADAPTERS),
@@ -229,7 +246,7 @@ TRAIN = section(
     Key("warmup_ratio", same("warmup"), both(WARMUP_SHARE, is_not("task", "simpo")), "of all steps, rounded down"),
     Key("weight_decay", same("weight_decay")),
     Key("max_grad_norm", same("max_grad_norm")),
-    Key("optimizer", words("optimizer", OPTIMIZERS)),
+    Key("optimizer", words("optimizer", OPTIMIZERS, others=_OTHER_OPTIMIZERS)),
     Key("adam_beta1", same("adam_beta1")),
     Key("adam_beta2", same("adam_beta2")),
     Key("adam_epsilon", same("adam_epsilon")),

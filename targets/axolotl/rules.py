@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mfc.strategy import Lora, Strategy
 
 VERSIONS = ("0.19.0",)
+DEEPSPEED = {"0.19.0": "0.18.9"}  # the one that it comes with
 _SCHEMA = "Axolotl utils/schemas/validation.py"
 _DATA = "Axolotl utils/schemas/datasets.py and prompt_strategies"
 _LOADER = "Axolotl loaders/model.py"

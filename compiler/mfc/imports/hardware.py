@@ -64,8 +64,10 @@ def _read(text: str) -> dict[str, Any]:
 
 def _count(said: Mapping[str, Any], asked: str | None) -> int | None:
     """The GPUs of a node that the user names, if any."""
+    if asked is None or asked.lstrip().startswith("{"):
+        return said.get("count") or len(said.get("devices", ())) or None
     try:
         short_form = gpus(asked)
     except ValueError:
-        return said.get("count") or len(said.get("devices", ())) or None
+        return None
     return short_form.count if short_form.name != str(asked).strip() else None
