@@ -7,10 +7,10 @@ integrations/deepspeed.py), and so does mfc, whose rules have the same numbers f
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from mfc.target.importing import Beside, Part
+from mfc.target.importing import Beside, Imports, Part, Place, Run, Settings
 from mfc.target.versions import nearest
 
 from .keys import KEYS
@@ -89,3 +89,20 @@ def _offloads_nothing(key: str, value: Any) -> bool:
     return key in ("offload_optimizer", "offload_param") and (
         not isinstance(value, Mapping) or value.get("device", "none") == "none"
     )
+
+
+_MARKS = frozenset({"zero_optimization", "train_batch_size", "train_micro_batch_size_per_gpu", "gradient_clipping"})
+
+
+def starts(_program: str, _arguments: Sequence[str]) -> bool:
+    """The programs that take a JSON are those of other frameworks, or the user's own."""
+    return False
+
+
+def settings(run: Run, _: Place) -> Settings:
+    """A JSON alone: what it says of a run, the rest being its script's."""
+    read = part("the config", run.config or {}, CONTRACTS[0], {})
+    return Settings(CONTRACTS[0], (read,), notes=("the JSON says a part of a run: the rest is its script's",))
+
+
+IMPORTS = Imports(starts, _MARKS, settings, whole=False)

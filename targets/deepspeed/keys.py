@@ -49,6 +49,11 @@ _NVME_OPTIMIZER, _NVME_PARAMETERS = is_("offload_optimizer", "nvme"), is_("offlo
 _OPTIMIZER_OFF, _PARAMETERS_OFF = is_("offload_optimizer", "cpu", "nvme"), is_("offload_parameters", "cpu", "nvme")
 
 
+def _on(precision: str) -> Codec:
+    """A precision is on."""
+    return constant(True, "precision").citing("precision").telling(lambda on: {"precision": (precision,)} if on else {})
+
+
 def _leaf(at: Writing) -> list[str]:
     """The class of the sparse blocks of the model, in a list; nothing where DeepSpeed knows it or there are none."""
     architecture = at.plan.problem.model.architecture
@@ -116,8 +121,8 @@ ENGINE: tuple[Key, ...] = (
     Key("train_micro_batch_size_per_gpu", same("micro_batch")),
     Key("gradient_accumulation_steps", same("gradient_accumulation")),
     Key("gradient_clipping", same("max_grad_norm"), note="always written: DeepSpeed's default is 1.0"),
-    Key("bf16.enabled", constant(True, "precision").citing("precision"), _BF16),
-    Key("fp16.enabled", constant(True, "precision").citing("precision"), _FP16),
+    Key("bf16.enabled", _on("bf16"), _BF16),
+    Key("fp16.enabled", _on("fp16"), _FP16),
     Key("fp16.loss_scale", constant(0, "precision"), _FP16, "0: dynamic"),
     Key("fp16.initial_scale_power", constant(16, "precision"), _FP16),
     Key("fp16.loss_scale_window", constant(1000, "precision"), _FP16),

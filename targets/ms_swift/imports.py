@@ -84,6 +84,8 @@ def settings(run: Run, place: Place) -> Settings:
     """One run, DeepSpeed's or FSDP's JSON and dataset_info.json read beside it."""
     command, said, environment, name = _told(run)
     said, idle = trainer.read(said)
+    if (kind := said.get("task_type") or "causal_lm") != "causal_lm":
+        raise SpecError(f"task_type: error: {printable(str(kind))} is no task of mfc's, which has causal_lm alone")
     version = min(VERSIONS, key=lambda one: _unknown(said, command, one))
     contract = f"ms-swift-{'rlhf' if command == 'rlhf' else 'sft'}-{version}"
     parts, told, notes = _engine(said, run.beside, version)

@@ -24,7 +24,7 @@ from mfc.target.importing import Place
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
     from mfc.target import Lowered, Target
-    from mfc.target.importing import Settings
+    from mfc.target.importing import Machines, Settings
 
 __all__ = ["Imported", "Row", "read", "read_found"]
 
@@ -84,15 +84,19 @@ def _imported(
     told = gather(settings, profile, place)
     _need(name, told)
     spec = pins.pins(told.values, told.written, target.NAME)
-    on = machines.settle(pins.machines(told.values, settings), hardware)
+    run = pins.machines(told.values, settings)
+    on = machines.settle(run, hardware)
     spec |= {f"hardware.{key}": value for key, value in on.spec.items()}
-    spec |= {**pins.batch(told.values, on.world, settings.accumulation), **settings.spec}
+    trainers = _trainers(told, settings, run, on.world)
+    if trainers < on.world:
+        spec["train.rollout.gpus"] = on.world - trainers
+    spec |= {**pins.batch(told.values, trainers, settings.accumulation), **settings.spec}
     if settings.version != target.VERSIONS[0]:
         spec[f"targets.{target.NAME}.version"] = settings.version
     tree = pins.tree(spec, target.NAME)
     if own := rows.extra(told):
         tree["targets"][target.NAME]["extra"] = nested(own)
-    made, refused = _planned(tree, target, place) if on.complete else (None, "")
+    made, refused = _planned(tree, target, place) if on.complete and "model" in tree else (None, "")
     table = tuple(rows.rows(told, spec, target.NAME, made))
     return Imported(
         file=name,
@@ -101,12 +105,19 @@ def _imported(
         version=settings.version,
         spec=tree,
         rows=table,
-        notes=(*notes, *settings.notes, *on.notes),
+        notes=(*notes, *settings.notes, *([] if "model" in tree else [_NO_MODEL]), *on.notes),
         plan=made[0] if made else None,
         refused=refused,
     )
 
 
+def _trainers(told: Told, settings: Settings, run: Machines, world: int) -> int:
+    """The GPUs that train: those of the run's own processes where a server generates on others of the same hardware."""
+    apart = told.values.get("rollout_mode") == "server" and "train.rollout.server.host" not in settings.spec
+    return min((run.processes or world) * (run.nodes or 1), world) if apart else world
+
+
+_NO_MODEL = "the file does not tell the model: complete model"
 _NEEDED = ("model.id", "task", "method")  # without these it would be another run
 
 
@@ -116,7 +127,8 @@ def _need(name: str, told: Told) -> None:
         key = next(key for part in told.parts for key in part.keys if key.name == fact.key)
         if fact.unread and key.codec.fields[:1] and key.codec.fields[0] in _NEEDED:
             raise SpecError(f"{printable(name)}: error: {fact.key}: {printable(fact.note)}, so mfc has no spec for it")
-    if "model.id" not in told.values:
+    able = any("model.id" in key.fields for part in told.parts for key in part.keys)
+    if able and "model.id" not in told.values:
         raise SpecError(f"{printable(name)}: error: it names no model to train")
 
 

@@ -9,6 +9,7 @@ import fnmatch
 import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import PurePosixPath
 from typing import Any, NamedTuple
 
 _ESCAPED = re.compile(r"\\(\n|.)", re.DOTALL)
@@ -215,6 +216,10 @@ def _cut(held: str, pattern: str, sign: str) -> str:
 def _arithmetic(node: Any, variables: Variables, _: int) -> str | None:
     """$((…)) of whole numbers with + - * / %, left to right by rank."""
     source = re.sub(r"\$?\{?([A-Za-z_]\w*)\}?", lambda name: _held(name[1], variables) or "?", _source(node)[3:-2])
+    return _evaluated(source)
+
+
+def _evaluated(source: str) -> str | None:
     parts = re.findall(r"\d{1,12}|[-+*/%()]|\S", source)
     try:
         value, rest = _sum(parts[:200])
@@ -249,6 +254,24 @@ def _atom(parts: list[str]) -> tuple[int, list[str]]:
     return value, rest[1:]
 
 
+def _substitution(node: Any, variables: Variables, _: int) -> str | None:
+    """$(expr …), $(basename …) and $(dirname …), which are text and arithmetic alone."""
+    commands = [child for child in node.named_children if child.type == "command"]
+    if len(node.named_children) != 1 or not commands:
+        return None
+    said = [word for child in commands[0].named_children for word in words(child, variables)]
+    match said:
+        case ["expr", *parts]:
+            return _evaluated(" ".join(parts).replace("\\", ""))
+        case ["basename", path]:
+            return PurePosixPath(path).name
+        case ["basename", path, suffix]:
+            return PurePosixPath(path).name.removesuffix(suffix)
+        case ["dirname", path]:
+            return str(PurePosixPath(path).parent)
+    return None
+
+
 def _nothing(_node: Any, _variables: Variables, _depth: int) -> str | None:
     return None
 
@@ -257,6 +280,6 @@ _EXPANSIONS: dict[str, Callable[[Any, Variables, int], str | None]] = {
     "simple_expansion": _simple,
     "expansion": _expansion,
     "arithmetic_expansion": _arithmetic,
-    "command_substitution": _nothing,
+    "command_substitution": _substitution,
     "process_substitution": _nothing,
 }

@@ -109,6 +109,7 @@ class Imports(NamedTuple):
     marks: frozenset[str]
     settings: Callable[[Run, Place], Settings]
     refuses: Callable[[str, Sequence[str]], str] = lambda _program, _arguments: ""
+    whole: bool = True  # its files say all of a run; false: a part, which the user completes
 
 
 def flags(arguments: Sequence[str]) -> dict[str, Any]:
