@@ -17,7 +17,7 @@ CHATS = ("messages", "sharegpt")  # layouts whose rows are conversations
 
 # What the format `auto` means: the usual layout of each task; of all others, pairs.
 _AUTO = {"pretrain": "text", "sft": "messages", "kto": "messages", "ppo": "prompt", "grpo": "prompt"}
-_COLUMNS: Mapping[str, Mapping[str, str]] = {
+COLUMNS: Mapping[str, Mapping[str, str]] = {
     "alpaca": {"prompt": "instruction", "query": "input", "response": "output"},
     "sharegpt": {"messages": "conversations"},
     "messages": {"messages": "messages"},
@@ -25,7 +25,7 @@ _COLUMNS: Mapping[str, Mapping[str, str]] = {
     "preference": {"prompt": "prompt"},
     "prompt": {"prompt": "prompt"},
 }
-_ROLES: Mapping[str, Mapping[str, str]] = {
+ROLES: Mapping[str, Mapping[str, str]] = {
     "sharegpt": {
         "key": "from",
         "content": "value",
@@ -64,7 +64,7 @@ def columns(one: DatasetSpec, task: str, pictures: str = "") -> dict[str, str]:
 
 def usual(form: str, task: str) -> dict[str, str]:
     """What a layout calls its columns."""
-    made = dict(_COLUMNS[form])
+    made = dict(COLUMNS[form])
     if task in PAIRS:
         made.pop("response", None)
         made |= {"chosen": "chosen", "rejected": "rejected"}
@@ -87,7 +87,7 @@ def renamed(one: DatasetSpec) -> dict[str, str]:
 def roles(one: DatasetSpec, form: str) -> dict[str, str]:
     """How the turns of a conversation are written: the keys of a turn, and the word for each who speaks."""
     said = _said(one.roles)
-    return {**_ROLES[form], **said} if form in _ROLES else said
+    return {**ROLES[form], **said} if form in ROLES else said
 
 
 def _said(names: ColumnsSpec | RolesSpec) -> dict[str, str]:

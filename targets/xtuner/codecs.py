@@ -22,6 +22,7 @@ MODELS = {
     "orpo": "xtuner.model.orpo:ORPO",
     "reward": "xtuner.model.reward:RewardModel",
 }
+TOKENIZER, LLM = "transformers:AutoTokenizer.from_pretrained", "transformers:AutoModelForCausalLM.from_pretrained"
 TUNES = "xtuner.model:SupervisedFinetune"  # all other tasks
 ATTENTION = {"flash": "flash_attention_2", "sdpa": "sdpa", "eager": "eager"}
 OPTIMIZERS = {
@@ -43,9 +44,10 @@ VISUALIZERS = {
     for name, backend in BACKENDS.items()
 }
 SAMPLES = is_not("samples", ())
+CHAT = "xtuner.engine.hooks:EvaluateChatHook"
 _THROUGHPUT = {"type": "xtuner.engine.hooks:ThroughputHook"}
 _VARLEN = {"type": "xtuner.engine.hooks:VarlenAttnArgsToMessageHubHook"}
-_CHAT = "xtuner.engine.hooks:EvaluateChatHook"
+HOOKS = (CHAT, *_THROUGHPUT.values(), *_VARLEN.values())
 UNDECAYED = {"bias_decay_mult": 0.0, "norm_decay_mult": 0.0, "custom_keys": {"norm": {"decay_mult": 0.0}}}
 
 
@@ -170,8 +172,9 @@ def hooks() -> Codec:
         return [*made, _VARLEN] if at.value("varlen") else made
 
     def read(value: Any, reader: Reader) -> Reading:
-        chats = [one for one in value if one["type"] == _CHAT]
-        if chats and chats != [_chat(reader.data)]:
+        chats = [one for one in value if one["type"] == CHAT]
+        asked = [one.get("evaluation_inputs") for one in chats]
+        if asked and asked != [reader.data.get("evaluation_inputs")]:
             raise Unwritten("its prompts are not those of evaluation_inputs")
         return {"varlen": (_VARLEN in value,), **({} if chats else {"samples": ((),)})}
 
@@ -179,7 +182,7 @@ def hooks() -> Codec:
 
 
 def _chat(data: Any) -> dict[str, Any]:
-    chat = {"type": _CHAT, "tokenizer": data["tokenizer"], "every_n_iters": data["evaluation_freq"]}
+    chat = {"type": CHAT, "tokenizer": data["tokenizer"], "every_n_iters": data["evaluation_freq"]}
     chat |= {"evaluation_inputs": data["evaluation_inputs"]}
     optional = {"system": "SYSTEM", "prompt_template": "prompt_template"}
     return chat | {name: data[setting] for name, setting in optional.items() if setting in data}
@@ -227,7 +230,7 @@ def log_steps() -> Codec:
     """Micro-steps between two lines."""
 
     def read(value: Any, reader: Reader) -> Reading:
-        return {"log_steps": (value,), "log_every": (_optimizer_steps(value, reader),)}
+        return {**_exact("log_steps", value, reader), "log_every": (_optimizer_steps(value, reader),)}
 
     return Codec(("log_steps", "log_every"), lambda at: at.value("log_steps"), read).citing("log_steps")
 
@@ -239,7 +242,7 @@ def save_steps() -> Codec:
         if value == facts.NEVER:
             return {"save_steps": (value,), "save_every": ("never",)}
         epoch = ("epoch",) if value == facts.steps_of_epoch(_accumulation(reader)) else ()
-        return {"save_steps": (value,), "save_every": (*epoch, _optimizer_steps(value, reader))}
+        return {**_exact("save_steps", value, reader), "save_every": (*epoch, _optimizer_steps(value, reader))}
 
     return Codec(("save_steps", "save_every"), lambda at: at.value("save_steps"), read).citing("save_steps")
 
@@ -248,8 +251,11 @@ def _accumulation(reader: Reader) -> int:
     return int(reader.data.get("accumulative_counts", 1))
 
 
+def _exact(field: str, value: int, reader: Reader) -> Reading:
+    """Micro-steps as they are, where they are whole optimizer steps."""
+    return {} if value % _accumulation(reader) else {field: (value,)}
+
+
 def _optimizer_steps(value: int, reader: Reader) -> int:
-    steps, rest = divmod(value, _accumulation(reader))
-    if rest:
-        raise Unwritten(f"{value} micro-steps are no whole number of optimizer steps")
-    return steps
+    """The nearest number of optimizer steps; XTuner's own configs have any number of micro-steps."""
+    return max(1, round(value / _accumulation(reader)))

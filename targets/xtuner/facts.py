@@ -137,10 +137,10 @@ def preset(layout: tuple[str, str, str], precision: str, bf16: bool, numbers: tu
     """
     alike = all(number in (None, default) for number, default in zip(numbers, DEFAULTS.values(), strict=True))
     same = precision == ("bf16" if bf16 else "fp16") and alike
-    return _PRESETS.get(layout) if same else None
+    return PRESETS.get(layout) if same else None
 
 
-_PRESETS = {
+PRESETS = {
     ("zero1", "none", "none"): "deepspeed_zero1",
     ("zero2", "none", "none"): "deepspeed_zero2",
     ("zero2", "cpu", "none"): "deepspeed_zero2_offload",

@@ -73,7 +73,6 @@ SETTINGS = section(
     Key("SYSTEM", x.sample_system(), both(x.SAMPLES, SYSTEM), "of those answers; mfc_rows.py has that of the rows"),
 )
 
-_TOKENIZER, _LLM = "transformers:AutoTokenizer.from_pretrained", "transformers:AutoModelForCausalLM.from_pretrained"
 _MODEL = reference("pretrained_model_name_or_path", "model.id")
 _ATTENTION = words("attention", x.ATTENTION)
 _COMPUTE = words("precision", x.TORCH)
@@ -92,7 +91,7 @@ def _pretrained(at: str, kind: str, name: Codec, when: When | None = None, revis
 _QUANT, _LORA = "model.llm.quantization_config.", "model.lora."
 MODEL = section(
     "Model & Tokenizer",
-    *_pretrained("tokenizer.", _TOKENIZER, _MODEL),
+    *_pretrained("tokenizer.", x.TOKENIZER, _MODEL),
     Key("tokenizer.padding_side", constant("right", "task")),
     Key("model.type", words("task", x.MODELS, rest=x.TUNES)),
     Key(
@@ -106,7 +105,7 @@ MODEL = section(
     Key("model.reward_token_id", reference("reward_token_id", "reward_token"), task("reward")),
     Key("model.use_varlen_attn", reference("use_varlen_attn", "varlen")),
     Key("model.use_activation_checkpointing", same("gradient_checkpointing"), note="on by default in XTuner"),
-    *_pretrained("model.llm.", _LLM, _MODEL),
+    *_pretrained("model.llm.", x.LLM, _MODEL),
     Key("model.llm.torch_dtype", x.weights_dtype(), note="DeepSpeed casts to the format of its JSON"),
     Key(
         "model.llm.attn_implementation",
@@ -119,7 +118,7 @@ MODEL = section(
     Key(_QUANT + "bnb_4bit_compute_dtype", _COMPUTE, FOUR_BITS),
     Key(_QUANT + "bnb_4bit_use_double_quant", same("quantization.double"), FOUR_BITS, also=("quantization",)),
     Key(_QUANT + "bnb_4bit_quant_type", same("quantization.kind"), FOUR_BITS, also=("quantization",)),
-    *_pretrained("model.ref_llm.", _LLM, x.reference_name(), REFERENCE, both(REVISED, ITSELF)),
+    *_pretrained("model.ref_llm.", x.LLM, x.reference_name(), REFERENCE, both(REVISED, ITSELF)),
     Key(
         "model.ref_llm.torch_dtype",
         _COMPUTE._replace(fields=("reference_model", "precision")).citing("precision"),

@@ -7,6 +7,7 @@ Source: mmengine 0.10.6 optim/scheduler/param_scheduler.py and runner/runner.py;
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from mfc.spec.quantities import whole_steps
@@ -16,6 +17,7 @@ WARMUP_START = 1e-5  # of the peak rate, as XTuner's own configs have it
 _COSINE, _LINE = "mmengine.optim:CosineAnnealingLR", "mmengine.optim:LinearLR"
 _FALLS = {"cosine": _COSINE, "cosine_with_min_lr": _COSINE, "warmup_stable_decay": _COSINE, "linear": _LINE}
 SCHEDULES = (*_FALLS, "constant")
+CODE = (_COSINE, _LINE)
 
 
 class _Turns(NamedTuple):
@@ -71,6 +73,31 @@ def _read(value: Any, _: Reader) -> Reading:
     stable = fall["begin"] > sum(one["end"] for one in rises) and fall["begin"] != 1  # 1: a warm-up that is left out
     least = (fall["eta_min"],) if fall["eta_min"] else (None, 0.0)
     return {"schedule": ("warmup_stable_decay", *(() if stable else found)), "min_learning_rate": least}
+
+
+def told(config: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """Warm-up and fall as the spec has them: shares of the epochs, or optimizer steps."""
+    parts = [one for one in config.get("param_scheduler") or () if isinstance(one, Mapping)]
+    falls = [one for one in parts if one.get("type") == _COSINE or "end_factor" in one]
+    rises = [one for one in parts if one.get("type") == _LINE and one not in falls]
+    warm = rises[0].get("end", 0) if rises else 0
+    begin = falls[0].get("begin", warm) if len(falls) == 1 else warm
+    if not (_count(warm) and _count(begin)):
+        return {}
+    if any(one.get("by_epoch", True) for one in parts):
+        epochs = config.get("max_epochs")
+        if not _count(epochs) or not epochs:
+            return {}
+        return {"warmup": (round(warm / epochs, 9),), "decay": (round(1 - begin / epochs, 9),)}
+    each, end = config.get("accumulative_counts", 1), falls[0].get("end") if falls else None
+    if not isinstance(each, int) or each < 1:
+        return {}
+    steps = round(warm / each) if rises else int(begin == 1 == each)  # one that has risen at once is left out
+    return {"warmup": (steps,), **({"decay": (round((end - begin) / each),)} if _count(end) else {})}
+
+
+def _count(found: Any) -> bool:
+    return isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found < 1e12
 
 
 # What is read is how it falls: parts that were steps and parts that were shares look alike.

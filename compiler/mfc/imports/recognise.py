@@ -39,7 +39,7 @@ def recognise(found: Found, asked: str | None) -> Known:
         return _config(found, files, able, asked)
     if found.script is not None:
         return _command(found, files, able, asked)
-    raise SpecError(f"{_name(found)}: error: mfc cannot import Python configs yet")
+    raise SpecError(f"{_name(found)}: error: is neither a config nor a script")
 
 
 def _config(found: Found, files: Files, able: dict[str, Imports], asked: str | None) -> Known:

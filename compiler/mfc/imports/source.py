@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mfc.errors import SpecError
-from mfc.imports import shell
+from mfc.imports import literals, shell
 from mfc.spec import yaml12
 from mfc.spec.marks import Mark, Source, printable
 
@@ -18,13 +18,12 @@ _CONFIGS, _SCRIPTS = (".yaml", ".yml", ".json"), (".sh", ".bash", ".slurm", ".sb
 
 
 class Found(NamedTuple):
-    """A file that was read: its mapping, or the commands of a script, or Python's text."""
+    """A file that was read: its mapping, or the commands of a script."""
 
     name: str
     folder: Path
     config: Mapping[str, Any] | None = None
     script: shell.Script | None = None
-    python: str = ""
 
 
 def read(file: str) -> Found:
@@ -45,7 +44,7 @@ def parsed(name: str, folder: Path, text: str) -> Found:
         case "config":
             return Found(name, folder, config=_mapping(name, text))
         case "python":
-            return Found(name, folder, python=text)
+            return Found(name, folder, config=literals.read(name, text, _load))
     return Found(name, folder, script=shell.read(text))
 
 
@@ -78,9 +77,21 @@ class Files:
         return None
 
     def mapping(self, path: str) -> dict[str, Any] | None:
-        """What a YAML or JSON file says; None where there is none. Raises SpecError for one that is malformed."""
+        """What a YAML, JSON or Python file says; None where there is none. Raises SpecError for a malformed one."""
         text = self.text(path)
-        return None if text is None else _mapping(path, text)
+        if text is None:
+            return None
+        if path.endswith(".py"):
+            return literals.read(str(self.folder / path), text, _load)
+        return _mapping(path, text)
+
+
+def _load(path: str) -> str | None:
+    """A file that a Python config builds on; None where there is none."""
+    try:
+        return _text(Path(path))
+    except SpecError:
+        return None
 
 
 def _kind(name: str, text: str) -> str:

@@ -22,7 +22,7 @@ class Beside(Protocol):
         """The text of a file; None where there is none that can be read."""
 
     def mapping(self, path: str) -> dict[str, Any] | None:
-        """What a YAML or JSON file says; None where there is none. Raises SpecError for one that is malformed."""
+        """What a YAML, JSON or Python file says; None where there is none. Raises SpecError for a malformed one."""
 
 
 class Place(NamedTuple):
