@@ -8,7 +8,7 @@ Source: mmengine 0.10.6 optim/scheduler/param_scheduler.py and runner/runner.py;
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from mfc.spec.quantities import whole_steps
 from mfc.target.codecs import Codec, Reader, Reading, Unwritten, Writing
@@ -96,7 +96,7 @@ def told(config: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
     return {"warmup": (steps,), **({"decay": (round((end - begin) / each),)} if _count(end) else {})}
 
 
-def _count(found: Any) -> bool:
+def _count(found: Any) -> TypeGuard[float]:
     return isinstance(found, int | float) and not isinstance(found, bool) and 0 <= found < 1e12
 
 

@@ -109,9 +109,9 @@ class _Reader:
             case ast.Expr(value=ast.Call(func=ast.Attribute(value=owner, attr=attr), args=args, keywords=keywords)):
                 self._changed(owner, attr, args, keywords)
             case ast.Delete(targets=targets):
-                for one in targets:
-                    if isinstance(one, ast.Name):
-                        self.names.pop(one.id, None)
+                for lost in targets:
+                    if isinstance(lost, ast.Name):
+                        self.names.pop(lost.id, None)
 
     def value(self, node: ast.expr, depth: int = 0) -> Any:
         """What an expression is; text where only Python could tell."""
