@@ -7,7 +7,6 @@ the command line reaches farther. Inside an output folder nothing leaves it, thr
 from __future__ import annotations
 
 import os
-import unicodedata
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import TYPE_CHECKING
 
@@ -36,6 +35,8 @@ def declared(loaded: LoadedSpec, target: str) -> Path:
 
 def _nested(one: Path, other: Path) -> bool:
     """Whether two folders are one, or one holds the other, on some file system: many fold case and accents."""
+    import unicodedata
+
     ours, theirs = (Path(unicodedata.normalize("NFC", os.path.realpath(folder)).casefold()) for folder in (one, other))
     return ours.is_relative_to(theirs) or theirs.is_relative_to(ours)
 
