@@ -13,6 +13,7 @@ from mfc.catalog.decoder import decoder
 from mfc.catalog.families import BESIDE, FAMILIES
 from mfc.catalog.keys import Keys
 from mfc.errors import SpecError
+from mfc.files import read as read_file
 from mfc.strategy import Quantization
 
 
@@ -59,10 +60,10 @@ def from_file(path: str | Path) -> Config:
     if path.is_dir():
         path = path / "config.json"
     try:
-        config = json.loads(path.read_bytes())
+        config = json.loads(read_file(path))
     except OSError as error:
         raise SpecError(f"{path}: cannot read the model's config: {error.strerror}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise SpecError(f"{path}: not a JSON file: {error}") from None
     if not isinstance(config, dict):
         raise SpecError(f"{path}: a model's config is a JSON object, this is a {type(config).__name__}")

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from mfc.emit import manifest
+from mfc.files import read as read_file
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -100,8 +101,7 @@ def asks(path: str) -> bool:
     if not path.endswith((".yaml", ".yml")):
         return False
     try:
-        with open(path, "rb") as stream:
-            keys = {match.decode() for match in _KEYS.findall(stream.read())}
+        keys = {match.decode() for match in _KEYS.findall(read_file(path))}
     except OSError:
         return False  # listed by git but deleted, or a link to nowhere
     whole = {"model", "hardware"} <= keys or "extends" in keys

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfc.check import discover
 from mfc.emit.manifest import digest
+from mfc.files import read as read_file
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -141,8 +142,7 @@ def _is(path: str, sha: str) -> bool:
 
 
 def _digest(path: str) -> str:
-    with open(path, "rb") as stream:
-        return digest(stream.read())
+    return digest(read_file(path))
 
 
 def _stat(path: str) -> list[int]:

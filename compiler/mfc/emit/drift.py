@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mfc.emit import manifest
+from mfc.files import read as read_file
 
 if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
@@ -103,7 +104,7 @@ def _recorded(folder: Path, seen: Callable[[str, bytes], object]) -> tuple[Manif
 
 def _read(file: Path) -> bytes | None:
     try:
-        return file.read_bytes()
+        return read_file(file)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:  # a folder, or not ours to read: there, but not what the spec gives

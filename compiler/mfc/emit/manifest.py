@@ -11,6 +11,8 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from mfc.files import read as read_file
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -50,7 +52,7 @@ def of(compiled: Compiled) -> Manifest:
     from mfc._version import __version__
 
     folder = os.path.abspath(compiled.out)
-    inputs = {_relative(os.fspath(path), folder): digest(path.read_bytes()) for path in compiled.inputs}
+    inputs = {_relative(os.fspath(path), folder): digest(read_file(path)) for path in compiled.inputs}
     return Manifest(
         spec=_relative(os.fspath(compiled.spec), folder) if compiled.spec else "",
         target=compiled.target,
@@ -80,8 +82,7 @@ def text(manifest: Manifest) -> str:
 def read(folder: str | os.PathLike[str]) -> Manifest | None:
     """The manifest of an output folder; None when there is none. Raises Broken."""
     try:
-        with open(os.path.join(folder, NAME), "rb") as stream:
-            return parse(stream.read())
+        return parse(read_file(os.path.join(folder, NAME)))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
@@ -103,12 +104,19 @@ def parse(content: bytes) -> Manifest:
             inputs={str(path): str(sha) for path, sha in data["inputs"].items()},
             files={str(path): str(sha) for path, sha in data["files"].items()},
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Broken(str(error) if isinstance(error, Broken) else "not a manifest that mfc wrote") from error
     # What a manifest lists may be deleted or rewritten, so it may list nothing outside its folder.
-    if any(os.path.isabs(path) or ".." in path.replace("\\", "/").split("/") for path in manifest.files):
+    if not all(map(_inside, manifest.files)):
         raise Broken("it lists files outside its folder")
     return manifest
+
+
+def _inside(path: str) -> bool:
+    """Whether a path is one that mfc writes: downwards, by names that every file system takes."""
+    parts = path.replace("\\", "/").split("/")
+    odd = "\0" in path or any("\ud800" <= char <= "\udfff" for char in path)
+    return not (odd or os.path.isabs(path) or {"", ".", ".."} & set(parts))
 
 
 def _relative(path: str, folder: str) -> str:

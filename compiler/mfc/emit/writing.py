@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from mfc.emit import manifest, place
 from mfc.errors import FileInTheWay, MfcError
+from mfc.files import read as read_file
 
 if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
@@ -128,7 +129,7 @@ def _content(file: Path) -> bytes | None:
     if file.is_dir():
         raise FileInTheWay(f"error: {file} is a folder, and a file must go there; it is kept")
     try:
-        return file.read_bytes()
+        return read_file(file)
     except FileNotFoundError:
         return None
 

@@ -6,7 +6,6 @@ combination costs nothing further down.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -17,6 +16,7 @@ from mfc.fields import CANDIDATES, CHOICES, SECTIONS, SPEC_PATHS
 from mfc.memory.costs import Costs
 from mfc.problem import Problem
 from mfc.profile import Profile
+from mfc.rules.batch import divisors
 from mfc.rules.engine import Rule, as_profile, schedule
 from mfc.rules.packages import undeclared, without_package
 from mfc.strategy import Strategy
@@ -115,7 +115,7 @@ def domain(name: str, problem: Problem, env: Mapping[str, Any]) -> Sequence[Any]
     if name == "micro_batch":
         low, high = problem.ranges.get(name, (1, env["batch_size"]))
         share = max(env["batch_size"] * env["sequence_parallel"] // env["world_size"], 1)
-        return [size for size in _divisors(share) if low <= size <= high]
+        return [size for size in divisors(share) if low <= size <= high]
     if name in env["profile"].always:
         return (env["profile"].always[name],)
     if name in problem.ranges:
@@ -125,13 +125,6 @@ def domain(name: str, problem: Problem, env: Mapping[str, Any]) -> Sequence[Any]
         step = 256 if name == "max_length" else 8
         return [high, *range((high - 1) // step * step, low, -step), *((low,) if low < high else ())]
     return CANDIDATES[name]
-
-
-@lru_cache(maxsize=64)
-def _divisors(number: int) -> tuple[int, ...]:
-    """All divisors, in order."""
-    small = [size for size in range(1, math.isqrt(number) + 1) if number % size == 0]
-    return tuple(sorted({*small, *(number // size for size in small)}))
 
 
 def walk(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from mfc.rules.engine import Rather, Value, advise, derive, require
@@ -65,6 +66,13 @@ def batch_divides_over_gpus(batch_size: int, world_size: int, sequence_parallel:
     return f"{batch_size} sequences a step do not divide over {split}; multiples of {ranks} do: {near}"
 
 
+@lru_cache(maxsize=64)
+def divisors(number: int) -> tuple[int, ...]:
+    """All divisors, in order."""
+    small = [size for size in range(1, math.isqrt(number) + 1) if number % size == 0]
+    return tuple(sorted({*small, *(number // size for size in small)}))
+
+
 @require(_ARITHMETIC)
 def micro_batch_divides(batch_size: int, micro_batch: int, world_size: int, sequence_parallel: int) -> str | None:
     """The global batch is reached in whole micro-batches."""
@@ -72,7 +80,7 @@ def micro_batch_divides(batch_size: int, micro_batch: int, world_size: int, sequ
     if batch_size % (micro_batch * ranks) == 0:
         return None
     share = batch_size // ranks
-    fitting = [size for size in range(1, share + 1) if share % size == 0]
+    fitting = divisors(share)
     return (
         f"{batch_size} sequences a step are {share} for each of {ranks} data-parallel ranks, which micro-batches of "
         f"{listed(fitting, 'and')} divide and {micro_batch} does not; with {micro_batch}, a multiple of "

@@ -27,6 +27,7 @@ from mfc.spec.values import (
     Text,
     also,
     refuse,
+    whole,
 )
 
 Format = Literal["auto", "alpaca", "sharegpt", "messages", "text", "preference", "prompt"]
@@ -105,8 +106,8 @@ class HardwareSpec(Section):
     """The machines, all alike. Short form: a count and a GPU, such as 4x RTX 4090."""
 
     gpu: GpuSpec = Field(description="The kind of GPU.")
-    count: Count = Field(default=1, description="GPUs per node.")
-    nodes: Count = Field(default=1, description="Number of machines.")
+    count: Annotated[int, whole(1, 1024)] = Field(default=1, description="GPUs per node.")
+    nodes: Annotated[int, whole(1, 100_000)] = Field(default=1, description="Number of machines.")
     devices: Indices = Field(default=(), description="Which GPUs of each node to use: [0, 1]. Empty: all of them.")
     gpu_reserved: Size = Field(default=0, description="Memory of each GPU that others use, with a unit: 2GiB.")
     host_memory: AutoSize = Field(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mfc.errors import SpecError
+from mfc.files import read as content_of
 from mfc.spec import yaml12
 from mfc.spec.marks import Mark, Mistake, Source, nearest, printable, refusal
 from mfc.spec.short import RIVALS, expand
@@ -113,8 +114,7 @@ class _Unreadable(SpecError):
 def _read(path: Path) -> Node:
     """The tree of one file, as written."""
     try:
-        with open(path, "rb") as file:
-            data = file.read(yaml12.MAX_BYTES + 1)
+        data = content_of(path, yaml12.MAX_BYTES)
     except FileNotFoundError:
         raise _Unreadable(path, "no such file", _sibling(path)) from None
     except IsADirectoryError:

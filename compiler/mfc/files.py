@@ -1,0 +1,27 @@
+"""Reading files that somebody else laid there: regular ones of a sane size, and no pipe that nothing comes out of."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+
+MOST = 2**26  # bytes: what mfc reads or writes has kilobytes
+
+
+def read(path: str | os.PathLike[str], most: int = MOST) -> bytes:
+    """The bytes of a regular file, the first `most` and one more of a larger one.
+
+    Raises OSError also for pipes, devices and sockets, without waiting for them.
+    """
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    try:
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "a pipe or a device, and a regular file is needed there", os.fspath(path))
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            return stream.read(most + 1)
+    finally:
+        os.close(handle)
