@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mfc import emit, imports
@@ -51,21 +53,35 @@ def run(*args: str | Path) -> int:
 
 
 def untold(one: Converted) -> set[str]:
-    """Fields that the spec says, that became others, and of which no refusal tells."""
+    """Fields that the spec says, that became others, and of which no refusal tells.
+
+    What the first framework does whatever it is told, its spec leaves open: that is shown, and no loss.
+    """
     told = {each.path for each in one.loosened}
-    return {each.field for each in one.shifts if place(each.field) and place(each.field) not in told}
+    paths = {each.field: place(each.field) for each in one.shifts}
+    return {field for field, path in paths.items() if path and says(one.source.spec, path) and path not in told}
+
+
+def says(spec: Any, path: str) -> bool:
+    """Whether a spec has this field."""
+    for part in path.split("."):
+        if not isinstance(spec, Mapping) or part not in spec:
+            return False
+        spec = spec[part]
+    return True
 
 
 @pytest.mark.parametrize("source", [name for name in names() if imports_of(name)])
 def test_what_both_can_say_stays(source: str, folder: Path) -> None:
     rng = random.Random(source)
     tried = 0
+    others = [other for other in names() if other != source]
     for name in rng.sample(cases.good(source), k=DRAWN):
         made = cases.compiled(source, name, folder)
         emit.write(made, True)
         start = str(made.out / Path(made.launch.split()[-1]).name)
         one = imports.read(start, None, "{gpu: A100-80G, interconnect: {inter: 100Gbps}}", made.out)
-        for to in rng.sample([other for other in names() if other != source], k=1):
+        for to in rng.sample(others, k=3):
             try:
                 other = convert(one, to)
             except (SpecError, CannotExpress):
@@ -74,7 +90,7 @@ def test_what_both_can_say_stays(source: str, folder: Path) -> None:
             assert untold(other) == set()
             assert converted.text(other)
             assert converted.document(other)["to"]["target"] == to
-    assert tried
+    assert tried or source == "deepspeed"  # whose JSON names no model: that is refused, with what is missing
 
 
 def test_the_table_tells_what_differs(train: Path) -> None:

@@ -147,6 +147,7 @@ def test_128_rows_of_512_tokens_nearly_fill_24_gb_with_8_layers_and_overflow_wit
     short = {"train": "a.jsonl", "max_length": 512}
     eight = plan(model="jingyaogong/MiniMind2-Small", data=short, micro=128)
     card = eight.problem.hardware.memory_bytes
+    assert eight.fits
     assert 0.85 * card < eight.memory.process_bytes < card
     row = {"model_type": "minimind", "hidden_size": 512, "num_hidden_layers": 12, "num_attention_heads": 8}
     rest = {"num_key_value_heads": 2, "intermediate_size": 1408, "vocab_size": VOCAB, "use_moe": False}
