@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mfc import emit, imports
@@ -19,7 +17,7 @@ from mfc.target import names
 
 from tests.targets import cases
 
-DRAWN = 2  # runs of each framework, each converted to another
+DRAWN, MOST = 2, 8  # runs of each framework that are converted to another, and those that are tried
 TRAIN = """\
 model_name_or_path: Qwen/Qwen2.5-7B-Instruct
 stage: sft
@@ -53,35 +51,25 @@ def run(*args: str | Path) -> int:
 
 
 def untold(one: Converted) -> set[str]:
-    """Fields that the spec says, that became others, and of which no refusal tells.
-
-    What the first framework does whatever it is told, its spec leaves open: that is shown, and no loss.
-    """
+    """Fields that the spec says, that became others, and of which no refusal tells."""
     told = {each.path for each in one.loosened}
-    paths = {each.field: place(each.field) for each in one.shifts}
-    return {field for field, path in paths.items() if path and says(one.source.spec, path) and path not in told}
-
-
-def says(spec: Any, path: str) -> bool:
-    """Whether a spec has this field."""
-    for part in path.split("."):
-        if not isinstance(spec, Mapping) or part not in spec:
-            return False
-        spec = spec[part]
-    return True
+    said = {each.field for each in one.shifts if cases.at(one.source.spec, place(each.field)) is not cases.MISSING}
+    return {name for name in said if place(name) not in told}
 
 
 @pytest.mark.parametrize("source", [name for name in names() if imports_of(name)])
 def test_what_both_can_say_stays(source: str, folder: Path) -> None:
     rng = random.Random(source)
-    tried = 0
-    others = [other for other in names() if other != source]
-    for name in rng.sample(cases.good(source), k=DRAWN):
+    tried, able = 0, False
+    for name in rng.sample(cases.good(source), k=MOST):
+        if tried == DRAWN:
+            break
         made = cases.compiled(source, name, folder)
         emit.write(made, True)
         start = str(made.out / Path(made.launch.split()[-1]).name)
         one = imports.read(start, None, "{gpu: A100-80G, interconnect: {inter: 100Gbps}}", made.out)
-        for to in rng.sample(others, k=3):
+        able = able or "model" in one.spec  # the file of an engine alone names none
+        for to in rng.sample([other for other in names() if other != source], k=1):
             try:
                 other = convert(one, to)
             except (SpecError, CannotExpress):
@@ -90,7 +78,7 @@ def test_what_both_can_say_stays(source: str, folder: Path) -> None:
             assert untold(other) == set()
             assert converted.text(other)
             assert converted.document(other)["to"]["target"] == to
-    assert tried or source == "deepspeed"  # whose JSON names no model: that is refused, with what is missing
+    assert tried or not able
 
 
 def test_the_table_tells_what_differs(train: Path) -> None:

@@ -82,6 +82,8 @@ def convert(one: Imported, to: str, overrides: Sequence[str] = ()) -> Converted:
     target = get(to)
     if to == one.target:
         raise SpecError(f"{printable(one.file)}: error: is a run of {one.title} already; `mfc import` reads it")
+    if "model" not in one.spec:
+        raise SpecError(f"{printable(one.file)}: error: names no model to train: it is part of a run, not one")
     if "gpu" not in one.spec.get("hardware", {}):
         raise SpecError(f"{printable(one.file)}: error: does not tell the GPU; say it by --hardware '8x A100-80G'")
     try:

@@ -133,7 +133,9 @@ def _plan(one: Imported, lines: _Lines, *, hardware: bool) -> Iterator[Finding]:
 
 
 def _refused(one: Imported, lines: _Lines) -> Iterator[Finding]:
-    if one.refused:
+    if "model" not in one.spec:
+        yield Finding("note", "import", "it names no model, as part of a run: only its keys were looked at")
+    elif one.refused:
         yield _finding(SpecError(one.refused), lines)
 
 

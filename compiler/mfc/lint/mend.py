@@ -48,7 +48,7 @@ def mends(file: Lintable) -> Iterator[Mend]:
     if plan is None or plan.fits:
         return
     old = api.lower(api.load(file.one.spec), plan, Path())
-    seen = set()
+    seen: set[str] = set()
     for relaxation in plan.relaxations:
         try:
             loaded = api.load(file.one.spec, [f"{path}={_said(value)}" for path, value in relaxation.set.items()])

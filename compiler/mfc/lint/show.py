@@ -123,5 +123,5 @@ def _result(file: str, found: Finding) -> dict[str, Any]:
 def _location(file: str, line: int) -> dict[str, Any]:
     from urllib.parse import quote
 
-    place = {"artifactLocation": {"uri": quote(Path(file).as_posix())}}
+    place: dict[str, Any] = {"artifactLocation": {"uri": quote(Path(file).as_posix())}}
     return {"physicalLocation": {**place, "region": {"startLine": line}} if line else place}

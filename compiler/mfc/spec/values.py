@@ -104,7 +104,7 @@ def spanning(kind: Kind) -> Kind:
 
 def whole(minimum: int = 0, maximum: int = 2**31 - 1) -> Kind:
     """A whole number; 4.0 and "4" are none."""
-    allowed = f"a whole number of at least {minimum}" if maximum == 2**31 - 1 else f"{minimum} to {maximum}"
+    allowed = f"a whole number of at least {minimum}"
 
     def check(value: object) -> object:
         if type(value) is not int or value < minimum:
