@@ -20,8 +20,10 @@ STEP = "mfc step"
 def profiled(models: Mapping[str, Any], place: Path) -> Iterator[None]:
     """Profile what runs inside, and write the peak of its steps. The allocator's events come as they are, unrounded."""
     with as_on_cuda(), profile(activities=[ProfilerActivity.CPU], profile_memory=True, acc_events=True) as made:
-        for model in models.values():  # or what was there before is freed unseen
+        before = []  # what was there is not seen: neither may it be freed, nor may it be all that there is
+        for model in models.values():
             for tensor in (*model.parameters(), *model.buffers()):
+                before.append(tensor.data)
                 tensor.data = tensor.data.clone()
         yield
     events = sorted(made.profiler.kineto_results.events(), key=lambda event: event.start_ns())
