@@ -21,7 +21,8 @@ def test_it_holds_what_was_recorded(run: str, folder: Path, machine: Machine) ->
     found = row_of(run, runs.traced(run, OF, machine, folder), OF)
     recorded = rows_of(TARGET)[run]
     assert found["versions"] == recorded["versions"]
-    assert found["kinds"] == pytest.approx(recorded["kinds"], rel=0.002)
+    small = 0.001 * recorded["peak"]  # what a process holds beside the model differs by some KiB from one to the next
+    assert found["kinds"] == pytest.approx(recorded["kinds"], rel=0.002, abs=small)
 
 
 # Between two processes Gloo's threads now and then free a buffer late: 2.5 % was met once in four tries.
