@@ -10,13 +10,8 @@ from tests.typecheck import link
 
 ROOT = Path(__file__).parent.parent
 INSTALL = "pip install -c constraints.txt -e '.[dev]'"
-FOLDERS = (
-    "spec",
-    "emit",
-    "cli",
-    "targets",
-    "imports",
-)  # what reads, renders, checks and prints: where the libraries are used
+# What reads, renders, checks and prints: where the libraries are used.
+FOLDERS = ("spec", "emit", "cli", "targets", "imports")
 
 
 def bounds() -> dict[str, str]:

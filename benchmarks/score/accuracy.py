@@ -49,6 +49,11 @@ class Case:
     memory: Memory | None = None
 
     @property
+    def fits(self) -> bool | None:
+        """Whether it fits by the prediction; None where nothing can be said."""
+        return None if self.needed is None or self.capacity is None else self.needed <= self.capacity
+
+    @property
     def error(self) -> float:
         """Signed, in percent."""
         return 100 * ((self.predicted or 0) / (self.measured or 1) - 1)
@@ -113,7 +118,7 @@ def score(cases: Iterable[Case]) -> dict[str, float | int | None]:
     covered = [c for c in measured if c.predicted is not None]
     errors = [c.error for c in covered]
     small = [abs(error) for error in errors]
-    verdicts = [c for c in every if c.needed is not None and c.capacity is not None]
+    verdicts = [(c.oom, c.fits) for c in every if c.fits is not None]
     return {
         "rows": len(measured),
         "covered": len(covered),
@@ -123,8 +128,8 @@ def score(cases: Iterable[Case]) -> dict[str, float | int | None]:
         "useful_pct": 100 * sum(error <= 10 for error in small) / len(measured) if measured else None,
         "under10_pct": _share([error < -10 for error in errors]),
         "bias_pct": statistics.fmean(errors) if errors else None,
-        "oom_missed_pct": _share([c.needed <= c.capacity for c in verdicts if c.oom]),  # type: ignore[operator]
-        "good_refused_pct": _share([c.needed > c.capacity for c in verdicts if not c.oom]),  # type: ignore[operator]
+        "oom_missed_pct": _share([fits for oom, fits in verdicts if oom]),
+        "good_refused_pct": _share([not fits for oom, fits in verdicts if not oom]),
         "bound_coverage_pct": _share([c.bounded <= c.upper for c in covered]),  # type: ignore[operator]
     }
 

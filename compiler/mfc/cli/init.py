@@ -9,10 +9,10 @@ import click
 
 from mfc import target
 from mfc.cli import options
+from mfc.fields import BY_NAME
 from mfc.machine import Machine, drafting, look
 
-METHODS = ("auto", "full", "lora", "qlora", "freeze")
-TASKS = ("sft", "pretrain", "dpo", "orpo", "simpo", "kto", "reward", "grpo", "ppo")
+METHODS, TASKS = ("auto", *BY_NAME["method"].values), BY_NAME["task"].values
 
 
 @click.command()
