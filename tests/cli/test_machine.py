@@ -36,7 +36,7 @@ def mfc(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
         **os.environ,
         "PATH": f"{here / 'bin'}{os.pathsep}{os.environ['PATH']}",
         "VIRTUAL_ENV": str(here / "venv"),
-        "PYTHONPATH": str(here / "hidden"),
+        "PYTHONPATH": os.pathsep.join(filter(None, (str(here / "hidden"), os.environ.get("PYTHONPATH")))),
     }
     return subprocess.run(
         [sys.executable, "-m", "mfc", *words],
