@@ -128,13 +128,24 @@ def rows_suit_the_task(spec: Spec, task: str) -> str | None:
     able = data.FORMATS.get(task, ())
     for one in spec.data.train:
         form = rows.layout(one, task)
-        if form in able:
-            continue
-        name = f"data.train: {one.path or one.hub}"
-        told = f"{name} is in format {form}; for task {task} Axolotl reads {listed(able, 'and')}"
-        own = " (it writes alpaca rows in a prompt of its own, not in the chat template)" if form == "alpaca" else ""
-        return told + own
+        if form not in able and not _own_prompt(form, task):
+            name = f"data.train: {one.path or one.hub}"
+            return f"{name} is in format {form}; for task {task} Axolotl reads {listed(able, 'and')}"
     return None
+
+
+@require("Axolotl prompt_strategies/alpaca_w_system.py and prompters.py: AlpacaPrompter", blames="target")
+def alpaca_has_a_prompt_of_its_own(spec: Spec, task: str) -> str | None:
+    """Rows in alpaca's layout get a prompt without the model's chat template, which is another experiment."""
+    found = next((one for one in spec.data.train if _own_prompt(rows.layout(one, task), task)), None)
+    if found is None:
+        return None
+    name = f"data.train: {found.path or found.hub}"
+    return f"puts the rows in format alpaca of {name} in a prompt of its own, not in the chat template"
+
+
+def _own_prompt(form: str, task: str) -> bool:
+    return form == "alpaca" and task == "sft"
 
 
 @require(_DATA + ": DPODataset and KTODataset have neither name nor ds_type")
@@ -341,6 +352,7 @@ RULES = (
     alpha_is_whole,
     adapters_start_where_the_trainer_allows,
     rows_suit_the_task,
+    alpaca_has_a_prompt_of_its_own,
     pairs_have_no_subset,
     columns_have_their_names,
     rows_have_a_system,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfc import api
-from mfc.errors import MfcError, SpecError
+from mfc.errors import CannotExpress, MfcError, SpecError
 from mfc.imports import hardware as machines
 from mfc.imports import pins, rows, source
 from mfc.imports.gather import Told, gather, nested
@@ -30,7 +30,10 @@ __all__ = ["Imported", "Row", "read", "read_found"]
 
 
 class Imported(NamedTuple):
-    """What a file says, as a spec. `plan` is the spec's, where it can be planned; `refused` says why not."""
+    """What a file says, as a spec. `plan` is the spec's, where it can be planned; `refused` says why not.
+
+    `beyond`: the reason is mfc's, which has no word or no model for it; the framework may run the file all the same.
+    """
 
     file: str
     target: str
@@ -41,6 +44,7 @@ class Imported(NamedTuple):
     notes: tuple[str, ...]
     plan: Plan | None = None
     refused: str = ""
+    beyond: bool = False
 
 
 def read(file: str, target: str | None = None, hardware: str | None = None, out: Path | None = None) -> Imported:
@@ -96,7 +100,7 @@ def _imported(
     tree = pins.tree(spec, target.NAME)
     if own := rows.extra(told):
         tree["targets"][target.NAME]["extra"] = nested(own)
-    made, refused = _planned(tree, target, place) if on.complete and "model" in tree else (None, "")
+    made, refused = _planned(tree, target, place) if on.complete and "model" in tree else (None, None)
     table = tuple(rows.rows(told, spec, target.NAME, made))
     return Imported(
         file=name,
@@ -107,7 +111,8 @@ def _imported(
         rows=table,
         notes=(*notes, *settings.notes, *([] if "model" in tree else [_NO_MODEL]), *on.notes),
         plan=made[0] if made else None,
-        refused=refused,
+        refused="" if refused is None else str(refused),
+        beyond=refused is not None and _beyond(tree, refused),
     )
 
 
@@ -132,13 +137,25 @@ def _need(name: str, told: Told) -> None:
         raise SpecError(f"{printable(name)}: error: it names no model to train")
 
 
-def _planned(tree: Mapping[str, Any], target: Target, place: Place) -> tuple[tuple[Plan, Lowered] | None, str]:
+def _planned(
+    tree: Mapping[str, Any], target: Target, place: Place
+) -> tuple[tuple[Plan, Lowered] | None, MfcError | None]:
     """The plan of an imported spec and its files as data, or why there are none."""
     data = tree.get("data", {})
     try:
         loaded = api.load(tree if data.get("train") else {**tree, "data": {**data, "train": "train.jsonl"}})
         plan = api.plan(loaded, target.NAME)
         extra = loaded.spec.targets[target.NAME].extra
-        return (plan, target.lower(plan, extra, place.out_to_spec)), ""
+        return (plan, target.lower(plan, extra, place.out_to_spec)), None
     except MfcError as error:
-        return None, str(error)
+        return None, error
+
+
+def _beyond(tree: Mapping[str, Any], refused: MfcError) -> bool:
+    """Whether a refusal is for want of a word or of a model in mfc, and no fault of the file's."""
+    from mfc.catalog import hf_config, models
+
+    if isinstance(refused, CannotExpress):
+        return True
+    said = tree["model"] if isinstance(tree["model"], str) else tree["model"]["id"]
+    return isinstance(said, str) and models.known(said, local=True) is None and hf_config.from_cache(said) is None

@@ -136,7 +136,8 @@ def _refused(one: Imported, lines: _Lines) -> Iterator[Finding]:
     if "model" not in one.spec:
         yield Finding("note", "import", "it names no model, as part of a run: only its keys were looked at")
     elif one.refused:
-        yield _finding(SpecError(one.refused), lines)
+        found = _finding(SpecError(one.refused), lines)
+        yield Finding("note", "beyond-mfc", found.message, found.line) if one.beyond else found
 
 
 def _finding(error: MfcError, lines: _Lines) -> Finding:
