@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "compiler" / "mfc"
 
 # From the ground up. A layer is a few packages and modules that know of each other's layer and of those before it.
 LAYERS = (
-    ("_version", "errors", "files", "strategy", "versions"),
+    ("_version", "errors", "files", "lengths", "strategy", "versions"),
     ("fields",),
     ("spec", "beside", "rows"),
     ("catalog",),
@@ -28,7 +28,7 @@ LAYERS = (
     ("emit", "calibration", "plans"),
     ("launchers", "report"),
     ("api",),
-    ("", "check", "imports", "machine"),  # "" is the package itself, which hands on the names of `api`
+    ("", "check", "data", "imports", "machine"),  # "" is the package itself, which hands on the names of `api`
     ("lint",),
     ("cli", "__main__"),
 )

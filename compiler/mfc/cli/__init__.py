@@ -9,6 +9,7 @@ from typing import Any
 COMMANDS = {
     "init": "Write a first spec for this machine, or for GPUs that you name.",
     "doctor": "Say what this machine has, and what would stop a run on it.",
+    "data": "Check the rows of a spec's data, and say how long they are.",
     "compile": "Write each target's native configs for a spec.",
     "plan": "Show the strategy, the memory it takes and the time.",
     "import": "Read a framework's own config or script into a spec.",

@@ -10,7 +10,7 @@ import json
 import sys
 from pathlib import Path
 
-import sentencepiece  # type: ignore[import-not-found]
+import sentencepiece
 import torch
 from PIL import Image  # type: ignore[import-not-found]
 from transformers import (
