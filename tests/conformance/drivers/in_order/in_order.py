@@ -4,8 +4,13 @@ DeepSpeed starts several and waits for the last one only, which is right on a GP
 has two threads for each group: parameters gathered late overwrite what was loaded into them meanwhile, and training
 goes on from whatever the memory held before. What is gathered into one tensor comes as from NCCL, past autograd: Gloo
 writes through views of it, which autograd refuses where a gradient is asked of what is sent.
+
+No group ends before its process: in PyTorch 2.13 DDP's Reducer takes its group along with the interpreter's lock held,
+and waits for the group's thread, which may itself wait for that lock to let a tensor go. A run in some twenty stood
+still after its last step; NCCL's groups have no such thread.
 """
 
+import ctypes
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +25,7 @@ def with_one_thread(self: ProcessGroupGloo, store: Any, rank: int, size: int, ti
     options: Any = ProcessGroupGloo._Options()
     options._devices, options._threads, options._timeout = [ProcessGroupGloo.create_default_device()], 1, timeout
     made(self, store, rank, size, options)
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(self))
 
 
 ProcessGroupGloo.__init__ = with_one_thread
