@@ -24,6 +24,8 @@ _IDLE = {
     "main_process_ip": "where the first machine is",
     "main_process_port": "where the first machine is",
     "gpu_ids": "all, or those that count as processes",
+    "use_cpu": "whether it runs without GPUs",
+    **dict.fromkeys(("tpu_env", "tpu_use_cluster", "tpu_use_sudo", "tpu_name", "tpu_zone"), "of TPUs"),
 }
 
 

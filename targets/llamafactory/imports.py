@@ -16,7 +16,7 @@ from mfc.spec.marks import printable
 from mfc.target import contracts, trainer
 from mfc.target.importing import Beside, Imports, Machines, Part, Place, Run, Settings, flags, pairs
 
-from .. import accelerate
+from .. import accelerate_imports
 from ..deepspeed.imports import json_of
 from . import data
 from .keys import ENVIRONMENT, KEYS
@@ -49,26 +49,42 @@ def starts(program: str, arguments: Sequence[str]) -> bool:
 def settings(run: Run, place: Place) -> Settings:
     """One run, its DeepSpeed JSON, accelerate's file and dataset_info.json read beside it."""
     said, name = _config(run)
+    _need_a_run(said, run, name)
     said, idle = trainer.read(said)
+    if not (evaluates := _evaluates(said)):
+        idle |= dict.fromkeys(_EVALUATION & said.keys(), "nothing is evaluated: eval_strategy is no")
+    if "video_maxlen" not in said:
+        idle["video_max_pixels"] = "of videos, whose frames nothing tells (video_maxlen)"
     if isinstance(said.get("lora_target"), list):
         said["lora_target"] = ",".join(map(str, said["lora_target"]))
     if said.get("neat_packing") in (True, "true", "True"):
         said["packing"] = True  # hparams/data_args.py
     version = _version(said)
-    parts, told, notes = _engine(said, run, version)
-    rank = said.get("lora_rank", 8)
+    engine = _engine(said, run, version)
+    told, notes = dict(engine.told), engine.notes
+    if said.get("save_total_limit") is None:
+        told["keep"] = (trainer.KEEPS_ALL,)
+        notes += (trainer.KEEPS,)
+    rank = str(said.get("lora_rank", 8))
     defaults = {
-        "lora_alpha": 2 * rank if isinstance(rank, int) else None,  # hparams/finetuning_args.py
+        "lora_alpha": 2 * int(rank) if rank.isdigit() else None,  # hparams/finetuning_args.py
         "packing": said.get("stage") == "pt",
         **dict.fromkeys(("max_steps", "model_revision", "video_maxlen")),  # their defaults are how nothing is said
     }
     train = Part(name, KEYS, said, f"llamafactory-{version}", defaults, _TAKEN, {**_IDLE, **idle}, own=True)
     known = {key.name for key in ENVIRONMENT}
     here = {key: value for key, value in run.environment.items() if key in known}
-    parts = [*parts, train, Part("environment", ENVIRONMENT, here)]
+    parts = (*engine.parts, train, Part("environment", ENVIRONMENT, here))
     told["existing"] = ("fail", "overwrite") if run.stops_at_checkpoints else ("resume", "overwrite")
     spec, more = _data(said, run.beside, place)
-    return Settings(version, tuple(parts), told, spec, _machines(run), (*notes, *more))
+    if not evaluates:
+        spec.pop("data.eval", None)
+    machines = Machines(
+        run.machines.processes or engine.machines.processes,
+        run.machines.nodes or engine.machines.nodes,
+        run.machines.devices,
+    )
+    return Settings(version, parts, told, spec, machines, (*notes, *more))
 
 
 def _config(run: Run) -> tuple[dict[str, Any], str]:
@@ -83,7 +99,35 @@ def _config(run: Run) -> tuple[dict[str, Any], str]:
         if found is None:
             raise SpecError(f"{printable(arguments[0])}: error: the command reads this file, and it is not there")
         return {**found, **pairs(arguments[1:])}, arguments[0]
-    return flags(arguments), "the command"
+    return flags(arguments, contracts.load(f"llamafactory-{VERSIONS[0]}")["properties"]), "the command"
+
+
+def _need_a_run(said: Mapping[str, Any], run: Run, name: str) -> None:
+    """Refuse by name what is no training run of the engine that mfc writes for."""
+    why = ""
+    if _V1 & said.keys() or "USE_V1" in run.environment:
+        why = "it is of LLaMA-Factory's v1 engine (USE_V1=1), which mfc does not write for"
+    elif _MEGATRON & said.keys() or "USE_MCA" in run.environment:
+        why = "it trains with Megatron (USE_MCA=1), an engine that mfc has no model of"
+    elif _true(said.get("do_predict")) and not _true(said.get("do_train")):
+        why = "it only predicts (do_predict without do_train), and trains nothing"
+    if why:
+        raise SpecError(f"{printable(name)}: error: {why}")
+
+
+_V1 = {"dist_config", "model_class", "kernel_config", "quant_config", "train_dataset", "batching_strategy"}
+_MEGATRON = {"tensor_model_parallel_size", "pipeline_model_parallel_size", "expert_model_parallel_size"}
+
+
+def _true(value: Any) -> bool:
+    return str(value).lower() in ("true", "1", "yes")
+
+
+_EVALUATION = {"val_size", "eval_dataset", "per_device_eval_batch_size", "eval_strategy", "eval_steps"}
+
+
+def _evaluates(said: Mapping[str, Any]) -> bool:
+    return _true(said.get("do_eval")) or str(said.get("eval_strategy") or "no").lower() != "no"
 
 
 def _version(said: Mapping[str, Any]) -> str:
@@ -95,25 +139,17 @@ def _version(said: Mapping[str, Any]) -> str:
     return min(VERSIONS, key=unknown)
 
 
-def _engine(
-    said: Mapping[str, Any], run: Run, version: str
-) -> tuple[list[Part], dict[str, tuple[Any, ...]], tuple[str, ...]]:
-    """What shards: DeepSpeed, FSDP by accelerate's file, or nothing."""
-    if said.get("deepspeed"):
-        found = json_of(said["deepspeed"], run.beside, RELEASED_WITH[version]["deepspeed"])
-        return [found.part] if found.part else [], dict(found.told), found.notes
+def _engine(said: Mapping[str, Any], run: Run, version: str) -> accelerate_imports.Launched:
+    """What shards: DeepSpeed, FSDP by accelerate's file, or nothing; and the processes that such a file counts."""
+    released = RELEASED_WITH[version]["deepspeed"]
+    launched = accelerate_imports.Launched((), {} if said.get("fsdp") else {"sharding": ("ddp",)}, Machines())
     if run.launcher_config and (config := run.beside.mapping(run.launcher_config)):
-        return [Part(run.launcher_config, accelerate.KEYS, config, accelerate.CONTRACT)], {}, ()
-    return [], {} if said.get("fsdp") else {"sharding": ("ddp",)}, ()
-
-
-def _machines(run: Run) -> Machines:
-    """The launcher's word, else what LLaMA-Factory's own launcher reads; an accelerate file counts all processes."""
-    if run.launcher_config and (config := run.beside.mapping(run.launcher_config)):
-        nodes, processes = config.get("num_machines"), config.get("num_processes")
-        if isinstance(nodes, int) and isinstance(processes, int) and nodes > 0:
-            return run.machines._replace(processes=processes // nodes or None, nodes=nodes)
-    return run.machines
+        launched = accelerate_imports.read(run.launcher_config, config, run.beside, released)
+    if not said.get("deepspeed"):
+        return launched
+    found = json_of(said["deepspeed"], run.beside, released)
+    parts = (found.part,) if found.part else ()
+    return accelerate_imports.Launched(parts, found.told, launched.machines, found.notes)
 
 
 def _data(said: Mapping[str, Any], beside: Beside, place: Place) -> tuple[dict[str, Any], tuple[str, ...]]:

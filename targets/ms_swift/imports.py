@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mfc import rows
-from mfc.catalog import models
+from mfc.catalog import copies
 from mfc.errors import SpecError
 from mfc.spec.inputs import DatasetSpec
 from mfc.spec.marks import printable
@@ -57,6 +57,9 @@ _IDLE = {
     "load_from_cache_file": "whether prepared rows are made anew",
 }
 _DTYPES = {"bfloat16": "bf16", "float16": "fp16", "float32": "fp32"}
+_OF_2 = {"model_id_or_path", "sft_type", "lora_target_modules", "lora_dropout_p", "template_type"}
+# What a prompt is taken to have at most where nothing says: the default of data.max_length.
+LENGTH = 2048
 # Presets of --deepspeed: 2e8 elements in the buckets of stages 1 and 2, else what "auto" is.
 _BUCKETS = 200_000_000
 
@@ -83,11 +86,17 @@ def _subcommand(program: str) -> str | None:
 def settings(run: Run, place: Place) -> Settings:
     """One run, DeepSpeed's or FSDP's JSON and dataset_info.json read beside it."""
     command, said, environment, name = _told(run)
+    if old := sorted(_OF_2 & said.keys()):
+        raise SpecError(
+            f"{printable(name)}: error: it is of ms-swift 2, for it says {', '.join(old)}; mfc reads "
+            f"{' and '.join(reversed(VERSIONS))}: give the run the names that these have"
+        )
     said, idle = trainer.read(said)
     if (kind := said.get("task_type") or "causal_lm") != "causal_lm":
         raise SpecError(f"task_type: error: {printable(str(kind))} is no task of mfc's, which has causal_lm alone")
     version = min(VERSIONS, key=lambda one: _unknown(said, command, one))
     contract = f"ms-swift-{'rlhf' if command == 'rlhf' else 'sft'}-{version}"
+    said, unread = _system(said, run.beside)
     parts, told, notes = _engine(said, run.beside, version)
     task = {"sft": "sft", "pt": "pretrain"}.get(command, "")
     if task:
@@ -102,11 +111,14 @@ def settings(run: Run, place: Place) -> Settings:
     if said.get("save_total_limit") is None:
         told["keep"] = (trainer.KEEPS_ALL,)
         notes += (trainer.KEEPS,)
-    told |= _lengths(said, command)
+    lengths, short = _lengths(said, command)
+    told |= lengths
+    notes += (*short, *unread)
     named = next((one for one, word in RLHF.items() if word == said.get("rlhf_type", "dpo")), "dpo")
     spec, lost = _data(said, task or named, run.beside, place)
     host = next(iter(_list(said.get("vllm_server_host"))), "127.0.0.1")
-    if host not in ("127.0.0.1", "0.0.0.0", "localhost") and "$" not in host:
+    elsewhere = host not in ("127.0.0.1", "0.0.0.0", "localhost") and "$" not in host
+    if elsewhere:
         spec["train.rollout.server.host"] = host
         if (port := next(iter(_list(said.get("vllm_server_port"))), "")).isdigit():
             spec["train.rollout.server.port"] = int(port)
@@ -118,7 +130,8 @@ def settings(run: Run, place: Place) -> Settings:
         tuple(parts),
         told,
         spec,
-        machines._replace(devices=()),  # shown are as many as there are processes, which tells nothing more
+        # Shown are as many as there are processes, which tells nothing more.
+        machines._replace(devices=(), serving=0 if elsewhere else _serving(said, run)),
         (*notes, *lost),
         accumulation=_alone if said.get("rlhf_type") == "grpo" else _accumulation,
     )
@@ -206,7 +219,7 @@ def _existing(said: Mapping[str, Any], run: Run) -> str:
 def _defaults(said: Mapping[str, Any], command: str) -> dict[str, Any]:
     """What ms-swift does by itself where the contract has nothing (arguments/, trainers/arguments.py)."""
     tuner = str(said.get("tuner_type") or said.get("train_type") or "lora")
-    entry = models.known(str(said.get("model", "")), local=True)
+    entry = copies.find(str(said.get("model", "")))
     dtype = str(said.get("torch_dtype") or (entry.dtype if entry and entry.dtype else ""))
     evaluates = bool(said.get("val_dataset")) or str(said.get("split_dataset_ratio", 0)) not in ("0", "0.0")
     rlhf_type, saves = said.get("rlhf_type", "dpo"), said.get("save_strategy", "steps")
@@ -228,16 +241,43 @@ def _defaults(said: Mapping[str, Any], command: str) -> dict[str, Any]:
     return made
 
 
-def _lengths(said: Mapping[str, Any], command: str) -> dict[str, tuple[Any, ...]]:
+def _lengths(said: Mapping[str, Any], command: str) -> tuple[dict[str, tuple[Any, ...]], tuple[str, ...]]:
     """Of tasks that generate, ms-swift's max_length is the prompt's: a sequence has the answer too."""
     if command != "rlhf" or said.get("rlhf_type") not in ("grpo", "ppo"):
-        return {}
+        return {}, ()
     try:
-        prompt = int(said["max_length"])
         answer = int(said.get("max_completion_length") or said.get("response_length") or 512)
-    except (KeyError, TypeError, ValueError):
-        return {}
-    return {"max_length": (prompt + answer,)}
+        prompt = int(said.get("max_length") or LENGTH)
+    except (TypeError, ValueError):
+        return {}, ()
+    notes = () if said.get("max_length") else (f"without max_length a prompt is taken to have {LENGTH} tokens at most",)
+    return {"max_length": (prompt + answer,)}, notes
+
+
+def _system(said: Mapping[str, Any], beside: Beside) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The system prompt as ms-swift reads it: from a file, and with the ends of its lines (arguments/base_args.py)."""
+    system = said.get("system")
+    if not isinstance(system, str):
+        return dict(said), ()
+    if system.endswith(".txt"):
+        text = beside.text(system)
+        if text is None:
+            note = f"the system prompt lies in {system}, which is not there: add data.system"
+            return {**said, "system": None}, (note,)
+        system = text.strip("\n")
+    return {**said, "system": system.replace("\\n", "\n")}, ()
+
+
+def _serving(said: Mapping[str, Any], run: Run) -> int:
+    """The GPUs of a server on the same node: those that its command in the script takes, else one."""
+    if said.get("vllm_mode") != "server":
+        return 0
+    for words in run.script:
+        if "rollout" in words[:3]:
+            given = flags(words)
+            sizes = [str(given.get(f"vllm_{each}_parallel_size", 1)) for each in ("tensor", "data")]
+            return math.prod(int(size) for size in sizes if size.isdigit())
+    return 1
 
 
 def _data(said: Mapping[str, Any], task: str, beside: Beside, place: Place) -> tuple[dict[str, Any], tuple[str, ...]]:

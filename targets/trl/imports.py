@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from mfc.beside import is_local
-from mfc.catalog import models
+from mfc.catalog import copies
 from mfc.errors import SpecError
 from mfc.spec.marks import printable
 from mfc.target import contracts, trainer
@@ -127,7 +127,7 @@ def _told(run: Run) -> tuple[str, dict[str, Any], str]:
         return "", dict(run.config), "the config"
     arguments = list(run.arguments)
     command = _script(run.program) or arguments.pop(0)
-    given = flags(arguments)
+    given = flags(arguments, contracts.load(f"trl-{command}-{VERSIONS[0]}")["properties"])
     if not (path := str(given.pop("config", ""))):
         return command, given, "the command"
     found = run.beside.mapping(path)
@@ -177,7 +177,7 @@ def _weights_in_fp32(said: Mapping[str, Any]) -> bool:
 
 def _defaults(said: Mapping[str, Any]) -> dict[str, Any]:
     """What TRL does where the contract has nothing."""
-    entry = models.known(str(said.get("model_name_or_path", "")), local=True)
+    entry = copies.find(str(said.get("model_name_or_path", "")))
     made: dict[str, Any] = dict.fromkeys(("max_steps", "model_revision", "test_split_size"))
     made["attn_implementation"] = "sdpa"
     made["lora_target_modules"] = (_TARGETS.get(entry.architecture.family, "").split() or None) if entry else None

@@ -7,6 +7,7 @@ Source: xtuner/tools/train.py, dataset/huggingface.py, model/*.py and configs of
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -238,7 +239,19 @@ def _canonical(found: Any) -> Any:
             return _CANONICAL.get((package, name), found)
         if found.isidentifier():
             return _BARE.get(found, found)
+        if _DOTTED.fullmatch(found):
+            return _canonical(_split(found))
     return found
+
+
+def _split(found: str) -> str:
+    """Code as the dump of a config has it, xtuner.model.SupervisedFinetune, as xtuner.model:SupervisedFinetune."""
+    parts = found.split(".")
+    first = next((at for at, part in enumerate(parts) if part[0].isupper()), len(parts) - 1)
+    return f"{'.'.join(parts[:first])}:{'.'.join(parts[first:])}"
+
+
+_DOTTED = re.compile(r"(?:xtuner|mmengine|transformers|peft|torch|bitsandbytes|datasets)(?:\.[A-Za-z_]\w*)+")
 
 
 def _named(found: Any) -> list[str]:

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfc import api
+from mfc.catalog import copies, hf_config, models
 from mfc.errors import CannotExpress, MfcError, SpecError
 from mfc.imports import hardware as machines
 from mfc.imports import pins, rows, source
+from mfc.imports.expand import unknown
 from mfc.imports.gather import Told, gather, nested
 from mfc.imports.recognise import Known, recognise
 from mfc.imports.rows import Row
@@ -88,6 +90,8 @@ def _imported(
     told = gather(settings, profile, place)
     _need(name, told)
     spec = pins.pins(told.values, told.written, target.NAME)
+    if isinstance(named := spec.get("model.id"), str) and unknown(named):
+        spec = {path: value for path, value in spec.items() if not path.startswith("model.")}
     run = pins.machines(told.values, settings)
     on = machines.settle(run, hardware)
     spec |= {f"hardware.{key}": value for key, value in on.spec.items()}
@@ -100,6 +104,7 @@ def _imported(
     tree = pins.tree(spec, target.NAME)
     if own := rows.extra(told):
         tree["targets"][target.NAME]["extra"] = nested(own)
+    tree, alike = _alike(tree)
     made, refused = _planned(tree, target, place) if on.complete and "model" in tree else (None, None)
     table = tuple(rows.rows(told, spec, target.NAME, made))
     return Imported(
@@ -109,7 +114,7 @@ def _imported(
         version=settings.version,
         spec=tree,
         rows=table,
-        notes=(*notes, *settings.notes, *([] if "model" in tree else [_NO_MODEL]), *on.notes),
+        notes=(*notes, *settings.notes, *alike, *([] if "model" in tree else [_NO_MODEL]), *on.notes),
         plan=made[0] if made else None,
         refused="" if refused is None else str(refused),
         beyond=refused is not None and _beyond(tree, refused),
@@ -151,11 +156,25 @@ def _planned(
         return None, error
 
 
+def _alike(tree: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The spec with the model that its own is a copy of, where only the name of a folder tells."""
+    if "model" not in tree:
+        return tree, ()
+    model = tree["model"] if isinstance(tree["model"], dict) else {"id": tree["model"]}
+    said = model["id"]
+    if not isinstance(said, str) or _held(said) or (found := copies.find(said)) is None:
+        return tree, ()
+    note = f"{said} is taken for a copy of {found.id}, by its name: model.like"
+    return {**tree, "model": {"id": said, "like": found.id, **model}}, (note,)
+
+
+def _held(model: str) -> bool:
+    """Whether mfc knows a model as it is named."""
+    return models.known(model) is not None or hf_config.from_cache(model) is not None
+
+
 def _beyond(tree: Mapping[str, Any], refused: MfcError) -> bool:
     """Whether a refusal is for want of a word or of a model in mfc, and no fault of the file's."""
-    from mfc.catalog import hf_config, models
-
-    if isinstance(refused, CannotExpress):
-        return True
-    said = tree["model"] if isinstance(tree["model"], str) else tree["model"]["id"]
-    return isinstance(said, str) and models.known(said, local=True) is None and hf_config.from_cache(said) is None
+    model = {"id": tree["model"]} if isinstance(tree["model"], str) else tree["model"]
+    known = "like" in model or (isinstance(model["id"], str) and _held(model["id"]))
+    return isinstance(refused, CannotExpress) or not known

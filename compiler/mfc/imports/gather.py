@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from mfc.fields import BY_NAME, NEUTRAL
 from mfc.imports import typed
+from mfc.imports.expand import unknown
 from mfc.profile import Profile
 from mfc.target import contracts
 from mfc.target.codecs import Codec, Reader, Reading, Unwritten
@@ -18,6 +19,8 @@ from mfc.target.importing import Part, Place, Settings
 from mfc.target.keys import Key
 from mfc.target.outputs import place as put
 from mfc.target.values import at_key, equal
+
+UNSAID = "the script does not say what it is"
 
 
 class Fact(NamedTuple):
@@ -114,6 +117,8 @@ class _Gatherer:
 
     def _read(self, part: Part, key: Key, value: Any, reader: Reader) -> Fact:
         fact = Fact(part.name, key.name, value)
+        if isinstance(value, str) and unknown(value) and not isinstance(_reading(key.codec, value, reader), Mapping):
+            return fact._replace(note=UNSAID, cause="unsaid")
         if reason := self._excluded(key):
             return fact._replace(note=reason, cause="no-effect")
         if not typed.fits(value, key.name, _contract(part)):

@@ -24,14 +24,14 @@ class Settled(NamedTuple):
 def settle(run: Machines, asked: str | None) -> Settled:
     """Lay what the user says (`--hardware`, as a spec has it) over what the run says."""
     said = _read(asked) if asked is not None else {}
-    count, counted = _count(said, asked), run.processes
+    count, counted = _count(said, asked), run.processes and run.processes + run.serving
     made: dict[str, Any] = {**said}
     notes = []
     if counted and count is None:
         made["count"] = counted
     elif counted and count != counted:
         notes.append(
-            f"the run starts {counted} processes on each node; --hardware has {count} GPUs, and so has the spec: the "
+            f"the run takes {counted} GPUs of each node; --hardware has {count} GPUs, and so has the spec: the "
             "batch is that of the spec's GPUs"
         )
     if run.devices and "devices" not in made and made.get("count", len(run.devices)) == len(run.devices):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from types import SimpleNamespace
 from typing import Any
 
-from mfc.catalog import models
+from mfc.catalog import copies
 from mfc.fields import BY_NAME, place
 from mfc.spec.models import Spec
 from mfc.target.importing import Machines, Settings
@@ -65,7 +65,7 @@ def machines(values: Mapping[str, Any], settings: Settings) -> Machines:
     told = settings.machines
     devices = told.devices or tuple(values.get("hardware.devices") or ())
     count = told.processes or values.get("hardware.count") or len(devices) or None
-    return Machines(count, told.nodes or values.get("hardware.nodes"), devices)
+    return Machines(count, told.nodes or values.get("hardware.nodes"), devices, told.serving)
 
 
 def batch(values: Mapping[str, Any], world: int, usual: Callable[[int, int], int] | None) -> dict[str, Any]:
@@ -119,7 +119,7 @@ class _Given(dict[str, Any]):
             data, run = SimpleNamespace(eval=self.get("data.eval")), SimpleNamespace(samples=self.get("samples", ()))
             return SimpleNamespace(data=data, run=run)
         model = self.get("model.id") if name == "architecture" else None
-        if isinstance(model, str) and (entry := models.known(model, local=True)):
+        if isinstance(model, str) and (entry := copies.find(model)):
             return entry.architecture
         raise KeyError(name)
 

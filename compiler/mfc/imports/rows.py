@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from mfc.fields import place
 from mfc.imports import typed
 from mfc.imports.expand import unknown
-from mfc.imports.gather import Fact, Told, rest
+from mfc.imports.gather import UNSAID, Fact, Told, rest
 from mfc.spec.marks import nearest, show
 from mfc.target import contracts
 from mfc.target.importing import Part
@@ -28,6 +28,7 @@ CAUSES = {
     "overruled": "another key has the last word",
     "no-effect": "what the key goes with is not there",
     "idle": "the framework does not look at the key",
+    "unsaid": "only a shell could tell its value",
     "default": "the framework does the same without the key",
 }
 
@@ -83,7 +84,7 @@ def _row(
         yield row
         return
     if isinstance(fact.value, str) and unknown(fact.value):
-        row = row._replace(why="the script does not say what it is")
+        row = row._replace(why=UNSAID)
     if written is None:
         yield row._replace(status="translated" if to else "dropped", why=row.why or ("" if to else _LEFT))
         return
@@ -148,7 +149,7 @@ def _fate(part: Part, key: str, value: Any) -> tuple[str, str, str]:
     if part.auto and value == part.auto:
         return "translated", "what the run says", ""
     if isinstance(value, str) and unknown(value):
-        return "dropped", "the script does not say what it is", ""
+        return "dropped", UNSAID, "unsaid"
     if part.contract and not typed.knows(key, contract):
         near = nearest(key, contract.get("properties", {}))
         why = f"{part.contract} knows no such key" + (f"; did you mean {near}?" if near else "")

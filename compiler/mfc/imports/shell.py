@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from mfc.errors import SpecError
 from mfc.imports.expand import Variables, heredoc, text, unknown, words
 
+_HOLE = re.compile(r"<([\w .-]+)>(?=\s*?\\?$)", re.MULTILINE)  # `cd <your folder>`: no shell takes this at a line's end
 _DEPTH = 60
 _MOST = 2000  # commands of one script
 _DECLARES = ("export", "declare", "typeset", "readonly", "local")
@@ -56,7 +57,8 @@ def _tree(source: str) -> Any:
             f"error: to read a shell script, {error.name} is needed: pip install tree-sitter tree-sitter-bash"
         ) from None
     parser = tree_sitter.Parser(tree_sitter.Language(tree_sitter_bash.language()))
-    return parser.parse(source.replace("\r\n", "\n").encode(errors="replace")).root_node
+    lines = _HOLE.sub(r"'<\1>'", source.replace("\r\n", "\n"))
+    return parser.parse(lines.encode(errors="replace")).root_node
 
 
 class _Reader:

@@ -100,7 +100,11 @@ def _of_text(item: str, kinds: set[str]) -> Any:
         except ValueError:
             pass
         else:
-            if number.is_integer() and ("integer" in kinds or word.lstrip("+-").isdigit()) and abs(number) < 2**53:
+            if (
+                number.is_integer()
+                and ("integer" in kinds or word.lstrip("+-").replace("_", "").isdigit())
+                and abs(number) < 2**53
+            ):
                 return int(number)
             if number - number == 0:  # neither endless nor no number
                 return number

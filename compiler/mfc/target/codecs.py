@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfc.beside import is_local
 from mfc.fields import BY_NAME, NEUTRAL
+from mfc.spec.marks import show
 from mfc.target.paths import located, named, spec_path
 from mfc.target.values import at_key, equal, held
 from mfc.target.when import When
@@ -140,7 +141,7 @@ def words(field: str, table: Mapping[Any, Any], rest: Any = LEFT_OUT, others: Ma
                 return {}
             found += tuple(value for value in domain if value not in table)
         if not found:
-            raise Unwritten(f"{word!r} is none of {', '.join(map(str, table.values()))}")
+            raise Unwritten(f"{word!r} is none of {', '.join(dict.fromkeys(map(str, table.values())))}")
         return {field: found}
 
     return Codec((field,), write, read)
@@ -194,7 +195,7 @@ def constant(value: Any, *fields: str) -> Codec:
 
     def read(found: Any, _: Reader) -> Reading:
         if not equal(found, value):
-            raise Unwritten(f"{found!r} is always {value!r}")
+            raise Unwritten(f"mfc always has {show(value)} here, not {show(found)}")
         return {}
 
     return Codec(fields, lambda _: value, read).citing()

@@ -8,7 +8,7 @@ and the data to read by it. The module is loaded by `mfc import` alone.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from mfc.target.keys import Key
@@ -42,6 +42,7 @@ class Machines(NamedTuple):
     processes: int | None = None  # on each node
     nodes: int | None = None
     devices: tuple[int, ...] = ()
+    serving: int = 0  # GPUs beside those of the processes, on which a server generates
 
 
 class Run(NamedTuple):
@@ -112,17 +113,28 @@ class Imports(NamedTuple):
     whole: bool = True  # its files say all of a run; false: a part, which the user completes
 
 
-def flags(arguments: Sequence[str]) -> dict[str, Any]:
-    """`--key value`, `--key=value`, `--key a b` and `--key` alone (true), as text; words before are dropped."""
+def flags(arguments: Sequence[str], known: Collection[str] = ()) -> dict[str, Any]:
+    """`--key value`, `--key=value`, `--key a b` and `--key` alone (true), as text; words before are dropped.
+
+    Of the keys that are `known` the start is enough, as for argparse, where only one begins so.
+    """
     made: dict[str, Any] = {}
     name = ""
     for word in arguments:
         if word.startswith("--") and len(word) > 2:
             name, equals, value = word[2:].partition("=")
+            name = _whole(name, known)
             made[name] = [value] if equals else []
         elif name:
             made[name].append(word)
     return {name: True if not values else values[0] if len(values) == 1 else values for name, values in made.items()}
+
+
+def _whole(name: str, known: Collection[str]) -> str:
+    """The one key that begins with a name."""
+    plain = name.replace("-", "_")
+    found = [key for key in known if key.startswith(plain)] if plain not in known else []
+    return found[0] if len(found) == 1 else name
 
 
 def scalars(found: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,215 @@
+"""How much of what lies about is read by `mfc import`: the frameworks' own examples, and files of users' repositories.
+
+    python -m benchmarks.score.imports [--folder CLONES] [--only WORD] [--list]
+
+`imports.yaml` names repositories, commits and files. They are fetched by git, or taken from clones at
+CLONES/<owner>/<name>. Every file is imported on a stand-in GPU, and what was read is held to one of OUTCOMES. Where it
+is whole and fits, mfc compiles the spec, imports what it wrote, and the two specs have to be equal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import re
+import subprocess
+import tarfile
+import tempfile
+import traceback
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+from mfc import api, emit, imports
+from mfc.errors import CannotFit, Fault, MfcError
+
+if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
+
+SOURCES = Path(__file__).with_suffix(".yaml")
+HARDWARE = "{gpu: H200, host_memory: 2TiB, nvme: /nvme, interconnect: {inter: 400Gbps}}"
+OUTCOMES = {
+    "whole": "read, and no key lost but by the file's own doing",
+    "noted": "the same, with notes beside: data sets that are not there, rows of an unknown layout …",
+    "unheld": "read without loss; mfc does not know the model, so that nothing is held against what it would write",
+    "lossy": "a key is lost",
+    "unplanned": "read, and mfc says that such a run cannot be",
+    "refused": "one line says why it cannot be read",
+    "traceback": "a fault",
+}
+_GOOD = ("whole", "noted", "unheld")
+_HARDWARE_NOTE = "the file does not tell "
+_FOLLOWS = "it follows from the rest of the spec"
+
+
+class Outcome(NamedTuple):
+    """What came of one file. `circle` says how the second import differs from the first: empty, and None untried."""
+
+    kind: str
+    reasons: tuple[str, ...] = ()
+    circle: str | None = None
+
+
+class Source(NamedTuple):
+    """Files of one repository at one commit. `apart` are patterns of those that are no run of a kind that counts."""
+
+    title: str
+    repository: str
+    commit: str
+    files: Sequence[str]
+    apart: Mapping[str, str] = {}
+    beside: Sequence[str] = ()  # files that the runs name
+
+
+def sources() -> list[Source]:
+    """What `imports.yaml` names: the frameworks' own, then users' files under one title."""
+    said = yaml.safe_load(SOURCES.read_text(encoding="utf-8"))
+    own = [Source(title, **one) for title, one in said["frameworks"].items()]
+    return [*own, *(Source("users", repository, **one) for repository, one in said["users"].items())]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, help="a folder of git clones, <owner>/<name>")
+    parser.add_argument("--only", default="", help="sources whose title has this word")
+    parser.add_argument("--list", action="store_true", help="print what came of every file")
+    said = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        found: dict[str, list[tuple[str, Outcome]]] = {}
+        for number, source in enumerate(each for each in sources() if said.only in each.title):
+            tree = Path(name, str(number))
+            _fetch(source, said.folder, tree)
+            for path in _files(source, tree):
+                made = outcome(tree / path)
+                found.setdefault(source.title, []).append((f"{source.repository}: {path}", made))
+                if said.list:
+                    print(f"{made.kind:10} {source.repository}: {path}", *made.reasons, made.circle or "", sep="; ")
+        for title, outcomes in found.items():
+            print("\n".join(_told(title, [made for _, made in outcomes])))
+
+
+def _fetch(source: Source, folder: Path | None, tree: Path) -> None:
+    """The files of a repository at a commit, laid in `tree`."""
+    tree.mkdir()
+    clone = folder / source.repository if folder else tree / ".git"
+    commit = source.commit
+    if not folder:
+        git = ("git", "-C", str(tree))
+        subprocess.run([*git, "init", "-q"], check=True)
+        subprocess.run([*git, "remote", "add", "origin", f"https://github.com/{source.repository}"], check=True)
+        subprocess.run([*git, "fetch", "-q", "--depth", "1", "--filter=blob:none", "origin", commit], check=True)
+        commit = "FETCH_HEAD"
+    tops = sorted({pattern.split("/")[0] for pattern in (*source.files, *source.beside)})
+    archive = subprocess.run(
+        ["git", "--git-dir", str(clone), "archive", commit, "--", *tops], check=True, capture_output=True
+    ).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as found:
+        found.extractall(tree, filter="data")
+
+
+def _files(source: Source, tree: Path) -> Iterator[str]:
+    for pattern in source.files:
+        for path in sorted(tree.glob(pattern)):
+            name = path.relative_to(tree).as_posix()
+            if path.is_file() and not any(fnmatch(name, each) for each in source.apart):
+                yield name
+
+
+def outcome(path: Path) -> Outcome:
+    """What import makes of one file, and of what mfc writes for it."""
+    try:
+        one = imports.read(str(path), None, HARDWARE, path.parent)
+    except Fault as error:
+        return Outcome("traceback", (str(error),))
+    except MfcError as error:
+        return Outcome("refused", (_short(error),))
+    except Exception:
+        return Outcome("traceback", (traceback.format_exc(limit=-2),))
+    if one.plan is None and _known(one):
+        return Outcome("unplanned", (one.refused.partition("error: ")[2] or one.refused,))
+    if lost := tuple(f"{row.key}: {row.why}" for row in one.rows if _lost(row)):
+        return Outcome("lossy", lost)
+    if one.plan is None:
+        return Outcome("unheld", (one.refused.partition("error: ")[2] or "names no model",))
+    notes = tuple(note for note in one.notes if not note.startswith(_HARDWARE_NOTE))
+    return Outcome("noted" if notes else "whole", notes, _circle(one))
+
+
+def _known(one: imports.Imported) -> bool:
+    """Whether mfc knows the model of a run, if the file names one."""
+    return "model" in one.spec and "is not in the catalogue" not in one.refused
+
+
+# Keys that change nothing of what is trained.
+_BESIDE = ("report_to", "run_name", "logging_dir", "disable_tqdm")
+
+
+def _lost(row: imports.Row) -> bool:
+    return row.status == "dropped" and not row.cause and row.why != _FOLLOWS and row.key not in _BESIDE
+
+
+def _circle(one: imports.Imported) -> str | None:
+    """How the import of what mfc writes for a spec differs from it; None where it does not fit."""
+    spec = {**one.spec, "data": {"train": [{"path": "train.jsonl"}], **one.spec.get("data", {})}}
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name, *"deeper", "run.yaml")  # so that no path above it ends at the root
+        path.parent.mkdir(parents=True)
+        path.write_text(yaml.safe_dump(_plain(spec), sort_keys=False), encoding="utf-8")
+        try:
+            (made,) = api.compile(path, [one.target])
+            emit.write(made, True)
+            start = str(made.out / Path(made.launch.split()[-1]).name)
+            back = imports.read(start, None, yaml.safe_dump(_plain(spec["hardware"]), width=10**6), path.parent)
+        except CannotFit:
+            return None
+        except MfcError as error:
+            return f"refused: {_short(error)}"
+    if back.plan is None:
+        return f"refused: {back.refused}"
+    before, after = _whole(one.plan, spec), _whole(back.plan, back.spec)
+    return "; ".join(f"{name}: {said} → {after.get(name)}" for name, said in before.items() if said != after.get(name))
+
+
+def _whole(plan: Plan | None, spec: Mapping[str, Any]) -> dict[str, str]:
+    """All that a run does, as text."""
+    sets = [{key: value for key, value in one.items() if key != "columns"} for one in _plain(spec["data"]["train"])]
+    decided = {name: str(decision.value) for name, decision in plan.decisions.items()} if plan else {}
+    return {**decided, "data.train": str([sorted(one.items()) for one in sets])}
+
+
+def _plain(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {key: _plain(value) for key, value in tree.items()}
+    return [_plain(each) for each in tree] if isinstance(tree, list | tuple) else tree
+
+
+def _short(error: Exception) -> str:
+    return str(error).partition("error: ")[2].partition("\n")[0] or str(error)
+
+
+def _told(title: str, found: list[Outcome]) -> Iterator[str]:
+    kinds = Counter(one.kind for one in found)
+    good = sum(kinds[kind] for kind in _GOOD)
+    yield f"{title}: {len(found)} files, {good / len(found):.1%} without loss; " + ", ".join(
+        f"{kind} {kinds[kind]}" for kind in OUTCOMES
+    )
+    tried = [one.circle for one in found if one.circle is not None]
+    if tried:
+        yield f"  round trip: {sum(not one for one in tried)} of {len(tried)} equal"
+    for kind in [*OUTCOMES][1:]:
+        told = Counter(_kind(reason) for one in found if one.kind == kind for reason in dict.fromkeys(one.reasons))
+        yield from (f"  {kind} {number:4}  {reason}" for reason, number in told.most_common())
+    told = Counter(_kind(each) for circle in tried if circle for each in circle.split("; "))
+    yield from (f"  differs {number:4}  {reason}" for reason, number in told.most_common())
+
+
+def _kind(reason: str) -> str:
+    """A reason without what only one file says."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|[\w.-]*/[\w./-]*|\d[\d,.e-]*", "…", reason.strip().replace("\n", " "))[:160]
+
+
+if __name__ == "__main__":
+    main()
