@@ -5,12 +5,15 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import click
 import mfc
 import pytest
-from mfc.report import text as report
+from mfc import api
+from mfc.report import glance
 
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "examples" / "qwen2.5-7b-lora-4x4090.yaml"
+NAME = "examples/qwen2.5-7b-lora-4x4090.yaml"
 READMES = ("README.md", "README.zh.md")
 SHOWN = (
     "enable_liger_kernel",
@@ -29,15 +32,12 @@ def blocks() -> dict[str, str]:
     (compiled,) = mfc.compile(loaded)
     plan = mfc.plan(loaded, "llamafactory")
     refused = mfc.plan(mfc.load(SPEC, ["train.method=full"]), "llamafactory")
-    text = report.to_text(plan, "examples/qwen2.5-7b-lora-4x4090.yaml")
-    arithmetic = [report.shortfall(refused), *report.relaxation_lines(refused)]
+    text = click.unstyle(glance.to_text([plan], NAME, [""]))
     return {
         "spec": "".join(SPEC.read_text(encoding="utf-8").splitlines(keepends=True)[1:]),
         "yaml": "".join(excerpt(compiled.files["train.yaml"])),
-        "plan": text.partition("\nwarnings\n")[0].rstrip() + "\n",
-        "refusal": "\n".join(
-            ["$ mfc plan examples/qwen2.5-7b-lora-4x4090.yaml --set train.method=full", *arithmetic, ""]
-        ),
+        "plan": "".join(f"{line.rstrip()}\n" for line in text.splitlines()),
+        "refusal": "\n".join([f"$ mfc compile {NAME} --set train.method=full", api.cannot_fit(refused, NAME), ""]),
     }
 
 

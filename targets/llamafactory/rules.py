@@ -10,7 +10,7 @@ from mfc import rows
 from mfc.rules import packages
 from mfc.rules.attention import flash_cannot
 from mfc.rules.engine import Value, advise, derive, require
-from mfc.rules.words import gib, listed
+from mfc.rules.words import listed
 from mfc.strategy import FULLY
 from mfc.target import contracts, liger
 from mfc.target.templates import blind
@@ -382,14 +382,6 @@ def flash_falls_back(strategy: Strategy, profile: Profile, gpu: Gpu) -> str | No
     return "without the flash-attn package LLaMA-Factory warns and uses another kernel: check that it is installed"
 
 
-@advise("LLaMA-Factory model/adapter.py casts what trains to fp32 on the GPU before DeepSpeed takes over")
-def full_tuning_starts_in_fp32(strategy: Strategy, model: Model) -> str | None:
-    """Below ZeRO-3, full fine-tuning holds the whole model in fp32 on each GPU while it starts."""
-    if strategy.method != "full" or strategy.sharding not in ("zero1", "zero2"):
-        return None
-    return f"while it starts, each GPU holds all weights in fp32: {gib(4 * model.total_parameters)}"
-
-
 @advise("LLaMA-Factory train/sft/trainer.py and train/pt/trainer.py: model_accepts_loss_kwargs with a processor")
 def micro_batches_count_alike(spec: Spec, strategy: Strategy, architecture: Architecture) -> str | None:
     """For models that take images the loss is a mean of micro-batches, where others take that of all tokens."""
@@ -459,7 +451,6 @@ RULES = (
     files_are_readable,
     experts_are_marked,
     flash_falls_back,
-    full_tuning_starts_in_fp32,
     micro_batches_count_alike,
     version_is_extrapolated,
 )

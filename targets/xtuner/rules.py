@@ -270,7 +270,10 @@ def no_epochs_to_save_after(save_every: int | str, save_steps: int, gradient_acc
     if save_every != "epoch":
         return None
     steps = save_steps // gradient_accumulation
-    return f"XTuner cannot save by epochs: it saves every {steps} optimizer steps and at the end"
+    return (
+        f"XTuner cannot save by epochs: it saves every {steps} optimizer steps and at the end, which run.save_every "
+        "may change"
+    )
 
 
 @require("XTuner 0.2.0 dataset/preference_dataset.py: the tokenizer's own chat template", blames="target")

@@ -136,7 +136,9 @@ def save_steps(save_every: int | str) -> Value:
 @advise("XTuner v1.0.1 xtuner/v1/train/trainer.py")
 def no_epochs_to_save_after(save_every: int | str, save_steps: int) -> str | None:
     """A checkpoint at the end of each epoch becomes one every so many steps."""
-    return f"XTuner V1 cannot save by epochs: it saves every {save_steps} steps" if save_every == "epoch" else None
+    if save_every != "epoch":
+        return None
+    return f"XTuner V1 cannot save by epochs: it saves every {save_steps} steps, which run.save_every may change"
 
 
 @advise("XTuner v1.0.1 xtuner/v1/datasets/pt_tokenize_fn/text.py reads `content`")

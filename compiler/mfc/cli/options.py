@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -103,6 +104,18 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     head = "  ".join(cell.ljust(width) for cell, width in zip(header, widths, strict=True)).rstrip()
     return "\n".join([head, *lines])
+
+
+def show(text: str) -> None:
+    """Print text that may hold colours: kept on a terminal, unless NO_COLOR is set (no-color.org)."""
+    click.echo(text, color=False if os.environ.get("NO_COLOR") else None)
+
+
+def width() -> int:
+    """The characters of a line: the terminal's, within what reads well; a hundred in a pipe."""
+    import shutil
+
+    return min(max(shutil.get_terminal_size((100, 24)).columns, 60), 120)
 
 
 def dump(value: object) -> str:

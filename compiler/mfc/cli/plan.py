@@ -1,7 +1,8 @@
-"""`mfc plan`: the strategy, memory by component and moment, time, alternatives."""
+"""`mfc plan`: on one screen whether it fits, how it runs, the memory and the time that it takes; -v tells all."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 @options.overrides
 @options.launcher
 @options.as_format
+@click.option("-v", "--verbose", is_flag=True, help="Everything: moments, alternatives, where targets differ and why.")
 @click.option("--strict", is_flag=True, help="Warnings count as a failure (exit code 2).")
 def command(
     specs: tuple[str, ...],
@@ -28,6 +30,7 @@ def command(
     overrides: tuple[str, ...],
     launcher: str | None,
     form: str,
+    verbose: bool,
     strict: bool,
 ) -> int:
     """Show the strategy, the memory it takes and the time.
@@ -35,8 +38,6 @@ def command(
     What compiling would refuse is refused here too, after the plan and with the same exit code; data alone need not be
     named. A spec that names no target is planned for the one most used, as the first line says.
     """
-    from mfc.report import compare
-
     overrides = options.with_launcher(overrides, launcher)
     codes: list[int] = []
     shown: list[dict[str, Any]] = []
@@ -47,13 +48,13 @@ def command(
             names = [target] if target else api.planned_for(loaded)
             made, refused = options.parted(names, api.plan_each(loaded, names))
             made = [(name, _checked(loaded, name, plan, refused)) for name, plan in made]
-            for _, plan in made:
-                codes.append(0 if plan.fits else CannotFit.exit_code)
-                if strict and plan.warnings:
-                    codes.append(2)
-                _show(plan, loaded, form, asked=bool(target or loaded.spec.targets), into=shown)
-            if form == "text" and len(made) > 1:
-                print(compare.text([plan for _, plan in made]), end="")
+            plans = [plan for _, plan in made]
+            codes += [0 if plan.fits else CannotFit.exit_code for plan in plans]
+            codes += [2 for plan in plans if strict and plan.warnings]
+            if form == "json":
+                shown += _as_json(plans, loaded)
+            elif plans:
+                _show(plans, loaded, verbose, asked=bool(target or loaded.spec.targets))
             codes += options.report_each(refused, several=len(names) > 1)
             refusals += [_refusal(path, name, error) for name, error in refused]
         except MfcError as error:
@@ -78,12 +79,24 @@ def _checked(loaded: LoadedSpec, name: str, plan: Plan, refused: list[tuple[str,
         return plan
 
 
-def _show(plan: Plan, loaded: LoadedSpec, form: str, *, asked: bool, into: list[dict[str, Any]]) -> None:
+def _as_json(plans: Sequence[Plan], loaded: LoadedSpec) -> list[dict[str, Any]]:
     from mfc import calibration
-    from mfc.report import json, text
+    from mfc.report import json
 
-    calibrated = calibration.about(plan)
-    if form == "json":
-        into.append(json.to_json(plan, loaded, calibrated))
-    else:
-        print(text.to_text(plan, loaded.name, calibrated, asked=asked), end="\n\n")
+    return [json.to_json(plan, loaded, calibration.about(plan)) for plan in plans]
+
+
+def _show(plans: Sequence[Plan], loaded: LoadedSpec, verbose: bool, *, asked: bool) -> None:
+    """One screen; `verbose`: each plan in full, then where they differ."""
+    from mfc import calibration
+    from mfc.report import compare, glance, text
+
+    measured = [calibration.about(plan) for plan in plans]
+    if not verbose:
+        said = [text.calibrated_line(one) if one else "" for one in measured]
+        options.show(glance.to_text(plans, loaded.name, said, asked=asked, width=options.width()) + "\n")
+        return
+    for plan, one in zip(plans, measured, strict=True):
+        print(text.to_text(plan, loaded.name, one, asked=asked), end="\n\n")
+    if len(plans) > 1:
+        print(compare.text(plans), end="")

@@ -72,29 +72,43 @@ def _lines(plan: Plan, name: str, calibrated: Calibrated | None, asked: bool) ->
 
 def _run(plan: Plan) -> Iterator[str]:
     """What runs on what."""
-    strategy, hardware, model = plan.strategy, plan.problem.hardware, plan.problem.model
-    share = plan.trainable_parameters / model.total_parameters
-    yield (
-        f"model     {model.name}: {count(model.total_parameters)} parameters, "
-        f"{count(plan.trainable_parameters)} train ({share:.2%})"
-    )
-    nodes = f"{hardware.nodes} nodes of " if hardware.nodes > 1 else ""
-    host = "unknown" if hardware.host_memory_bytes is None else gib(hardware.host_memory_bytes)
-    yield (
-        f"hardware  {nodes}{hardware.gpus_per_node} x {hardware.gpu.name} ({gib(hardware.memory_bytes)}), "
-        f"host memory {host}"
-    )
-    yield f"strategy  {_strategy(plan)}"
+    yield f"model     {model_line(plan)}"
+    yield f"hardware  {hardware_line(plan)}"
+    yield f"strategy  {', '.join(strategy_parts(plan).values())}"
     if "rollout_share" in plan.decisions:
-        yield f"rollout   {_rollout(plan)}"
-    batch = strategy.micro_batch * strategy.gradient_accumulation * strategy.world_size // strategy.sequence_parallel
-    ranks = strategy.world_size // strategy.sequence_parallel
-    yield (
-        f"batch     {strategy.micro_batch} x {strategy.gradient_accumulation} accumulated x "
-        f"{ranks} rank{'' if ranks == 1 else 's'} = {batch}, up to {strategy.max_length} tokens each"
-    )
+        yield f"rollout   {rollout_line(plan)}"
+    yield f"batch     {batch_line(plan)}"
     if plan.needs:
         yield f"needs     {', '.join(plan.needs)} installed: the spec does not say whether"
+
+
+def model_line(plan: Plan) -> str:
+    """The model, its size and what of it trains."""
+    model = plan.problem.model
+    share = plan.trainable_parameters / model.total_parameters
+    return (
+        f"{model.name}: {count(model.total_parameters)} parameters, {count(plan.trainable_parameters)} train "
+        f"({share:.2%})"
+    )
+
+
+def hardware_line(plan: Plan) -> str:
+    """The machines, as training has them."""
+    hardware = plan.problem.hardware
+    nodes = f"{hardware.nodes} nodes of " if hardware.nodes > 1 else ""
+    host = "unknown" if hardware.host_memory_bytes is None else gib(hardware.host_memory_bytes)
+    return f"{nodes}{hardware.gpus_per_node} x {hardware.gpu.name} ({gib(hardware.memory_bytes)}), host memory {host}"
+
+
+def batch_line(plan: Plan) -> str:
+    """How a step's batch is made up."""
+    strategy = plan.strategy
+    ranks = strategy.world_size // strategy.sequence_parallel
+    batch = strategy.micro_batch * strategy.gradient_accumulation * ranks
+    return (
+        f"{strategy.micro_batch} x {strategy.gradient_accumulation} accumulated x "
+        f"{ranks} rank{'' if ranks == 1 else 's'} = {batch}, up to {strategy.max_length} tokens each"
+    )
 
 
 def _costs(plan: Plan, calibrated: Calibrated | None) -> Iterator[str]:
@@ -108,17 +122,23 @@ def _costs(plan: Plan, calibrated: Calibrated | None) -> Iterator[str]:
     for part, size in sorted(memory.components.items(), key=lambda item: -item[1]):
         if size >= GIB / 200:
             yield f"  {part:<22}{size / GIB:>8.2f} GiB"
-    yield f"host      {_host(plan)}"
+    yield f"host      {host_line(plan)}"
     yield f"bound     {memory.confidence}: {'; '.join(memory.uncertainty)}"
     if calibrated:
-        yield _calibrated(calibrated)
-    yield (
-        f"time      {seconds(plan.speed.seconds_per_step)} a step, {plan.speed.tokens_per_second:,.0f} tokens/s, "
-        f"bound by {plan.speed.bound_by} (estimate)"
+        yield f"measured  {calibrated_line(calibrated)}"
+    yield f"time      {time_line(plan)}"
+
+
+def time_line(plan: Plan) -> str:
+    """How long a step takes."""
+    speed = plan.speed
+    return (
+        f"{seconds(speed.seconds_per_step)} a step, {speed.tokens_per_second:,.0f} tokens/s, bound by "
+        f"{speed.bound_by} (estimate)"
     )
 
 
-def _host(plan: Plan) -> str:
+def host_line(plan: Plan) -> str:
     """What it takes of a node's memory, and when."""
     memory, hardware = plan.memory, plan.problem.hardware
     said = [f"{gib(memory.host_bytes_per_node)} per node in training"]
@@ -154,51 +174,60 @@ def _told(plan: Plan) -> Iterator[str]:
             yield f"  {warning.message} [{warning.id}]"
 
 
-def _rollout(plan: Plan) -> str:
+def rollout_line(plan: Plan) -> str:
+    """Who generates where, and what that takes."""
     mode, number = plan.values["rollout_mode"], plan.values["rollout_gpus"]
     where = f"{number} further GPUs" if mode == "server" else "the GPUs that train"
     by = "the trainer itself" if mode == "native" else f"vLLM ({mode})"
     return f"by {by} on {where}: {plan.decisions['rollout_share'].because}"
 
 
-def _strategy(plan: Plan) -> str:
+def strategy_parts(plan: Plan) -> dict[str, str]:
+    """What the strategy consists of in words, by plan field; what one GPU has no use for is left out."""
     strategy = plan.strategy
-    said: list[str] = [strategy.method]
+    said: dict[str, str] = {"method": strategy.method}
     if strategy.lora:
-        said[0] += f" r={strategy.lora.rank} alpha={strategy.lora.alpha:g} on {strategy.lora.targets}"
-    said += [strategy.precision, strategy.sharding]
+        said["method"] += f" r={strategy.lora.rank} alpha={strategy.lora.alpha:g} on {strategy.lora.targets}"
+    said["precision"] = strategy.precision
+    if strategy.world_size > 1 or strategy.sharding != "ddp":
+        said["sharding"] = strategy.sharding
     for name in ("optimizer", "parameters", "activations"):
         if (place := getattr(strategy, f"offload_{name}")) != "none":
-            said.append(f"{name} on {place}")
+            said[f"offload_{name}"] = f"{name} on {place}"
     if strategy.gradient_checkpointing:
-        said.append("gradient checkpointing")
+        said["gradient_checkpointing"] = "gradient checkpointing"
     if strategy.sequence_parallel > 1:
-        said.append(f"sequence parallel {strategy.sequence_parallel}")
-    return ", ".join([*said, f"{strategy.attention} attention", f"{strategy.loss} loss", strategy.optimizer])
+        said["sequence_parallel"] = f"sequence parallel {strategy.sequence_parallel}"
+    said["attention"] = f"{strategy.attention} attention"
+    said["loss"] = f"{strategy.loss} loss"
+    said["optimizer"] = strategy.optimizer
+    return said
 
 
 def shortfall(plan: Plan) -> str:
     """Why nothing fits, with the arithmetic of the strategy that comes nearest."""
+    nearest = f"{', '.join(strategy_parts(plan).values())}, micro_batch {plan.strategy.micro_batch}"
+    return f"nothing fits: {_LIMITS[plan.limited_by]} is too small. The nearest strategy is {nearest}: {lacking(plan)}"
+
+
+def lacking(plan: Plan) -> str:
+    """The arithmetic of what does not fit."""
     memory, hardware = plan.memory, plan.problem.hardware
-    what = _LIMITS[plan.limited_by]
     if plan.limited_by == "host":
-        numbers = f"it needs {gib(memory.save_host_bytes)} of host memory per node, and {_usable(hardware)}"
-    elif plan.limited_by == "rollout":
-        numbers = plan.decisions["rollout_share"].because
-    elif plan.limited_by == "load":
-        numbers = (
+        return f"it needs {gib(memory.save_host_bytes)} of host memory per node, and {_usable(hardware)}"
+    if plan.limited_by == "rollout":
+        return plan.decisions["rollout_share"].because
+    if plan.limited_by == "load":
+        return (
             f"loading takes {gib(memory.load_gpu_bytes)} per GPU and {gib(memory.load_host_bytes)} of host memory, "
             f"and {_usable(hardware)}"
         )
-    else:
-        parts = sorted(memory.components.items(), key=lambda item: -item[1])[:4]
-        most = ", ".join(f"{part} {gib(size)}" for part, size in parts)
-        numbers = (
-            f"it needs up to {gib(memory.upper_bytes)} per GPU in {memory.moment} ({most}), "
-            f"and the budget is {gib(plan.budget_bytes)}"
-        )
-    nearest = f"{_strategy(plan)}, micro_batch {plan.strategy.micro_batch}"
-    return f"nothing fits: {what} is too small. The nearest strategy is {nearest}: {numbers}"
+    parts = sorted(memory.components.items(), key=lambda item: -item[1])[:4]
+    most = ", ".join(f"{part} {gib(size)}" for part, size in parts)
+    return (
+        f"it needs up to {gib(memory.upper_bytes)} per GPU in {memory.moment} ({most}), and the budget is "
+        f"{gib(plan.budget_bytes)}"
+    )
 
 
 def _usable(hardware: Hardware) -> str:
@@ -225,14 +254,14 @@ def edit(relaxation: Relaxation) -> str:
     return " ".join(f"--set '{one}'" if " " in one else f"--set {one}" for one in sets)
 
 
-def _calibrated(found: Calibrated) -> str:
+def calibrated_line(found: Calibrated) -> str:
     """What measured runs say, in one line; the plan itself does not follow them, so that compiling stays the same."""
     if not found.runs:
-        return f"measured  {found.outdated} runs with another mfc do not count any more: measure again"
+        return f"{found.outdated} runs with another mfc do not count any more: measure again"
     fits = "" if found.fits else "; BY THESE RUNS IT DOES NOT FIT"
     bound = "their own bound" if found.own_bound else "too few for a bound of their own"
     return (
-        f"measured  {gib(found.peak_bytes)} per GPU, at most {gib(found.upper_bytes)}, as {found.runs} "
+        f"{gib(found.peak_bytes)} per GPU, at most {gib(found.upper_bytes)}, as {found.runs} "
         f"run{'' if found.runs == 1 else 's'} on this machine correct it ({found.bias - 1:+.1%}, {bound}; "
         f"{found.key}){fits}"
     )

@@ -127,15 +127,14 @@ def buckets_are_of_zero(sharding: str, problem: Problem) -> str | None:
 @advise("DeepSpeed runtime/zero/leaf_module_config.py; issues 4966, 5008 and 7461")
 def experts_are_gathered_together(architecture: Architecture, sharding: str) -> str | None:
     """Under ZeRO-3 all experts of a block are gathered at once, or ranks that route differently wait for ever."""
-    if sharding != "zero3" or not architecture.moe:
+    if sharding != "zero3" or not architecture.moe or architecture.language in _LEAVES:
         return None
     experts = max(block.experts for block in count(architecture).blocks)
     number = max(block.ffn.experts for _, block in architecture.blocks if isinstance(block.ffn, Moe))
-    text = f"each sparse block gathers its {number} experts at once: {short(experts)} parameters, {gib(2 * experts)}"
-    family = architecture.language
-    if family in _LEAVES:
-        return text
-    return f"{text}; {family} is not in DeepSpeed's own list of leaf modules: a run that hangs needs it there"
+    return (
+        f"each sparse block gathers its {number} experts at once ({short(experts)} parameters, {gib(2 * experts)}), "
+        f"and {architecture.language} is not in DeepSpeed's own list of leaf modules: a run that hangs needs it there"
+    )
 
 
 @advise("transformers issue 47254, mended by DeepSpeed pull request 8148 (v0.19.3)")
@@ -185,7 +184,7 @@ def cpu_adam_is_compiled(sharding: str, offload_optimizer: str) -> str | None:
     if offload_optimizer == "none" or not sharding.startswith("zero"):
         return None
     also = ", and libaio for NVMe" if offload_optimizer == "nvme" else ""
-    return f"the first start compiles DeepSpeed's CPU Adam, one to three minutes: it needs g++ and ninja{also}"
+    return f"the first start compiles DeepSpeed's CPU Adam, one to three minutes: first install g++ and ninja{also}"
 
 
 @advise("DeepSpeed runtime/swap_tensor: master, moments and gradients of large sub-groups lie on disk, or weights do")

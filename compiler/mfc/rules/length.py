@@ -44,7 +44,8 @@ def length_in_eights(max_length: int) -> str | None:
     """Lengths that are multiples of 8 keep the tensor cores busy."""
     if max_length % 8 == 0:
         return None
-    return f"{max_length} is no multiple of 8, so kernels pad it to {-(-max_length // 8) * 8} or run slower"
+    below, above = max_length // 8 * 8 or 8, -(-max_length // 8) * 8
+    return f"{max_length} is no multiple of 8, so kernels pad it or run slower: take {below} or {above}"
 
 
 @derive("packing", "Raffel et al. 2020, arXiv:1910.10683: pretraining concatenates texts; it changes what a step sees")

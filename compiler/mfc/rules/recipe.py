@@ -131,7 +131,10 @@ def preferences_want_a_tuned_model(spec: Spec, model: Model) -> str | None:
     """Preference training starts from a model that already answers."""
     if spec.train.task not in ("dpo", "kto", "simpo") or model.instruct is not False or spec.model.adapter:
         return None
-    return f"{model.name} is a base model; {spec.train.task} is made for one that has been fine-tuned to answer"
+    return (
+        f"{model.name} is a base model; {spec.train.task} is made for one that has been fine-tuned to answer: take "
+        "such a one, or run task sft first"
+    )
 
 
 RULES = (

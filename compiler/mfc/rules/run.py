@@ -69,7 +69,11 @@ def checkpoints_take_disk(
     each = weights + (12 if strategy.deepspeed else 8) * trained
     if save_every == "never" or each * keep < _LARGE:
         return None
-    return f"a checkpoint takes about {gib(each)} of disk with its optimizer, {gib(each * keep)} for run.keep: {keep}"
+    cure = "run.keep: 1" if keep > 1 else "run.save_every: never"
+    return (
+        f"a checkpoint takes about {gib(each)} of disk with its optimizer, {gib(each * keep)} for run.keep: {keep}; "
+        f"{cure} takes less"
+    )
 
 
 RULES = (save_every, keep, log_every, samples, report_to, output_dir, existing, checkpoints_take_disk)

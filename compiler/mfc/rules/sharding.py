@@ -130,7 +130,8 @@ def stage_3_between_nodes(hardware: Hardware, sharding: str, model: Model) -> st
         return None
     return (
         f"each micro-step gathers 2 x 2 bytes x {short(model.total_parameters)} weights; {share:.0%} of it comes from "
-        f"other nodes at {hardware.inter.bytes_per_second / 1e9:.3g} GB/s: {seconds:.1f} s if nothing overlaps"
+        f"other nodes at {hardware.inter.bytes_per_second / 1e9:.3g} GB/s: {seconds:.1f} s if nothing overlaps; a "
+        "larger micro_batch gathers less often, stages below 3 not at all"
     )
 
 

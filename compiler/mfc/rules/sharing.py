@@ -155,7 +155,8 @@ def answers_wait(spec: Spec, rollout_share: memory.Share | None) -> str | None:
     rounds = -(-rollout_share.sequences // max(rollout_share.concurrency, 1))
     return (
         f"vLLM's KV cache holds {rollout_share.concurrency} of {rollout_share.sequences} answers at their longest, so "
-        f"task {spec.train.task} may generate in {rounds} rounds"
+        f"task {spec.train.task} may generate in {rounds} rounds; a lower "
+        "train.rollout.max_completion_length needs fewer"
     )
 
 
