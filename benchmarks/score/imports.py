@@ -143,8 +143,8 @@ def _known(one: imports.Imported) -> bool:
     return "model" in one.spec and "is not in the catalogue" not in one.refused
 
 
-# Keys that change nothing of what is trained.
-_BESIDE = ("report_to", "run_name", "logging_dir", "disable_tqdm")
+# Keys that change nothing of what is trained; tf32 is of what autocast leaves in fp32.
+_BESIDE = ("report_to", "run_name", "logging_dir", "disable_tqdm", "tf32")
 
 
 def _lost(row: imports.Row) -> bool:

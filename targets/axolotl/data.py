@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mfc.target.codecs import Writing
 
 TOKENIZERS = "tokenizer_default"
+# Rows in this layout have a prompt of Axolotl's own, which the template of the same name asks for.
+OWN_PROMPT = "alpaca"
 # Templates that Axolotl has by name (utils/chat_templates/templates), besides the tokenizer's.
 TEMPLATES = (
     *("alpaca", "aya", "chatml", "cohere", "command_a", "command_a_rag", "command_a_tool_use", "deepseek_v2"),
@@ -71,6 +73,8 @@ def _reading(one: DatasetSpec, task: str) -> dict[str, Any]:
     form, named_columns = rows.layout(one, task), rows.columns(one, task)
     if task == "pretrain":
         return {"type": "completion", "field": named_columns["text"]}
+    if form == OWN_PROMPT:
+        return {"type": form}
     if task == "sft":
         said = rows.roles(one, form)
         return {
@@ -96,4 +100,4 @@ def _reading(one: DatasetSpec, task: str) -> dict[str, Any]:
     return {}  # ORPO and GRPO: columns as they are
 
 
-__all__ = ["FORMATS", "KINDS", "TEMPLATES", "TOKENIZERS", "evaluation", "named", "training"]
+__all__ = ["FORMATS", "KINDS", "OWN_PROMPT", "TEMPLATES", "TOKENIZERS", "evaluation", "named", "training"]

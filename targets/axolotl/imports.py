@@ -87,6 +87,11 @@ def settings(run: Run, place: Place) -> Settings:
     version = VERSIONS[0]
     parts, told, notes = _engine(said, run.beside, version)
     spec, task, lost = _data(said, place)
+    if said.get("datasets") and all(
+        isinstance(one, Mapping) and one.get("type") == "alpaca" for one in said["datasets"]
+    ):
+        told["template"] = (data.OWN_PROMPT,)
+        idle["chat_template"] = "rows of alpaca have a prompt of their own"
     told |= {"existing": ("fail",) if run.stops_at_checkpoints else ("overwrite", "resume")}
     if not said.get("adapter"):
         told["method"] = ("full",)

@@ -135,17 +135,20 @@ def rows_suit_the_task(spec: Spec, task: str) -> str | None:
 
 
 @require("Axolotl prompt_strategies/alpaca_w_system.py and prompters.py: AlpacaPrompter", blames="target")
-def alpaca_has_a_prompt_of_its_own(spec: Spec, task: str) -> str | None:
-    """Rows in alpaca's layout get a prompt without the model's chat template, which is another experiment."""
+def alpaca_has_a_prompt_of_its_own(spec: Spec, task: str, template: str | None) -> str | None:
+    """Rows in alpaca's layout get a prompt without the model's chat template, where that is asked for by its name."""
     found = next((one for one in spec.data.train if _own_prompt(rows.layout(one, task), task)), None)
     if found is None:
         return None
     name = f"data.train: {found.path or found.hub}"
-    return f"puts the rows in format alpaca of {name} in a prompt of its own, not in the chat template"
+    if template != data.OWN_PROMPT:
+        text = f"puts the rows in format alpaca of {name} in a prompt of its own, not in the chat template"
+        return f"{text}: targets.axolotl.template: {data.OWN_PROMPT} asks for that"
+    return f"takes the columns of {name} by their names: instruction, input, output" if rows.renamed(found) else None
 
 
 def _own_prompt(form: str, task: str) -> bool:
-    return form == "alpaca" and task == "sft"
+    return form == data.OWN_PROMPT and task == "sft"
 
 
 @require(_DATA + ": DPODataset and KTODataset have neither name nor ds_type")
