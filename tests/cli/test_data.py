@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import pytest
 from mfc.cli import main
 
+from tests.data import optional
+
 SPEC = (
     "model: Qwen/Qwen2.5-7B-Instruct\nhardware: 4x RTX 4090\n"
     "data: {path: train.jsonl, format: messages, max_length: 4096}\n"
@@ -39,6 +41,11 @@ def mfc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def chat(question: str, answer: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]}
+
+
+def planned(done: Done) -> Any:
+    (plan,) = json.loads(done.stdout)["plans"]
+    return plan
 
 
 def lay(folder: Path, rows: list[Any], spec: str = SPEC) -> None:
@@ -100,3 +107,43 @@ def test_without_a_plan_lengths_are_told_all_the_same(tmp_path: Path, mfc: Calla
     assert done.returncode == 0
     assert "note: without a plan neither steps nor hours are known" in done.stderr
     assert "cut at" in done.stdout
+
+
+def test_write_and_check(tmp_path: Path, mfc: Callable[..., Done]) -> None:
+    """What is written plans faster and says what the limit does; check tells when the data is another."""
+    lay(tmp_path, [chat("Why?", "Because. " * number) for number in range(1, 401)], f"# all\n{SPEC}")
+    before = planned(mfc("plan", "spec.yaml", "--format", "json"))
+    done = mfc("data", "spec.yaml", "--write")
+    assert done.returncode == 0, done.stderr
+    assert "wrote data.mean_length and data.lengths into spec.yaml" in done.stderr
+    assert "# all" in (tmp_path / "spec.yaml").read_text()
+    after = planned(mfc("plan", "spec.yaml", "--format", "json"))
+    assert after["speed"]["seconds_per_step"] < before["speed"]["seconds_per_step"]
+    assert any("max_length 4096 cuts nothing" in one["message"] for one in after["warnings"])
+    assert mfc("compile", "spec.yaml").returncode == 0
+    assert mfc("check", "spec.yaml").returncode == 0
+    with (tmp_path / "train.jsonl").open("r+") as stream:
+        stream.write('{"messagez')
+    done = mfc("check", "spec.yaml")
+    assert done.returncode == 1
+    assert "spec.yaml: stale (the data has changed since data.lengths was measured)" in done.stdout
+    assert "mfc data spec.yaml --write" in done.stderr
+    (tmp_path / "train.jsonl").write_text("{}\n")
+    assert "3 bytes of data" in mfc("check", "spec.yaml").stdout
+    (tmp_path / "train.jsonl").unlink()
+    assert mfc("check", "spec.yaml").returncode == 0
+
+
+def test_a_tokenizer_that_is_named_counts(tmp_path: Path, mfc: Callable[..., Done]) -> None:
+    optional("tokenizers")
+    lay(tmp_path, [chat("Why?", "Because.")])
+    assert mfc("data", "spec.yaml", "--tokenizer", "none").returncode == 2
+    (tmp_path / "tokenizer.json").write_text(
+        json.dumps({"version": "1.0", "model": {"type": "WordLevel", "vocab": {"?": 0}, "unk_token": "?"}})
+    )
+    done = mfc("data", "spec.yaml", "--tokenizer", ".", "--write")
+    assert "counted by tokenizer.json with 5 tokens around each turn" in done.stdout, done.stderr
+    made = planned(mfc("plan", "spec.yaml", "--set", "data.max_length=auto", "--format", "json"))
+    assert made["strategy"]["max_length"] == 64
+    made = planned(mfc("plan", "spec.yaml", "--set", "data.max_length={min: 32, max: 8192}", "--format", "json"))
+    assert made["strategy"]["max_length"] == 64

@@ -30,7 +30,7 @@ DRAWN = 4  # of which the recipes that it can say
 # What no file of a framework's says.
 UNTOLD: Mapping[str, tuple[str, ...]] = {
     "model": ("config", "like", "quantized"),
-    "data": ("mean_length", "image"),
+    "data": ("mean_length", "lengths", "image"),
     "strategy": ("headroom",),
     "run": ("launcher",),
 }

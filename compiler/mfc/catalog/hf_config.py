@@ -72,6 +72,12 @@ def from_file(path: str | Path) -> Config:
 
 def from_cache(model_id: str, environ: Mapping[str, str] = os.environ) -> Config | None:
     """The newest config of a model in the local Hugging Face cache, or None when it is not there."""
+    found = cached(model_id, "config.json", environ)
+    return from_file(found) if found else None
+
+
+def cached(model_id: str, name: str, environ: Mapping[str, str] = os.environ) -> Path | None:
+    """A file of a model in the local Hugging Face cache, of its main branch or else the newest; None without one."""
     home = Path(environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
     hub = Path(environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or home / "hub").expanduser()
     folder = hub / ("models--" + model_id.replace("/", "--"))
@@ -79,11 +85,11 @@ def from_cache(model_id: str, environ: Mapping[str, str] = os.environ) -> Config
         return None
     main = folder / "refs" / "main"
     if main.is_file():
-        current = folder / "snapshots" / main.read_text().strip() / "config.json"
+        current = folder / "snapshots" / main.read_text().strip() / name
         if current.is_file():
-            return from_file(current)
-    found = sorted(folder.glob("snapshots/*/config.json"), key=lambda path: path.stat().st_mtime)
-    return from_file(found[-1]) if found else None
+            return current
+    found = sorted(folder.glob(f"snapshots/*/{name}"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
 
 
 # Nested configs that carry no model_type of their own, or another than the decoder they are.

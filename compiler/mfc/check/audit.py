@@ -105,11 +105,24 @@ class _Check:
             result.errors.append((self.spec, error))
             return set()
         self.inputs.update(map(discover.absolute, loaded.sources))
+        self._measured(loaded)
         result.errors += [(self.spec, error) for error in errors]
         result.drifted += self.found
         if self.who and not errors and not self.found:
             memo.save(self.spec, self.who, self.inputs, self.absent, self.outputs, self.started)
         return self.inputs
+
+    def _measured(self, loaded: LoadedSpec) -> None:
+        """Whether the data is that on which the spec's lengths were measured."""
+        if loaded.spec.data.lengths is None:
+            return
+        from mfc.data.moved import moved
+
+        self.who = None  # the memo would not notice that the data has changed
+        if note := moved(loaded):
+            found = Finding(shown(self.spec), "stale", note)
+            mend = shlex.join(["mfc", "data", os.fspath(shown(self.spec)), "--write"])
+            self.found.append(Drifted(shown(self.spec), "", (found,), mend))
 
     def _all(self, loaded: LoadedSpec) -> Iterator[MfcError]:
         """Check each target that the spec names, then each other folder that was made from it."""

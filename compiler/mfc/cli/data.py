@@ -6,22 +6,32 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mfc.cli import options
+from mfc.errors import SpecError
 
 if TYPE_CHECKING:
     from mfc.data.lines import Advance
+    from mfc.data.show import Account
+    from mfc.spec.load import LoadedSpec
 
 
 @click.command()
 @click.argument("spec", metavar="SPEC")
+@click.option(
+    "--tokenizer", "tokens_by", metavar="PATH", help="A tokenizer.json, or its folder (default: that of the model)."
+)
+@click.option("--write", is_flag=True, help="Put mean_length and lengths into the spec, for planning.")
 @options.target
 @options.overrides
 @options.as_format
-def command(spec: str, target: str | None, overrides: tuple[str, ...], form: str) -> int:
+def command(
+    spec: str, tokens_by: str | None, write: bool, target: str | None, overrides: tuple[str, ...], form: str
+) -> int:
     """Read the data of SPEC: check each row against its format, and say how many tokens rows have.
 
     Then what that means: what each max_length cuts, padding, packing, steps and hours. Exit code 1 for bad rows.
@@ -30,14 +40,30 @@ def command(spec: str, target: str | None, overrides: tuple[str, ...], form: str
     from mfc.data import show
     from mfc.data.account import account
 
-    done = account(api.load(spec, overrides), target, _progress)
+    loaded = api.load(spec, overrides)
+    done = account(loaded, target, Path(tokens_by) if tokens_by else None, _progress)
     if form == "json":
         print(options.dump(show.document(done)))
     else:
         print(show.text(done), end="")
         for note in done.notes:
             print(f"note: {note}", file=sys.stderr)
+    if write:
+        _write(loaded, done)
     return 1 if done.summary.bad or (done.evaluation and done.evaluation.bad) else 0
+
+
+def _write(loaded: LoadedSpec, done: Account) -> None:
+    """The spec with what was measured in it; nothing else of it changes."""
+    from mfc.data import block, moved
+    from mfc.files import read
+
+    path, fields = Path(done.spec), block.measured(done, moved.digest(moved.training_files(loaded)))
+    try:
+        path.write_bytes(block.written(read(path).decode(), done.spec, fields).encode())
+    except (OSError, ValueError) as error:
+        raise SpecError(f"{path}: error: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+    print(f"wrote data.mean_length and data.lengths into {path}", file=sys.stderr)
 
 
 @contextmanager

@@ -2,8 +2,9 @@
 
 Measured by `benchmarks/measure/tokens.py`: the mean over Qwen (151,643 entries), Llama 3 (128,000), Llama 4 (200,000)
 and DeepSeek (129,280), and over Mistral v1 and v3 (32,000 and 32,768), which stand for all of their size. English is
-Python's reference: formal prose has a fifth to a quarter fewer tokens than estimated, program text is within 6 %. One
-large vocabulary has up to 27 % more or fewer characters to a token than their mean, most in Cyrillic.
+Python's reference: formal prose has 7 to 23 % fewer tokens than estimated, text full of figures and markup up to 25 %
+more (docs/data.md). One large vocabulary has up to 27 % more or fewer characters to a token than their mean, most in
+Cyrillic.
 """
 
 from __future__ import annotations

@@ -24,6 +24,7 @@ class Account(NamedTuple):
     evaluation: Summary | None
     counter: str
     exact: bool
+    rows: int  # that training has: good, and drawn where the spec draws
     epoch: Epoch | None
     notes: tuple[str, ...] = ()
 

@@ -122,9 +122,18 @@ def domain(name: str, problem: Problem, env: Mapping[str, Any]) -> Sequence[Any]
         low, high = problem.ranges[name]
         if name == "lora_rank":
             high = max(low, min(high, problem.model.architecture.hidden))
+        if name == "max_length" and (longest := longest_row(problem)):
+            high = max(low, min(high, longest))
         step = 256 if name == "max_length" else 8
         return [high, *range((high - 1) // step * step, low, -step), *((low,) if low < high else ())]
+    if name == "max_length" and (longest := longest_row(problem)):
+        return (min(longest, *CANDIDATES[name]),)
     return CANDIDATES[name]
+
+
+def longest_row(problem: Problem) -> int | None:
+    """The length above which no row of the data would gain anything; None where nothing was counted."""
+    return None if problem.spec.train.task in ("ppo", "grpo") else problem.spec.data.longest
 
 
 def walk(

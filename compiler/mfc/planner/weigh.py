@@ -49,6 +49,8 @@ class Weighing:
             return Decision(name, value, "always", NO_OTHER, "the target's profile")
         if CANDIDATES[name] == (value,):
             return Decision(name, value, "default", f"the default of {SPEC_PATHS[name]}", "the spec")
+        if name == "max_length" and (longest := self.problem.spec.data.lengths):
+            return Decision(name, value, "search", f"the longest row has {longest.quantiles[-1]:,} tokens", SEARCH)
         return Decision(name, value, "search", "the only candidate", SEARCH)
 
     def _rivals(self, name: str) -> dict[Any, Candidate]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mfc.lengths import padded
 from mfc.rules import packages
 from mfc.rules.engine import Rather, Value, advise, derive, require, said
 from mfc.rules.words import gpus, listed
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 
 _ULYSSES = "DeepSpeed runtime/sequence_parallel/ulysses_sp.py; Ulysses, arXiv:2309.14509"
 _PACKABLE = ("pretrain", "sft")
+_GENERATES = ("ppo", "grpo")  # lengths are of whole samples, and here answers are still to come
 _WASTE = 0.3  # share of padding from which packing is worth a word
+_CUT = 0.01  # share of rows cut from which the limit is
 
 
 @require("the model's own config: max_position_embeddings")
@@ -85,17 +88,56 @@ def overlong(spec: Spec, profile: Profile) -> Value:
 @advise("arithmetic on data.mean_length")
 def padding_is_wasted(spec: Spec, strategy: Strategy) -> Rather | None:
     """Where samples are much shorter than the limit, packing saves time."""
-    mean = spec.data.mean_length
-    if strategy.packing or strategy.task not in _PACKABLE or mean == "auto" or strategy.sequences == 1:
+    mean, measured, limit = spec.data.mean_length, spec.data.distribution, strategy.max_length
+    if strategy.packing or strategy.task not in _PACKABLE or strategy.sequences == 1:
         return None
-    waste = 1 - mean / strategy.max_length
-    if waste < _WASTE:
+    if measured is not None:
+        waste = 1 - measured.mean(limit) / padded(measured, limit, strategy.sequences)[0]
+        fact = f"by the lengths of your samples, {waste:.0%} of a micro-batch of {strategy.sequences} is padding"
+    elif mean != "auto":
+        waste = 1 - mean / limit
+        fact = (
+            f"samples have {mean} tokens on average and rows up to {limit}: up to {waste:.0%} of a micro-batch of "
+            f"{strategy.sequences} is padding"
+        )
+    else:
         return None
+    return Rather(fact, "data.packing: true fills it", {"packing": True}) if waste >= _WASTE else None
+
+
+@advise("arithmetic on data.lengths")
+def limit_cuts_nothing(spec: Spec, strategy: Strategy) -> str | Rather | None:
+    """Room for longer rows than there are costs memory."""
+    lengths, limit = spec.data.lengths, strategy.max_length
+    if lengths is None or strategy.fills_rows or strategy.task in _GENERATES:
+        return None
+    longest, enough = lengths.quantiles[-1], spec.data.longest
+    if longest >= limit or (enough is not None and enough >= limit):
+        return None
+    if enough is None:
+        return f"max_length {limit} cuts nothing: your longest row has about {longest:,} tokens, by estimate"
     return Rather(
-        f"samples have {mean} tokens on average and rows up to {strategy.max_length}: up to {waste:.0%} of a "
-        f"micro-batch of {strategy.sequences} is padding",
-        "data.packing: true fills it",
-        {"packing": True},
+        f"max_length {limit} cuts nothing: your longest row is {longest:,}",
+        f"data.max_length: {enough} needs less memory",
+        {"max_length": enough},
+    )
+
+
+@advise("arithmetic on data.lengths")
+def limit_cuts_rows(spec: Spec, strategy: Strategy, overlong: str) -> str | None:
+    """Rows that are cut lose their ends, and with them answers."""
+    lengths, measured, limit = spec.data.lengths, spec.data.distribution, strategy.max_length
+    if lengths is None or measured is None or strategy.fills_rows or strategy.task in _GENERATES:
+        return None
+    cut = 1 - measured.within(limit)
+    if cut < _CUT:
+        return None
+    does = "drops" if overlong == "drop" else "cuts"
+    about = "" if lengths.tokens == "counted" else "about "
+    return (
+        f"max_length {limit} {does} {about}{cut:.0%} of your rows: 99 % have at most {measured.at(0.99):,.0f} tokens, "
+        f"the longest {measured.longest:,}; data.max_length: {{min: {limit}, max: {-(-measured.longest // 64) * 64}}} "
+        "takes as much as fits"
     )
 
 
@@ -149,6 +191,8 @@ RULES = (
     packing_suits_the_task,
     overlong,
     padding_is_wasted,
+    limit_cuts_nothing,
+    limit_cuts_rows,
     split_divides_gpus,
     split_divides_heads,
     split_divides_length,

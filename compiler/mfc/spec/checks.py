@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Iterator
 
+from mfc.lengths import rising
 from mfc.spec import quantities
 from mfc.spec.native import nested
 
@@ -151,6 +152,22 @@ def indices(value: object) -> object:
     if len(set(value)) != len(value):
         raise ValueError("a list of device indices, each once")
     return tuple(value)
+
+
+def quantiles(value: object) -> object:
+    """The lengths of a distribution, as a tuple."""
+    if not isinstance(value, (list, tuple)) or not all(type(item) is int and 1 <= item < 2**31 for item in value):
+        raise ValueError("")
+    if not rising(value):
+        raise ValueError("")
+    return tuple(value)
+
+
+def digest(value: object) -> object:
+    """A digest as sha256sum prints it."""
+    if not isinstance(value, str) or not re.fullmatch("[0-9a-f]{64}", value):
+        raise ValueError("")
+    return value
 
 
 def _is_fraction(value: object) -> bool:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from mfc.lengths import Lengths
 from mfc.spec.values import (
     BANDWIDTH,
     CAPABILITY,
@@ -18,13 +19,16 @@ from mfc.spec.values import (
     AutoWhole,
     Count,
     CountOrRange,
+    Digest,
     Indices,
     Label,
     Positive,
     Prompt,
+    Quantiles,
     Range,
     Size,
     Text,
+    Whole,
     also,
     refuse,
     whole,
@@ -205,6 +209,20 @@ class ImageSpec(Section):
     )
 
 
+class LengthsSpec(Section):
+    """How long the samples are, as `mfc data --write` measured them on these very files."""
+
+    samples: Count = Field(description="Rows of the data that can be trained on.")
+    quantiles: Quantiles = Field(
+        description="Tokens that 0, 5, 10 ... 90, 95, 98, 99, 99.9 and 100 % of the sequences do not exceed."
+    )
+    tokens: Literal["counted", "estimated"] = Field(
+        description="Whether the model's own tokenizer counted, or characters were."
+    )
+    file_bytes: Whole = Field(description="Size of the files together.")
+    sha256: Digest = Field(description="Digest of the files, by which mfc check tells when the data has moved on.")
+
+
 class DataSpec(Section):
     """What to train on; needed to compile, not to plan. Short form: the path of a file."""
 
@@ -225,6 +243,7 @@ class DataSpec(Section):
         default="truncate", description="What happens to samples longer than max_length."
     )
     mean_length: AutoCount = Field(default="auto", description="Mean length of a sample in tokens, when known.")
+    lengths: LengthsSpec | None = Field(default=None, description="How long samples are: mfc data --write measures it.")
     packing: AutoFlag = Field(
         default="auto", description="Whether several samples share one row of max_length tokens (pairs: twice as many)."
     )
@@ -244,9 +263,24 @@ class DataSpec(Section):
         common = {"format": value["format"]}
         return {**value, "train": [{**common, **item} if isinstance(item, dict) else item for item in value["train"]]}
 
+    @property
+    def distribution(self) -> Lengths | None:
+        """The lengths of samples as training meets them, where they were measured."""
+        return Lengths(self.lengths.quantiles, self.overlong == "drop") if self.lengths else None
+
+    @property
+    def longest(self) -> int | None:
+        """The max_length that the longest sample needs, where the model's own tokenizer has counted.
+
+        A multiple of 64, so that tensor cores and sequences split over eight GPUs are content with it.
+        """
+        counted = self.lengths is not None and self.lengths.tokens == "counted"
+        return -(-self.lengths.quantiles[-1] // 64) * 64 if self.lengths and counted else None
+
     @model_validator(mode="after")
     def _agree(self) -> "DataSpec":
         longest = self.max_length.max if isinstance(self.max_length, Range) else self.max_length
-        if isinstance(longest, int) and isinstance(self.mean_length, int) and self.mean_length > longest:
+        mean = self.mean_length if self.lengths is None else "auto"  # what was measured may be cut
+        if isinstance(longest, int) and isinstance(mean, int) and mean > longest:
             raise refuse(f"mean_length {self.mean_length} is above max_length {longest}", at="mean_length")
         return self

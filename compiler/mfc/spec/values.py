@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 from pydantic_core import PydanticCustomError, core_schema
 
+from mfc.lengths import PERCENTS
 from mfc.spec import checks, quantities
 
 if TYPE_CHECKING:
@@ -197,6 +198,12 @@ EVALUATION = Kind(
     checks.evaluation,
     {"anyOf": [{"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1}, _TEXT]},
 )
+QUANTILES = Kind(
+    f"the {len(PERCENTS)} lengths that mfc data --write measures, none of them below the one before",
+    checks.quantiles,
+    {"type": "array", "items": {"type": "integer", "minimum": 1}, "minItems": len(PERCENTS), "maxItems": len(PERCENTS)},
+)
+DIGEST = Kind("a SHA-256 digest, 64 hexadecimal digits", checks.digest, {"type": "string", "pattern": "^[0-9a-f]{64}$"})
 ELEMENTS = Kind("a number of elements such as 5e8", checks.elements, {"type": "number", "minimum": 0})
 BETAS = Kind(
     "two fractions such as [0.9, 0.999]",
@@ -214,6 +221,8 @@ Prompt = Annotated[str, PROMPT]
 Names = Annotated[tuple[str, ...], NAMES]
 Modules = Annotated[tuple[str, ...], MODULES]
 Numbers = Annotated[tuple[float, ...], NUMBERS]
+Quantiles = Annotated[tuple[int, ...], QUANTILES]
+Digest = Annotated[str, DIGEST]
 Indices = Annotated[tuple[int, ...], INDICES]
 Flag = Annotated[bool, FLAG]
 AutoFlag = Annotated[bool | Auto, also(FLAG, "auto")]

@@ -21,9 +21,12 @@ def prepare(strategy: Strategy, problem: Problem, stack: Stack) -> StepTime:
     hardware = problem.hardware
     machines = Machines(hardware.gpu, hardware.gpus_per_node, hardware.nodes, hardware.intra, hardware.inter)
     data = problem.spec.data
-    mean = data.mean_length if data else None
+    mean = data.mean_length
     known = mean if isinstance(mean, int) and not strategy.fills_rows else None
-    return roofline.prepare(problem.model.architecture, strategy, machines, mean_tokens=known, stack=stack)
+    measured = None if strategy.fills_rows or strategy.task in ("ppo", "grpo") else data.distribution
+    return roofline.prepare(
+        problem.model.architecture, strategy, machines, mean_tokens=known, lengths=measured, stack=stack
+    )
 
 
 def predict(strategy: Strategy, problem: Problem, stack: Stack) -> Speed:

@@ -1,5 +1,7 @@
 """How long a padded micro-batch gets: the longest of its rows, when only their mean and their limit are known.
 
+Where lengths were measured (`mfc.lengths`), those hold instead.
+
 Lengths are taken to follow the distribution of largest entropy on 0 to the limit with that mean, which assumes nothing
 else: an exponential, cut at the limit, which rises where the mean is above half of it. Nothing here is fitted.
 """

@@ -10,6 +10,8 @@ from math import hypot
 from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
+from mfc.lengths import Lengths
+from mfc.lengths import padded as longest_of
 from mfc.memory.formats import formats
 from mfc.memory.stack import Stack
 from mfc.memory.static import mask_bytes
@@ -68,6 +70,7 @@ class StepTime(NamedTuple):
     micro_total: float
     step_total: float
     rows: int  # sequences per unit of micro-batch
+    lengths: Lengths | None = None  # as measured; None: all that is known is their mean
 
     def at(self, micro_batch: int, gradient_accumulation: int) -> float:
         """Seconds per optimizer step."""
@@ -99,7 +102,10 @@ class StepTime(NamedTuple):
         """Tokens that one GPU handles in a micro-batch, padding included, and the attention of one in seconds."""
         rows = micro_batch * self.rows
         limit = self.strategy.max_length
-        length, square = (limit, limit) if self.mean_tokens >= limit else padded(self.mean_tokens, limit, rows)
+        if self.lengths is not None:
+            length, square = longest_of(self.lengths, limit, rows)
+        else:
+            length, square = (limit, limit) if self.mean_tokens >= limit else padded(self.mean_tokens, limit, rows)
         context = self.context if rows == 1 else self.masked
         return rows * length / self.strategy.sequence_parallel, square * context
 
@@ -110,13 +116,16 @@ def prepare(
     machines: Machines,
     *,
     mean_tokens: float | None = None,
+    lengths: Lengths | None = None,
     stack: Stack | None = None,
 ) -> StepTime:
     """What `StepTime.at` needs. `strategy`'s own micro-batch and accumulation are not read here.
 
-    `mean_tokens` is the mean length of a sequence, None = all are `max_length` long (packed, or not known). `stack`
-    says how the framework runs the model, None = as a current Trainer does.
+    `mean_tokens` is the mean length of a sequence, None = all are `max_length` long (packed, or not known); `lengths`,
+    where they were measured, go before it. `stack` says how the framework runs the model, None = as a current Trainer
+    does.
     """
+    mean_tokens = mean_tokens if lengths is None else lengths.mean(strategy.max_length)
     stack = stack or Stack()
     form = formats(strategy, stack)
     once, lora = work(architecture, stack.fused_experts), strategy.lora
@@ -157,4 +166,5 @@ def prepare(
         micro_total=sum(micro.values()),
         step_total=sum(step.values()),
         rows=strategy.sequences // strategy.micro_batch,
+        lengths=lengths,
     )
