@@ -87,6 +87,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             known=True,  # loops of ArcticTraining and ml-engineering: reserved peaks within 9 and 12 % in the middle
             trainable_fp32=True,
             autocast=False,
+            engine_replicates=True,
             expandable_segments=True,
         ),
         supports={

@@ -69,7 +69,7 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
         )
     trained, master = _base(strategy, stack) if full else _adapters(strategy, stack)
     weights = trained if full else _frozen(strategy, stack)
-    autocast = stack.autocast and strategy.precision != "pure_bf16" and not strategy.deepspeed
+    autocast = stack.autocast and strategy.precision != "pure_bf16" and not _engine(strategy, stack)
     fp32_autocast = full and autocast and trained == 4 and strategy.sharding not in FSDP
     wide = fp32_autocast and strategy.method != "freeze"  # a frozen embedding begins the stream in 16 bits
     fp32_edges = full and autocast and trained == 2 and _upcasts_edges(strategy, stack)
@@ -91,6 +91,11 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
     )
 
 
+def _engine(strategy: Strategy, stack: Stack) -> bool:
+    """Whether DeepSpeed's engine casts the model and keeps fp32 masters."""
+    return strategy.deepspeed or (stack.engine_replicates and strategy.sharding == "ddp")
+
+
 def _upcasts_edges(strategy: Strategy, stack: Stack) -> bool:
     return stack.edges_fp32 and strategy.sharding == "ddp" and not strategy.attention.startswith("flash")
 
@@ -100,7 +105,7 @@ def _upcasts_edges(strategy: Strategy, stack: Stack) -> bool:
 
 def _base(strategy: Strategy, stack: Stack) -> tuple[int, int]:
     """(trained, master) of base weights that train."""
-    if strategy.deepspeed or strategy.optimizer == "badam":
+    if _engine(strategy, stack) or strategy.optimizer == "badam":
         return 2, 4
     if strategy.precision == "pure_bf16":
         return 2, 0
@@ -112,20 +117,21 @@ def _base(strategy: Strategy, stack: Stack) -> tuple[int, int]:
 
 def _adapters(strategy: Strategy, stack: Stack) -> tuple[int, int]:
     """(trained, master) of adapters."""
-    cast = strategy.deepspeed and strategy.sharding != "zero3"  # the engine casts adapters to 16 bit below stage 3
+    engine = _engine(strategy, stack)
+    cast = engine and strategy.sharding != "zero3"  # the engine casts adapters to 16 bit below stage 3
     fp32 = stack.adapter_fp32 and strategy.precision != "pure_bf16" and not cast
     if strategy.sharding == "zero3":
         beside_whole = strategy.lora is not None and bool(strategy.lora.modules_to_save)
         fp32 = fp32 and stack.adapter_fp32_zero3 and (stack.adapter_fp32_beside_whole or not beside_whole)
     if strategy.quantization is not None and strategy.quantization.kind in _KBIT:
         fp32 = fp32 and stack.adapter_fp32_kbit
-    return (4 if fp32 else 2), (4 if strategy.deepspeed else 0)
+    return (4 if fp32 else 2), (4 if engine else 0)
 
 
 def _frozen(strategy: Strategy, stack: Stack) -> int:
     """A frozen base, where it is not quantised."""
     if strategy.quantization is None:
-        return 4 if stack.frozen_fp32 and not strategy.deepspeed else 2
+        return 4 if stack.frozen_fp32 and not _engine(strategy, stack) else 2
     # PEFT's preparation leaves GPTQ, AQLM, EETQ and HQQ models as they are, and sharded ones cannot mix formats.
     prepared = strategy.quantization.kind in _KBIT and stack.kbit_fp32
     return 4 if prepared and strategy.sharding not in FULLY else 2

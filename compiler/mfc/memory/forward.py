@@ -135,7 +135,7 @@ def _casts(model: Shape, given: Inputs, trains: Trains) -> tuple[float, float]:
     copies = 2.0 * trains.copied if formats.trained == 4 and given.checkpointing else 0.0
     if formats.full and not trains.reach.edges:
         return copies, 0.0
-    wide = formats.fp32_norms or formats.weights == 4 or trains.wide_head
+    wide = (formats.fp32_norms or formats.weights == 4 or trains.wide_head) and not trains.headless
     head = 2.0 * model.head_rows if wide else 0.0
     if formats.fp32_autocast and given.checkpointing:
         experts = sum(layer.size * layer.experts for layer in model.layers)

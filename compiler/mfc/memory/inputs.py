@@ -58,6 +58,7 @@ class Trains(NamedTuple):
     reach: Reach
     frozen: tuple[str, ...]  # parts of the model that do not train: vision, projector, language
     wide_head: bool = False  # the head trains in fp32 beside adapters
+    headless: bool = False  # no weight makes logits
 
 
 class Loop(NamedTuple):

@@ -22,6 +22,8 @@ def place(
     stack: Stack,
 ) -> Placement:
     """The placement of `states` on each of `world_size` GPUs. `hidden` is the model's width."""
+    if sharding == "ddp" and stack.engine_replicates:
+        return deepspeed.replicated(states)
     if sharding == "ddp":
         return replicated(states, max(world_size, 2) if stack.wraps_one_gpu else world_size)
     if sharding in FSDP:

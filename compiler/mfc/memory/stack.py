@@ -158,6 +158,7 @@ class Stack(NamedTuple):
     expandable_segments: bool = False  # the allocator does not fragment
 
     # DeepSpeed; None = what the Trainer's "auto" resolves to
+    engine_replicates: bool = False  # its engine runs data parallel training too, as stage 0
     reduce_bucket_elements: int | None = None  # hidden squared
     prefetch_bucket_elements: int | None = None  # 0.9 hidden squared
     persistence_threshold_elements: int | None = None  # 10 hidden

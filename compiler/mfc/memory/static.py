@@ -46,6 +46,8 @@ def key(strategy: Strategy) -> Strategy:
 def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Static:
     """Phases and states of a strategy, as `key` made it."""
     form = formats(strategy, stack)
+    if _headless(strategy, stack):
+        architecture = architecture._replace(tied=True)
     figure = shape(architecture, stack.fused_experts)
     lora = strategy.lora if form.adapters else None
     numbers = trainable(
@@ -69,6 +71,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
             reach=optimizers.reach(strategy, figure.depth),
             frozen=strategy.unadapted,
             wide_head=form.adapters and head.trains and form.trained == 4 and narrow == 1.0,
+            headless=_headless(strategy, stack),
         ),
         Loop(
             accumulates=strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack),
@@ -87,6 +90,14 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         quantised=strategy.quantization is not None,
         adapter_share=own / (states.base + states.reference + states.scoring + own) if form.adapters else 0.0,
     )
+
+
+def _headless(strategy: Strategy, stack: Stack) -> bool:
+    """Whether no weight makes logits: a classifier's last linear has a row a class, and a reward model one class.
+
+    Source: transformers modeling_layers.py, GenericForSequenceClassification.
+    """
+    return strategy.task == "reward" and not stack.value_head
 
 
 def scored_share(architecture: Architecture, strategy: Strategy, stack: Stack) -> float:
@@ -180,9 +191,10 @@ def _head(architecture: Architecture, strategy: Strategy, stack: Stack, form: Fo
     ).head in saved
     reward, fused = strategy.task == "reward", strategy.loss == "fused"
     unscored = reward and stack.value_head
+    headless = _headless(strategy, stack)
     return Head(
-        vocab=0 if reward and not unscored else int(architecture.vocab * scored_share(architecture, strategy, stack)),
-        trains=not unscored and trains,
+        vocab=0 if headless else int(architecture.vocab * scored_share(architecture, strategy, stack)),
+        trains=not reward and trains,
         fused=fused and stack.fused_loss == "linear",
         chunked_logits=fused and stack.fused_loss == "logits",
         share=narrow,

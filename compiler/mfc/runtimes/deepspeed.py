@@ -42,6 +42,28 @@ class Zero(NamedTuple):
     offload_parameters: Offload = "none"
 
 
+def replicated(states: States) -> Placement:
+    """Placement at stage 0: every GPU has flat 16-bit weights, fp32 masters and moments, and no buckets in training.
+
+    The step makes an fp32 copy of each gradient, and a flat one of these (fp16/fused_optimizer.py, FP16_Optimizer).
+    """
+    gradients = 2.0 * states.trained
+    return Placement(
+        weights=states.base + states.scales + gradients + states.reference + states.scoring,
+        optimizer=states.trained * states.optimizer,
+        buffers=0.0,
+        gathered=0.0,
+        gradients=gradients if states.accumulates else 0.0,
+        done=2.0,
+        live=2.0,
+        layer_gradient=0.0,
+        step=(8.0 + 4.0 * states.foreach) * states.trained,
+        step_gradients=gradients,
+        stays=states.scales + states.scoring + gradients + states.master * states.trained,
+        twice=gradients,
+    )
+
+
 def partitioned(states: States, zero: Zero) -> Placement:
     """Placement under ZeRO stage 1, 2 or 3.
 

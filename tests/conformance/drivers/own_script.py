@@ -3,7 +3,8 @@
     own_script.py --deepspeed ds_config.json --model FOLDER --method full|lora          the Trainer reads the JSON
     own_script.py --deepspeed_config ds_config.json --model FOLDER --method full|lora   deepspeed.initialize does
 
-Numbers that the JSON holds as well, such as the batch, are taken from it: a script's author would copy them.
+Numbers that the JSON holds as well, such as the batch, are taken from it: a script's author would copy them. Rows have
+`--length` tokens, every other one a fifth of them padding; `--layers recomputed` checkpoints layers.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--deepspeed_config")
     parser.add_argument("--model", required=True)
     parser.add_argument("--method", required=True)
+    parser.add_argument("--length", type=int, default=32)
+    parser.add_argument("--layers", choices=("kept", "recomputed"), default="kept")
     return parser.parse_args()
 
 
@@ -37,9 +40,11 @@ def model(path: str, method: str) -> Any:
     return peft.get_peft_model(base, peft.LoraConfig(r=8, target_modules=["q_proj", "v_proj"]))
 
 
-def row(number: int) -> dict[str, list[int]]:
-    words = [3 + (number + place) % 200 for place in range(32)]
-    return {"input_ids": words, "labels": words, "attention_mask": [1] * len(words)}
+def row(number: int, length: int) -> dict[str, list[int]]:
+    padding = number % 2 * (length // 5)
+    words = [3 + (number + place) % 200 for place in range(length)]
+    labels = words[: length - padding] + [-100] * padding
+    return {"input_ids": words, "labels": labels, "attention_mask": [int(label >= 0) for label in labels]}
 
 
 def with_trainer(asked: argparse.Namespace) -> None:
@@ -64,8 +69,10 @@ def with_trainer(asked: argparse.Namespace) -> None:
         logging_nan_inf_filter=False,
         report_to="none",
         save_strategy="no",
+        gradient_checkpointing=asked.layers == "recomputed",
+        train_sampling_strategy="sequential",
     )
-    rows = [row(number) for number in range(48)]
+    rows = [row(number, asked.length) for number in range(48)]
     trainer = transformers.Trainer(model=model(asked.model, asked.method), args=training, train_dataset=rows)
     trainer.train()
     trainer.save_state()
@@ -77,7 +84,7 @@ def with_engine(asked: argparse.Namespace) -> None:
     trained = [p for p in made.parameters() if p.requires_grad]
     engine, *_ = deepspeed.initialize(model=made, model_parameters=trained, config=asked.deepspeed_config)
     for number in range(STEPS * engine.gradient_accumulation_steps()):
-        batch = [row(number + n) for n in range(engine.train_micro_batch_size_per_gpu())]
+        batch = [row(number + n, asked.length) for n in range(engine.train_micro_batch_size_per_gpu())]
         loss = engine(**{key: torch.tensor([one[key] for one in batch]) for key in batch[0]}).loss
         engine.backward(loss)
         steps = engine.is_gradient_accumulation_boundary()

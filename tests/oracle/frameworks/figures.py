@@ -23,8 +23,9 @@ def configs(folder: Path) -> None:
 def errors(target: str, folder: Path) -> Iterator[tuple[str, dict[str, float], dict[str, float]]]:
     """Of each run its name, all errors in percent, and those that the law forbids; beside the configs in a folder."""
     with runs.inside(folder):
+        of = runs.target(target)
         for run, row in rows_of(target).items():
-            predicted = law.by_kind(runs.predicted(runs.compiled(run, runs.target(target), folder / "out")))
+            predicted = law.by_kind(runs.predicted(runs.compiled(run, of, folder / "out"), of))
             yield run, law.errors(predicted, row["kinds"]), law.faults(predicted, row["kinds"])
 
 

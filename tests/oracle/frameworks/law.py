@@ -11,6 +11,7 @@ NEAR = 0.8  # share of the peak from which on a moment is near it
 # Of mfc's phases and of traced moments alike, the first that fits.
 KINDS = (
     ("optimizer", r"^(optimizer|step)"),
+    ("rollout", r"^(rollout|generation)"),
     ("reference", r"^reference"),
     ("forward", r"^forward|forward$|^head gathered"),
     ("tower", r"tower|mining"),

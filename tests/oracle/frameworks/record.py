@@ -54,7 +54,7 @@ def record(name: str, words: list[str], folder: Path, missing: bool = False) -> 
             lines = (f"{json.dumps(made[one])}\n" for one in every if one in made)
             (TRACES / f"{name}.jsonl").write_text("".join(lines), encoding="utf-8")
             with runs.inside(folder):
-                ours = law.by_kind(runs.predicted(runs.compiled(run, of, folder / "out" / run)))
+                ours = law.by_kind(runs.predicted(runs.compiled(run, of, folder / "out" / run), of))
             took, faults = time.monotonic() - begun, law.faults(ours, made[run]["kinds"])
             print(f"{run} {took:.0f} s {law.errors(ours, made[run]['kinds'])} faults {faults}", flush=True)
     return failed

@@ -12,6 +12,7 @@ ROWS = 48
 LENGTH = 512  # tokens
 SIDE = 280  # of a picture, in pixels: 400 patches, 100 tokens
 LONG, SHORTER, SHORT = LENGTH + 200, LENGTH - 110, LENGTH // 4
+PROMPT = LENGTH // 2 - 16  # of a length whose other half is an answer, beside what a template adds
 
 
 def digits(tokens: int) -> str:
@@ -44,6 +45,8 @@ def row(number: int, tokens: int, image: Path | None) -> dict[str, dict[str, Any
         "text": {"text": answer},
         "preference": {"prompt": ask, "chosen": f"{number:02}{digits(LONG)}", "rejected": digits(SHORTER), **shown},
         "kto": {"prompt": ask, "completion": answer, "label": number % 4 < 2},
+        "prompt": {"prompt": digits(LONG)},
+        "turns": {"prompt": [{"role": "user", "content": digits(PROMPT)}]},
     }
 
 
@@ -53,8 +56,9 @@ def make(folder: Path) -> None:
     image = folder / "picture.png"
     image.write_bytes(picture())
     for name, lengths, shown in (
-        ("text", (LONG, SHORTER), None),
-        ("pictures", (LONG, SHORTER), image),
+        # One of each in every two that follow each other, and in every two of every other row.
+        ("text", (LONG, SHORTER, SHORTER, LONG), None),
+        ("pictures", (LONG, SHORTER, SHORTER, LONG), image),
         ("short", (SHORT,), None),
     ):
         (folder / name).mkdir(exist_ok=True)

@@ -16,6 +16,7 @@ import mfc
 import yaml
 from mfc.emit.compiled import Compiled
 from mfc.memory import overhead, prepare
+from mfc.memory.stack import Tiles
 from mfc.planner.search import run_of
 
 from tests.conformance.environments import pinned
@@ -52,6 +53,10 @@ class Target(NamedTuple):
         drawn = cover(possible(self.of.factors, [one["when"] for one in self.of.never]))
         return [*dict.fromkeys([*self.named, *map(name_of, map(filled, drawn))])]
 
+    def models(self) -> list[str]:
+        """The tiny models that the runs need, and the one that the tracer is checked by."""
+        return sorted({"small", *(run_named(name)["model"] for name in self.names())})
+
     def versions(self) -> dict[str, str]:
         """What the runs were made with."""
         every = pinned(self.of.environment)
@@ -64,9 +69,10 @@ def target(name: str) -> Target:
     """The runs in `tests/cases/oracle/<name>.yaml`."""
     said = yaml.safe_load((CASES / f"{name}.yaml").read_text(encoding="utf-8"))
     like = matrix(name)
-    path = f"{TRACER}:{like.variables['PYTHONPATH']}"
+    variables = {**like.variables, **said.pop("variables", {})}
     names = said.pop("named").split()
-    return Target(like._replace(**said, variables={**like.variables, "PYTHONPATH": path}), names)
+    path = f"{TRACER}:{variables['PYTHONPATH']}"
+    return Target(like._replace(**said, variables={**variables, "PYTHONPATH": path}), names)
 
 
 def targets() -> list[str]:
@@ -107,10 +113,12 @@ def compiled(name: str, of: Target, out: Path) -> Compiled:
     return made
 
 
-def predicted(made: Compiled) -> dict[str, int]:
+def predicted(made: Compiled, of: Target) -> dict[str, int]:
     """Bytes in tensors at each moment, as mfc counts them; without what cuBLAS holds, which no trace shows."""
     plan = made.plan
     asked = run_of(plan.strategy, plan.problem, plan.profile)
+    if tiles := of.of.variables.get("MFC_TRACE_TILES"):
+        asked = asked._replace(stack=asked.stack._replace(tiles=Tiles(*map(int, tiles.split()))))
     prepared, batch = prepare(asked, every=True), plan.strategy.micro_batch
     workspace = overhead.workspace_bytes(asked.gpu)
     lines = zip(prepared.phases, prepared.tensors, strict=True)
@@ -133,7 +141,7 @@ def ready(of: Target, folder: Path) -> Iterator[Machine]:
     """A target's machine, with tiny models and rows of data in a folder."""
     rows.make(folder / "rows")
     with warmed(of.of, folder / "programs") as machine:
-        make = ["python", str(DRIVERS / "make_models.py"), ".", str(MODELS), *json.loads(MODELS.read_text())]
+        make = ["python", str(DRIVERS / "make_models.py"), ".", str(MODELS), *of.models()]
         made = machine.start(make, folder)
         assert made.code == 0, made.said[-4000:]
         yield machine
@@ -152,8 +160,9 @@ def traced(name: str, of: Target, machine: Machine, folder: Path, by: str = "tra
         (out / path).parent.mkdir(parents=True, exist_ok=True)
         (out / path).write_text(text, encoding="utf-8")
     place.parent.mkdir(exist_ok=True)
-    said = " ".join(one["say"] for one in of.of.arguments if fits(run_named(name), one.get("when", {})))
-    command = ["bash", of.of.script, *Template(said).substitute(DRIVERS=DRIVERS).split()]
+    run = run_named(name)
+    said = " ".join(one["say"] for one in of.of.arguments if fits(run, one.get("when", {})))
+    command = ["bash", of.of.script, *Template(said).substitute(run, DRIVERS=DRIVERS).split()]
     tracing = machine._replace(variables={**machine.variables, "MFC_TRACE": str(place), "MFC_TRACE_BY": by})
     left = tracing.start(command, out)
     assert left.code == 0, f"{name}: {left.code}\n{left.said[-6000:]}"

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.starts.runs import Machine
-from tests.oracle.frameworks import runs
-from tests.oracle.frameworks.record import row_of, rows_of
+from tests.oracle.frameworks import again, runs
 
 TARGET = "llamafactory"
 OF = runs.target(TARGET)
@@ -16,13 +15,9 @@ OF = runs.target(TARGET)
 pytestmark = pytest.mark.framework
 
 
-@pytest.mark.parametrize("run", OF.named)
+@pytest.mark.parametrize("run", again.drawn(TARGET))
 def test_it_holds_what_was_recorded(run: str, folder: Path, machine: Machine) -> None:
-    found = row_of(run, runs.traced(run, OF, machine, folder), OF)
-    recorded = rows_of(TARGET)[run]
-    assert found["versions"] == recorded["versions"]
-    small = 0.001 * recorded["peak"]  # what a process holds beside the model differs by some KiB from one to the next
-    assert found["kinds"] == pytest.approx(recorded["kinds"], rel=0.002, abs=small)
+    again.check(TARGET, run, machine, folder)
 
 
 # Between two processes Gloo's threads now and then free a buffer late: 2.5 % was met once in four tries.

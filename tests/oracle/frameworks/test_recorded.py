@@ -25,8 +25,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.parametrize(("target", "run"), RECORDED)
 def test_it_is_predicted(target: str, run: str, folder: Path) -> None:
-    made = runs.compiled(run, runs.target(target), folder / "out")
-    predicted, traced = law.by_kind(runs.predicted(made)), rows_of(target)[run]["kinds"]
+    of = runs.target(target)
+    made = runs.compiled(run, of, folder / "out")
+    predicted, traced = law.by_kind(runs.predicted(made, of)), rows_of(target)[run]["kinds"]
     assert known.verdict(law.faults(predicted, traced), known.known(target, run)) == [], law.errors(predicted, traced)
 
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 from collections.abc import Callable
 from typing import Any
+
+import torch
 
 from . import session
 
@@ -19,11 +22,17 @@ def install() -> None:
         _inside(kind, "fetch", session.on_host)
     for name, wrap in (
         ("transformers.trainer", _trainer),
-        ("accelerate.data_loader", _loader),
+        ("transformers.generation.utils", _generation),
+        ("accelerate.data_loader", functools.partial(_sends, name="send_to_device")),
+        ("swift.dataloader.shard", functools.partial(_sends, name="to_device")),
         ("deepspeed.runtime.engine", _engine),
+        ("mmengine.runner.loops", _loop),
+        ("mmengine.model", _preprocessor),
     ):
         if importlib.util.find_spec(name.partition(".")[0]):
             wrap(importlib.import_module(name))
+    if os.environ.get("MFC_TRACE_TILES"):
+        _tiles(*map(int, os.environ["MFC_TRACE_TILES"].split()))
 
 
 def _trainer(module: Any) -> None:
@@ -38,21 +47,58 @@ def _trainer(module: Any) -> None:
     _inside(module.Trainer, "training_step", session.step)
 
 
-def _loader(module: Any) -> None:
+def _generation(module: Any) -> None:
+    _inside(module.GenerationMixin, "generate", session.in_rollout)
+
+
+def _sends(module: Any, name: str) -> None:
+    """What moves a batch to the device."""
     from accelerate.utils import operations
 
-    send = module.send_to_device
+    send = getattr(module, name)
 
     @functools.wraps(send)
     def sent(*args: Any, **kwargs: Any) -> Any:
         return operations.recursively_apply(session.to_device, send(*args, **kwargs))
 
-    module.send_to_device = sent
+    setattr(module, name, sent)
 
 
 def _engine(module: Any) -> None:
     _inside(module.DeepSpeedEngine, "backward", session.in_backward)
     _inside(module.DeepSpeedEngine, "step", session.in_optimizer)
+
+
+def _tiles(tokens: int, words: int) -> None:
+    """TRL's head in tiles of that size, as small as the models; what is one kernel on a GPU allocates nothing."""
+    kernels: Any = importlib.import_module("trl.kernels.chunked_logprob")
+    utils: Any = importlib.import_module("trl.trainer.utils")
+    kernels.TOKEN_CHUNK_SIZE, utils._CHUNKED_LOGPROB_CHUNK_SIZE = tokens, words
+    for name in ("_forward_tile", "_backward_tile", "_addmm_fp32"):
+        _inside(kernels, name, session.in_kernel)
+
+
+def _loop(module: Any) -> None:
+    run = module.IterBasedTrainLoop.run
+
+    @functools.wraps(run)
+    def traced(self: Any) -> Any:
+        with session.session({"": self.runner.model}):
+            return run(self)
+
+    module.IterBasedTrainLoop.run = traced
+    _inside(module.IterBasedTrainLoop, "run_iter", session.step)
+
+
+def _preprocessor(module: Any) -> None:
+    cast = module.BaseDataPreprocessor.cast_data
+
+    @functools.wraps(cast)
+    def sent(self: Any, data: Any) -> Any:
+        made = cast(self, data)
+        return session.to_device(made) if isinstance(data, torch.Tensor) else made
+
+    module.BaseDataPreprocessor.cast_data = sent
 
 
 def _inside(owner: Any, name: str, context: Callable[[], Any]) -> None:

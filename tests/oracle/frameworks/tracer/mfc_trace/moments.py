@@ -17,8 +17,8 @@ NO_NODE = 1 << 62  # what accumulates gradients has sequence numbers above
 
 class Moments:
     """The moment is `forward PART`, `reference PART` (a forward pass that keeps no graph), `backward PART`, `step`
-    (between backward and the optimizer) or `optimizer`; PART is `layer N`, `tower N`, `embedding`, `head`, `loss`
-    (after the head) or `model` (anything else).
+    (between backward and the optimizer), `optimizer` or `rollout`; PART is `layer N`, `tower N`, `embedding`, `head`,
+    `loss` (after the head) or `model` (anything else).
     """
 
     def __init__(self, models: Mapping[str, Any]) -> None:

@@ -177,13 +177,27 @@ def in_backward() -> Iterator[None]:
 @contextlib.contextmanager
 def in_optimizer() -> Iterator[None]:
     """What runs inside belongs to the optimizer's step."""
+    with _in("optimizer"):
+        yield
+    if ACTIVE:
+        ACTIVE[0].end_step()
+
+
+@contextlib.contextmanager
+def in_rollout() -> Iterator[None]:
+    """What runs inside generates answers."""
+    with _in("rollout"):
+        yield
+
+
+@contextlib.contextmanager
+def _in(moment: str) -> Iterator[None]:
     if not ACTIVE:
         yield
         return
-    before, ACTIVE[0].moments.forced = ACTIVE[0].moments.forced, "optimizer"
+    before, ACTIVE[0].moments.forced = ACTIVE[0].moments.forced, moment
     yield
     ACTIVE[0].moments.forced = before
-    ACTIVE[0].end_step()
 
 
 @contextlib.contextmanager
@@ -208,6 +222,9 @@ def on_host() -> Iterator[None]:
         yield
     finally:
         ACTIVE[0].ledger.on_host -= 1
+
+
+in_kernel = on_host  # nor does it lie on the device what one kernel of a GPU makes in registers
 
 
 def to_device(tensor: torch.Tensor) -> torch.Tensor:
