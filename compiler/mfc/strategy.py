@@ -80,11 +80,11 @@ class Strategy(NamedTuple):
     image_max_pixels: int | None = None  # of one picture, at most; None = the model takes none
     pictures: int = 0  # in one sequence, at most
     trainable_layers: int = 0  # method freeze: how many blocks train
-    trained_blocks: TrainedBlocks = "last"  # which ones; what is not "last" has no field in a spec
     reference_model: bool = False  # a second, frozen copy of the model is held (preference tasks, GRPO, PPO)
     rollout: Rollout | None = None
     offload_activations: Offload = "none"  # none or cpu: where the layer inputs that checkpointing keeps wait
     pin_memory: bool = True  # what DeepSpeed keeps in host memory is pinned
+    trained_blocks: TrainedBlocks = "last"  # which blocks those are; what is not "last" has no field in a spec
 
     @property
     def zero_stage(self) -> int:

@@ -65,18 +65,18 @@ def everything(problem: Problem, start: dict[str, Any], method: str, length: int
     free = [name for name in CHOICES if name not in ("method", "max_length", "micro_batch")]
     for values in product(*(domain(name, problem, start) for name in free)):
         chosen = dict(zip(free, values, strict=True)) | {"method": method, "max_length": length}
-        env, allowed = dict(start), apply(steps[0], start_env := dict(start), problem.pins, "", Rejections())
+        env, allowed = dict(start), apply(steps[0], start_env := dict(start), problem.pins, Rejections())
         env = start_env
         for depth, name in enumerate(CHOICES[:-1], 1):
             env[name] = chosen[name]
-            allowed = allowed and apply(steps[depth], env, problem.pins, name, Rejections())
+            allowed = allowed and apply(steps[depth], env, problem.pins, Rejections())
             if not allowed:
                 break
         if not allowed:
             continue
         for micro_batch in domain("micro_batch", problem, env):
             full = {**env, "micro_batch": micro_batch}
-            if apply(steps[len(CHOICES)], full, problem.pins, "", Rejections()):
+            if apply(steps[len(CHOICES)], full, problem.pins, Rejections()):
                 yield judged(problem, full)
 
 

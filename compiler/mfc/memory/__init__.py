@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mfc.memory.model import Confidence, Memory, Run
 from mfc.memory.prediction import predict
-from mfc.memory.prepared import Prepared, prepare
+from mfc.memory.prepared import Prepared, Preparer, prepare
 from mfc.memory.stack import Stack
 
-__all__ = ["Confidence", "Memory", "Prepared", "Run", "Stack", "predict", "prepare"]
+__all__ = ["Confidence", "Memory", "Prepared", "Preparer", "Run", "Stack", "predict", "prepare"]

@@ -23,6 +23,9 @@ class Between(NamedTuple):
     host: float  # of host memory, for what is parked
 
 
+NOTHING = Between(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)  # of a run that generates nothing
+
+
 class Costs(NamedTuple):
     """Plan fields of what a run takes, whatever its micro-batch. Bytes of a GPU, or of a node's host memory."""
 
@@ -34,10 +37,11 @@ class Costs(NamedTuple):
 
 
 def fixed_costs(prepared: Prepared) -> Costs:
-    """What a run takes besides its peak."""
+    """What a run takes besides its peak; what it keeps between steps only where it generates answers."""
     kept = host.host_bytes(prepared.placement.host, prepared.run.gpus_per_node)
-    saved = saving(prepared.run, prepared)
-    return Costs(kept, saved, *loading(prepared.run, prepared), between(prepared))
+    load_gpu, load_host = loading(prepared.run, prepared)
+    waits = between(prepared) if prepared.run.strategy.rollout else NOTHING
+    return Costs(kept, saving(prepared.run, prepared), load_gpu, load_host, waits)
 
 
 def between(prepared: Prepared) -> Between:

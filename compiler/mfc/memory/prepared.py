@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+from mfc.catalog.architecture import Architecture
+from mfc.catalog.gpu import Gpu
 from mfc.memory import blocks, bounds, overhead
 from mfc.memory.model import Run
 from mfc.memory.phases import Phase
 from mfc.memory.placing import place
-from mfc.memory.static import Static, key, static
-from mfc.runtimes.placement import Placement
+from mfc.memory.stack import Stack
+from mfc.memory.static import Static, group, key, static
+from mfc.runtimes.placement import Placement, States
+from mfc.strategy import Strategy
 
 RECLAIMED = 0.96  # share of the card at which the allocator is taken to give free blocks back
 Line = tuple[float, float]  # bytes, and what one more sequence in the micro-batch adds
@@ -63,6 +68,13 @@ class Prepared(NamedTuple):
         held = (max(self.reserved(micro_batch)) + self.outside) * self.held_factor
         return max(self.upper(micro_batch), held)
 
+    def bounds(self, micro_batch: int) -> tuple[float, float]:
+        """`upper` and `held`, at once."""
+        needed = max([fixed + slope * micro_batch for fixed, slope in self.tensors]) + overhead.ROUNDING + self.outside
+        upper = needed * self.factor
+        held = (max([fixed + slope * micro_batch for fixed, slope in self.blocks]) + self.outside) * self.held_factor
+        return upper, max(upper, held)
+
     def largest_micro_batch(self, budget_bytes: float) -> int:
         """The largest micro-batch of which the bound on what is needed stays within the budget; 0 if not even 1."""
         room = budget_bytes / self.factor - self.outside - overhead.ROUNDING
@@ -75,52 +87,82 @@ class Prepared(NamedTuple):
         return max(0, int(least + 1e-9))
 
 
+class _Placed(NamedTuple):
+    """Where states lie, and what follows from that alone. All bytes are per GPU."""
+
+    placement: Placement
+    outside: float  # process bytes outside the allocator
+    resident: float  # at every moment
+    beside: Mapping[blocks.Where, float]  # at such a moment, more
+    idle: float  # of the pool that a moment counts as gathered
+
+
+class Preparer:
+    """Prepares the runs of one model on one kind of machine, which differ by their strategy: what they share, once."""
+
+    def __init__(
+        self, architecture: Architecture, gpu: Gpu | None, gpus_per_node: int, stack: Stack, limit_bytes: int = 0
+    ) -> None:
+        self._architecture, self._gpu, self._gpus_per_node = architecture, gpu, gpus_per_node
+        self._stack, self._limit_bytes = stack, limit_bytes
+        self._limit = limit_bytes or RECLAIMED * (gpu.memory_bytes if gpu is not None else math.inf)
+        self._workspace = overhead.workspace_bytes(gpu)
+        self._static: dict[tuple[Any, ...], Static] = {}
+        self._placed: dict[tuple[Any, ...], _Placed] = {}
+
+    def run(self, strategy: Strategy) -> Run:
+        """The run of a strategy."""
+        return Run(self._architecture, strategy, self._gpu, self._gpus_per_node, self._stack, self._limit_bytes)
+
+    def prepare(self, strategy: Strategy, *, every: bool = False) -> Prepared:
+        """A run with its micro-batch left open, with the phases that can be its peak, or with `every` phase."""
+        alike = group(strategy)
+        shared = self._static.get(alike)
+        if shared is None:
+            shared = self._static[alike] = static(self._architecture, key(strategy), self._stack)
+        placement, outside, resident, beside, idle = self._place(shared.states, strategy)
+        chosen = shared.step.every if every else shared.step.peaks
+        freed = 0.0
+        if strategy.gradient_checkpointing and not self._stack.expandable_segments and not placement.gradients:
+            freed = blocks.FREED_GRADIENTS * placement.done * shared.states.trained
+        done, live = placement.done, placement.live
+        tensors, held = [], []
+        for phase, slope, held_slope, free in zip(*chosen, strict=True):
+            where = phase.where
+            fixed = resident + done * phase.done + live * phase.live + phase.scratch + beside[where]
+            more = placement.pool if where == "optimizer" else idle
+            reserved = fixed + free + overhead.ROUNDING + more + (freed if where == "loss" else 0.0)
+            tensors.append((fixed, slope))
+            held.append((reserved, held_slope))
+        run = self.run(strategy)
+        factors = bounds.factors(run)
+        return Prepared(run, shared, placement, chosen.phases, tensors, held, outside, self._limit, *factors)
+
+    def _place(self, states: States, strategy: Strategy) -> _Placed:
+        sharding, world = strategy.sharding, strategy.world_size
+        offloads = strategy.offload_optimizer, strategy.offload_parameters, strategy.pin_memory
+        at = states, sharding, world, offloads
+        if at not in self._placed:
+            placement = place(states, sharding, world, *offloads, self._architecture.hidden, self._stack)
+            self._placed[at] = _Placed(
+                placement,
+                overhead.context_bytes(self._gpu) + overhead.nccl_bytes(world, self._gpus_per_node) + placement.managed,
+                placement.weights + placement.optimizer + placement.buffers + placement.gradients + self._workspace,
+                {
+                    "gather": placement.gathered + placement.fetching,
+                    "loss": placement.gathered,
+                    "layers": placement.gathered + placement.layer_gradient + placement.reducing,
+                    "embedding": placement.gathered + placement.last,
+                    "optimizer": max(placement.gradients, placement.step_gradients)
+                    - placement.gradients
+                    + placement.step,
+                },
+                max(placement.pool - placement.gathered, 0.0),
+            )
+        return self._placed[at]
+
+
 def prepare(run: Run, *, every: bool = False) -> Prepared:
     """A run with its micro-batch left open, with the phases that can be its peak, or with `every` phase."""
-    strategy, stack = run.strategy, run.stack
-    shared = static(run.architecture, key(strategy), stack)
-    states = shared.states
-    world = strategy.world_size
-    placement = place(
-        states,
-        strategy.sharding,
-        world,
-        strategy.offload_optimizer,
-        strategy.offload_parameters,
-        strategy.pin_memory,
-        run.architecture.hidden,
-        stack,
-    )
-    outside = overhead.context_bytes(run.gpu) + overhead.nccl_bytes(world, run.gpus_per_node) + placement.managed
-    workspace = overhead.workspace_bytes(run.gpu)
-    resident = placement.weights + placement.optimizer + placement.buffers + placement.gradients + workspace
-    beside = {
-        "gather": placement.gathered + placement.fetching,
-        "loss": placement.gathered,
-        "layers": placement.gathered + placement.layer_gradient + placement.reducing,
-        "embedding": placement.gathered + placement.last,
-        "optimizer": max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step,
-    }
-    chosen = shared.step.every if every else shared.step.peaks
-    done, live = placement.done, placement.live
-    fixed = [
-        resident + done * phase.done + live * phase.live + phase.scratch + beside[phase.where]
-        for phase in chosen.phases
-    ]
-    freed = 0.0
-    if strategy.gradient_checkpointing and not stack.expandable_segments and not placement.gradients:
-        freed = blocks.FREED_GRADIENTS * placement.done * states.trained
-    idle = max(placement.pool - placement.gathered, 0.0)  # of the pool that the moment counts as gathered
-    reserved = [
-        at
-        + free
-        + overhead.ROUNDING
-        + (placement.pool if phase.where == "optimizer" else idle)
-        + (freed if phase.where == "loss" else 0.0)
-        for phase, at, free in zip(chosen.phases, fixed, chosen.free, strict=True)
-    ]
-    tensors = list(zip(fixed, chosen.slopes, strict=True))
-    held = list(zip(reserved, chosen.reserved_slopes, strict=True))
-    card = run.gpu.memory_bytes if run.gpu is not None else math.inf
-    limit = run.limit_bytes or RECLAIMED * card
-    return Prepared(run, shared, placement, chosen.phases, tensors, held, outside, limit, *bounds.factors(run))
+    made = Preparer(run.architecture, run.gpu, run.gpus_per_node, run.stack, run.limit_bytes)
+    return made.prepare(run.strategy, every=every)

@@ -10,20 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from mfc import memory, speed
 from mfc.fields import CHOICES, FIELDS, simplicity
 from mfc.memory.costs import fixed_costs
-from mfc.planner.space import (
-    BoundRule,
-    Rejections,
-    domain,
-    facts,
-    micro_batches,
-    pruning,
-    walk,
-)
+from mfc.planner.space import BoundRule, Rejections, Walk, domain, facts, pruning
 from mfc.problem import Problem
 from mfc.profile import Profile
 from mfc.rules.engine import Rule
@@ -36,7 +29,10 @@ SPEED_ERROR = 0.08
 # the same source that do not (benchmarks.score.throughput, `doubt`; a test holds it). A strategy that offloads has to
 # promise that much more.
 OFFLOAD_DOUBT = 1.34
-_STRATEGY = tuple(name for name in Strategy._fields if name != "trained_blocks")  # which no spec can say
+_STRATEGY = itemgetter(
+    *(name for name in Strategy._fields if name != "trained_blocks")
+)  # the last, which no spec can say
+_OFFLOADED = itemgetter("offload_optimizer", "offload_parameters", "offload_activations")
 _MACHINERY = tuple((field.name, field.machinery) for field in FIELDS if field.machinery)
 
 
@@ -75,19 +71,22 @@ def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outco
 
 def fits(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> bool:
     """Whether the best that `search` finds fits: told sooner, from the leanest strategy to the first that fits."""
-    unheard = Rejections()
-    judged = _judged(problem, rules, _leanest_first(problem, profile, rules), unheard, leanest=True)
-    return any(one.refused is None for strategies in judged for one in strategies)
+    costing = Costing(problem, profile, rules)
+    return any(
+        refused is None
+        for walk in _leanest_first(problem, profile, rules)
+        for combination in walk
+        for _, _, refused in costing.judged(combination, walk.micro_batches(combination), leanest=True)
+    )
 
 
 def allowed(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> bool:
     """Whether `search` finds anything at all, fitting or not: the rules allow some strategy."""
-    combinations = _leanest_first(problem, profile, rules)
-    return any(True for one in combinations for _ in micro_batches(problem, one, rules, Rejections()))
+    return any(walk.finds() for walk in _leanest_first(problem, profile, rules))
 
 
-def _leanest_first(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Iterator[dict[str, Any]]:
-    """What `walk` gives at both ends of the ranges: what fits between them, the least fits as well."""
+def _leanest_first(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Iterator[Walk]:
+    """Walks at both ends of the ranges: what fits between them, the least fits as well."""
     start = facts(problem, profile)
 
     def ends(name: str) -> tuple[Any, ...]:
@@ -98,7 +97,7 @@ def _leanest_first(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) 
         for rank in ends("lora_rank") if method != "full" else domain("lora_rank", problem, start)[:1]:
             for length in ends("max_length"):
                 fixed = {"method": method, "lora_rank": rank, "max_length": length}
-                yield from walk(problem, start, rules, fixed, Rejections(), backwards=True)
+                yield Walk(problem, start, rules, fixed, Rejections(), backwards=True)
 
 
 class _Search:
@@ -167,58 +166,52 @@ def evaluate(
     rejections: Rejections,
 ) -> list[Candidate]:
     """Memory and time of every strategy that the rules allow, given the `fixed` fields."""
+    walk = Walk(problem, start, rules, fixed, rejections)
+    costing = Costing(problem, start["profile"], rules)
     candidates = []
-    for judged in _judged(problem, rules, walk(problem, start, rules, fixed, rejections), rejections):
-        timed = speed.prepare(judged[0].strategy, problem, judged[0].env["profile"].stack)
-        for one in judged:
-            seconds = timed.at(one.env["micro_batch"], one.env["gradient_accumulation"])
-            candidates.append(Candidate(one.env, one.upper_bytes, seconds, one.refused))
+    for combination in walk:
+        timed: speed.StepTime | None = None  # the same for all that differ by the micro-batch alone
+        for strategy, env, refused in costing.judged(combination, walk.micro_batches(combination)):
+            timed = timed or costing.clock.prepare(strategy)
+            seconds = timed.at(env["micro_batch"], env["gradient_accumulation"])
+            candidates.append(Candidate(env, env["upper_bytes"], seconds, refused))
     return candidates
 
 
-class _Judged(NamedTuple):
-    """A strategy and whether it fits. `strategy` is the same for all that differ by the micro-batch alone."""
+class Costing:
+    """What the strategies of one problem take on one target; what they share is computed once."""
 
-    strategy: Strategy
-    env: dict[str, Any]
-    upper_bytes: float
-    refused: tuple[Rule, str] | None
+    def __init__(self, problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> None:
+        self.clock = speed.clock(problem, profile.stack)
+        self._memory = preparer(problem, profile)
+        self._fit = [step for step in pruning(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
 
+    def judged(
+        self, combination: Mapping[str, Any], sizes: Sequence[Mapping[str, Any]], *, leanest: bool = False
+    ) -> Iterator[tuple[Strategy, dict[str, Any], tuple[Rule, str] | None]]:
+        """A combination with each of its micro-batches: what it needs, and the rule about memory that refuses it.
 
-def _judged(
-    problem: Problem,
-    rules: tuple[Rule, ...],
-    combinations: Iterator[dict[str, Any]],
-    rejections: Rejections,
-    *,
-    leanest: bool = False,
-) -> Iterator[list[_Judged]]:
-    """Memory of what `walk` gives, with every micro-batch that the rules allow: those of one combination together.
-
-    `leanest`: of the micro-batches that accumulate only the smallest, as the others need no less.
-    """
-    fit = [step for step in pruning(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
-    for combination in combinations:
-        found: list[_Judged] = []
-        held: dict[bool, tuple[memory.Prepared, dict[str, Any]]] = {}
-        for env in micro_batches(problem, combination, rules, rejections):
-            accumulates = env["gradient_accumulation"] > 1  # all of the two sizes that memory and time do not vary with
-            if leanest and accumulates in held:
-                continue
+        `leanest`: of the micro-batches that accumulate only the smallest, as the others need no less.
+        """
+        held: dict[bool, tuple[Strategy, memory.Prepared, dict[str, Any]]] = {}
+        for size in sizes:
+            accumulates = (
+                size["gradient_accumulation"] > 1
+            )  # all of the two sizes that memory and time do not vary with
             if accumulates not in held:
-                strategy = strategy_of(env)
-                prepared = memory.prepare(run_of(strategy, problem, env["profile"]))
-                held[accumulates] = (prepared, fixed_costs(prepared)._asdict())
-            prepared, rest = held[accumulates]
-            upper = env["upper_bytes"] = prepared.upper(env["micro_batch"])
-            env["held_bytes"] = prepared.held(env["micro_batch"])
-            env.update(rest)
-            if waiting := prepared.waiting(env["micro_batch"]):
+                strategy = strategy_of({**combination, **size})
+                prepared = self._memory.prepare(strategy)
+                held[accumulates] = (strategy, prepared, {**combination, **fixed_costs(prepared)._asdict()})
+            elif leanest:
+                continue
+            strategy, prepared, rest = held[accumulates]
+            micro_batch = size["micro_batch"]
+            env = {**rest, **size}
+            env["upper_bytes"], env["held_bytes"] = prepared.bounds(micro_batch)
+            if waiting := prepared.waiting(micro_batch):
                 env["host_bytes"] += waiting
                 env["save_host_bytes"] = max(env["save_host_bytes"], env["host_bytes"])
-            found.append(_Judged(strategy, env, upper, _refused(fit, env)))
-        if found:
-            yield found
+            yield strategy, env, _refused(self._fit, env)
 
 
 def _refused(fit: Sequence[BoundRule], env: Mapping[str, Any]) -> tuple[Rule, str] | None:
@@ -257,7 +250,7 @@ def _time(candidate: Candidate) -> float:
 
 def offloads(candidate: Candidate) -> bool:
     """Whether the host holds a part of the states, or what waits for the backward pass."""
-    return any(candidate.env[f"offload_{what}"] != "none" for what in ("optimizer", "parameters", "activations"))
+    return _OFFLOADED(candidate.env) != ("none", "none", "none")
 
 
 def _overshoot(candidate: Candidate) -> float:
@@ -271,15 +264,19 @@ def _overshoot(candidate: Candidate) -> float:
 
 def strategy_of(env: Mapping[str, Any]) -> Strategy:
     """The neutral strategy that a complete assignment stands for."""
-    return Strategy(**{name: env[name] for name in _STRATEGY})
+    return Strategy(*_STRATEGY(env))
 
 
 def run_of(strategy: Strategy, problem: Problem, profile: Profile) -> memory.Run:
     """What the memory model needs to know of a strategy on a target."""
+    return preparer(problem, profile).run(strategy)
+
+
+def preparer(problem: Problem, profile: Profile) -> memory.Preparer:
+    """The memory model of the strategies of a problem on a target."""
     hardware = problem.hardware
-    return memory.Run(
+    return memory.Preparer(
         architecture=problem.model.architecture,
-        strategy=strategy,
         gpu=hardware.gpu,
         gpus_per_node=hardware.gpus_per_node,
         stack=stack_of(problem, profile),

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from operator import itemgetter
-from typing import Any
+from typing import Any, overload
 
 from mfc.fields import CANDIDATES, CHOICES, SECTIONS, SPEC_PATHS
 from mfc.memory.costs import Costs
@@ -28,7 +28,9 @@ ANSWER = ("strategy", "memory", "speed")
 # What the planner itself reads of an assignment.
 _READ = {*Strategy._fields, *COSTS, "batch_size", "max_completion_length", "num_generations", "iterations"}
 
-BoundRule = tuple[Rule, Callable[[Mapping[str, Any]], tuple[Any, ...]]]
+Getter = Callable[[Mapping[str, Any]], tuple[Any, ...]]
+BoundRule = tuple[Rule, Getter]
+Stage = tuple[tuple[BoundRule, ...], tuple[str, ...], Getter]  # rules, fields that they write, choices they hang on
 
 
 @dataclass(slots=True)
@@ -37,14 +39,11 @@ class Rejections:
 
     # id -> the rule, its reason, what it read that a spec can set
     by_rule: dict[str, tuple[Rule, str, dict[str, Any]]] = field(default_factory=dict)
-    by_value: dict[tuple[str, Any], tuple[Rule, str]] = field(default_factory=dict)
 
-    def add(self, rule: Rule, reason: str, choice: str, env: Mapping[str, Any]) -> None:
-        """Note one refusal; the first of each kind is kept."""
+    def add(self, rule: Rule, reason: str, env: Mapping[str, Any]) -> None:
+        """Note one refusal; the first of each rule is kept."""
         if rule.id not in self.by_rule:
             self.by_rule[rule.id] = (rule, reason, {name: env[name] for name in rule.reads if name in _ASKED})
-        if choice:
-            self.by_value.setdefault((choice, env[choice]), (rule, reason))
 
 
 def wanted(profile: Profile, rejections: Rejections) -> tuple[str, ...]:
@@ -91,6 +90,35 @@ def pruning(rules: tuple[Rule, ...], order: tuple[str, ...] = CHOICES) -> tuple[
     return tuple(reversed(kept))
 
 
+@lru_cache(maxsize=1024)
+def shared(
+    rules: tuple[Rule, ...], order: tuple[str, ...], open_: tuple[str, ...], pins: frozenset[str]
+) -> tuple[Stage, ...]:
+    """The stages of `pruning` after each open choice and after the micro-batch, with what each writes and hangs on.
+
+    A rule is a pure function: with the facts and all other choices fixed, what a stage says hangs on the open choices
+    alone from which its rules' fields come, and on its own.
+    """
+    steps = pruning(rules, order)
+    hangs: dict[str, frozenset[str]] = {name: frozenset((name,)) for name in open_}
+    nothing: frozenset[str] = frozenset()
+    found: list[Stage] = []
+    names = ("", *order)
+    for name, stage in zip(names, steps[: len(names)], strict=True):
+        on = hangs.get(name, nothing)
+        if name == "micro_batch":  # which may be as many as the batch has divisors
+            on = on.union(*(hangs.get(read, nothing) for read in ("batch_size", "sequence_parallel")))
+        for rule, _ in stage:
+            came = nothing.union(*(hangs.get(read, nothing) for read in rule.reads))
+            on |= came
+            if rule.writes and rule.writes not in pins:
+                hangs[rule.writes] = came
+        if name in open_ or name == "micro_batch":
+            writes = tuple(rule.writes for rule, _ in stage if rule.writes)
+            found.append((stage, writes, _getter(tuple(each for each in open_ if each in on))))
+    return tuple(found)
+
+
 def facts(problem: Problem, profile: Profile) -> dict[str, Any]:
     """The fields that are known before anything is chosen."""
     hardware, spec = problem.hardware, problem.spec
@@ -106,6 +134,32 @@ def facts(problem: Problem, profile: Profile) -> dict[str, Any]:
         "world_size": hardware.world_size,
         "budget_bytes": int(hardware.memory_bytes * (1 - spec.strategy.headroom)),
     }
+
+
+class Falling(Sequence[int]):
+    """What a range lets the search try, the greatest first: multiples of `step` between its ends, and these.
+
+    A range may be as wide as it likes: its values are made when they are asked for.
+    """
+
+    def __init__(self, low: int, high: int, step: int) -> None:
+        self._ends = (high, low) if low < high else (high,)
+        self._between = range((high - 1) // step * step, low, -step)
+
+    def __len__(self) -> int:
+        return len(self._ends) + len(self._between)
+
+    @overload
+    def __getitem__(self, index: int) -> int: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[int]: ...
+    def __getitem__(self, index: int | slice) -> int | Sequence[int]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(*index.indices(len(self)))]
+        place = range(len(self))[index]
+        if place == 0:
+            return self._ends[0]
+        return self._between[place - 1] if place <= len(self._between) else self._ends[1]
 
 
 def domain(name: str, problem: Problem, env: Mapping[str, Any]) -> Sequence[Any]:
@@ -124,8 +178,7 @@ def domain(name: str, problem: Problem, env: Mapping[str, Any]) -> Sequence[Any]
             high = max(low, min(high, problem.model.architecture.hidden))
         if name == "max_length" and (longest := longest_row(problem)):
             high = max(low, min(high, longest))
-        step = 256 if name == "max_length" else 8
-        return [high, *range((high - 1) // step * step, low, -step), *((low,) if low < high else ())]
+        return Falling(low, high, 256 if name == "max_length" else 8)
     if name == "max_length" and (longest := longest_row(problem)):
         return (min(longest, *CANDIDATES[name]),)
     return CANDIDATES[name]
@@ -136,49 +189,99 @@ def longest_row(problem: Problem) -> int | None:
     return None if problem.spec.train.task in ("ppo", "grpo") else problem.spec.data.longest
 
 
-def walk(
-    problem: Problem,
-    start: Mapping[str, Any],
-    rules: tuple[Rule, ...],
-    fixed: Mapping[str, Any],
-    out: Rejections,
-    *,
-    backwards: bool = False,
-) -> Iterator[dict[str, Any]]:
+class _Stage:
+    """The rules after one choice. What they say is worked out once for all assignments that agree in `key`."""
+
+    def __init__(self, stage: Stage, pins: Mapping[str, Any], out: Rejections) -> None:
+        self._steps, self._writes, self._key = stage
+        self._pins, self._out = pins, out
+        self._known: dict[Any, dict[str, Any] | None] = {}  # what they derive; None where one refuses
+
+    def allows(self, env: dict[str, Any]) -> bool:
+        """Whether no rule refuses `env`, which is given what they derive."""
+        key = self._key(env)
+        if key in self._known:
+            written = self._known[key]
+            if written:
+                env.update(written)
+            return written is not None
+        allowed = apply(self._steps, env, self._pins, self._out)
+        self._known[key] = {name: env[name] for name in self._writes} if allowed else None
+        return allowed
+
+
+class Walk:
     """Every assignment of all choices but micro_batch that the rules allow, given the facts in `start`.
 
     `fixed` narrows single fields to one value. What the rules refuse is noted in `out`. Candidates go from plain
     training to what saves memory, or `backwards`.
     """
-    domains = {name: domain(name, problem, start) for name in CHOICES if name != "micro_batch"}
-    domains.update((name, (value,)) for name, value in fixed.items())
-    open_ = [name for name, values in domains.items() if len(values) > 1]
-    single = [name for name in domains if name not in open_]
-    steps = pruning(rules, (*single, *open_, "micro_batch"))
-    env = dict(start)
-    for depth, name in enumerate(("", *single)):
-        if name:
-            (env[name],) = domains[name]
-        if not apply(steps[depth], env, problem.pins, name, out):
+
+    def __init__(
+        self,
+        problem: Problem,
+        start: Mapping[str, Any],
+        rules: tuple[Rule, ...],
+        fixed: Mapping[str, Any],
+        out: Rejections,
+        *,
+        backwards: bool = False,
+    ) -> None:
+        self._problem, self._start, self._out = problem, start, out
+        domains = {
+            name: (fixed[name],) if name in fixed else domain(name, problem, start)
+            for name in CHOICES
+            if name != "micro_batch"
+        }
+        self._open = [(name, values[:: -1 if backwards else 1]) for name, values in domains.items() if len(values) > 1]
+        self._single = [(name, values[0]) for name, values in domains.items() if len(values) == 1]
+        open_ = tuple(name for name, _ in self._open)
+        order = (*(name for name, _ in self._single), *open_, "micro_batch")
+        self._first = pruning(rules, order)[: len(self._single) + 1]
+        *stages, (self._last, writes, self._batch_key) = shared(rules, order, open_, frozenset(problem.pins))
+        self._sized = ("micro_batch", *writes)
+        self._stages = [_Stage(stage, problem.pins, out) for stage in stages]
+        self._tried = (fixed["micro_batch"],) if "micro_batch" in fixed else ()
+        self._sizes: dict[Any, list[dict[str, Any]]] = {}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        env = dict(self._start)
+        for steps, (name, value) in zip(self._first, (("", None), *self._single), strict=True):
+            if name:
+                env[name] = value
+            if not apply(steps, env, self._problem.pins, self._out):
+                return
+        yield from self._expand(0, env)
+
+    def finds(self) -> bool:
+        """Whether the rules allow any assignment, completed by a micro-batch."""
+        return any(self.micro_batches(combination) for combination in self)
+
+    def _expand(self, depth: int, env: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """What becomes of an assignment of all choices but the open ones from `depth` on; `env` is used up."""
+        if depth == len(self._open):
+            yield dict(env)
             return
-    values = [(name, domains[name][::-1] if backwards else domains[name]) for name in open_]
-    yield from _expand(problem.pins, steps[len(single) + 1 :], values, env, out)
+        name, values = self._open[depth]
+        for value in values:
+            env[name] = value
+            if self._stages[depth].allows(env):
+                yield from self._expand(depth + 1, env)
+
+    def micro_batches(self, env: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """What completes an assignment: each micro-batch that the rules allow, with what they derive of it."""
+        key = self._batch_key(env)
+        if key not in self._sizes:
+            found = []
+            for size in self._tried or domain("micro_batch", self._problem, env):
+                child = {**env, "micro_batch": size}
+                if apply(self._last, child, self._problem.pins, self._out):
+                    found.append({name: child[name] for name in self._sized})
+            self._sizes[key] = found
+        return self._sizes[key]
 
 
-def micro_batches(
-    problem: Problem, env: Mapping[str, Any], rules: tuple[Rule, ...], out: Rejections
-) -> Iterator[dict[str, Any]]:
-    """The assignment completed by each micro-batch that the rules allow."""
-    steps = pruning(rules)[len(CHOICES)]
-    for size in domain("micro_batch", problem, env):
-        child = {**env, "micro_batch": size}
-        if apply(steps, child, problem.pins, "micro_batch", out):
-            yield child
-
-
-def apply(
-    steps: Sequence[BoundRule], env: dict[str, Any], pins: Mapping[str, Any], choice: str, out: Rejections
-) -> bool:
+def apply(steps: Sequence[BoundRule], env: dict[str, Any], pins: Mapping[str, Any], out: Rejections) -> bool:
     """Run the rules of one stage on `env`, filling what they derive. False when one refuses."""
     profile = env["profile"]
     for rule, read in steps:
@@ -192,30 +295,12 @@ def apply(
         elif rule.kind == "require":
             reason = rule.function(*read(env))
             if reason is not None:
-                out.add(rule, reason, choice, env)
+                out.add(rule, reason, env)
                 return False
     return True
 
 
-def _expand(
-    pins: Mapping[str, Any],
-    steps: Sequence[Sequence[BoundRule]],
-    open_: Sequence[tuple[str, Sequence[Any]]],
-    env: dict[str, Any],
-    out: Rejections,
-) -> Iterator[dict[str, Any]]:
-    """What becomes of an assignment of all choices but these, with the steps after each."""
-    if not open_:
-        yield env
-        return
-    name, values = open_[0]
-    for value in values:
-        child = {**env, name: value}
-        if apply(steps[0], child, pins, name, out):
-            yield from _expand(pins, steps[1:], open_[1:], child, out)
-
-
-def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+def _getter(names: tuple[str, ...]) -> Getter:
     if len(names) == 1:
         (name,) = names
         return lambda env: (env[name],)

@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mfc.speed import roofline
 from mfc.speed.links import Machines
-from mfc.speed.roofline import Speed, StepTime
+from mfc.speed.roofline import Clock, Speed, StepTime
 
 if TYPE_CHECKING:
     from mfc.memory import Stack
     from mfc.problem import Problem
     from mfc.strategy import Strategy
 
-__all__ = ["Machines", "Speed", "StepTime", "predict", "prepare"]
+__all__ = ["Clock", "Machines", "Speed", "StepTime", "clock", "predict"]
 
 
-def prepare(strategy: Strategy, problem: Problem, stack: Stack) -> StepTime:
-    """The step time of `strategy` under `stack` on the problem's machines, with the batch left open: `.at(…)`."""
+def clock(problem: Problem, stack: Stack) -> Clock:
+    """The step time of strategies under `stack` on the problem's machines."""
     hardware = problem.hardware
     machines = Machines(hardware.gpu, hardware.gpus_per_node, hardware.nodes, hardware.intra, hardware.inter)
     data = problem.spec.data
     mean = data.mean_length
-    known = mean if isinstance(mean, int) and not strategy.fills_rows else None
-    measured = None if strategy.fills_rows or strategy.task in ("ppo", "grpo") else data.distribution
-    return roofline.prepare(
-        problem.model.architecture, strategy, machines, mean_tokens=known, lengths=measured, stack=stack
-    )
+    known = mean if isinstance(mean, int) else None
+    return Clock(problem.model.architecture, machines, known, data.distribution, stack)
 
 
 def predict(strategy: Strategy, problem: Problem, stack: Stack) -> Speed:
     """Seconds per optimizer step of `strategy`, tokens per second, and what bounds it."""
-    return prepare(strategy, problem, stack).speed()
+    return clock(problem, stack).prepare(strategy).speed()

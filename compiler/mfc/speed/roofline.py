@@ -1,20 +1,20 @@
 """Seconds per optimizer step, by roofline: what the chip computes, what it moves, what the links carry.
 
-`prepare` works out once what the micro-batch does not change; `StepTime.at` does the rest.
+`Clock` works out once what strategies share and what the micro-batch does not change; `StepTime.at` does the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from math import hypot
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mfc.catalog.architecture import Architecture
 from mfc.lengths import Lengths
 from mfc.lengths import padded as longest_of
-from mfc.memory.formats import formats
+from mfc.memory.formats import Formats, formats
 from mfc.memory.stack import Stack
-from mfc.memory.static import mask_bytes
+from mfc.memory.static import group, mask_bytes
 from mfc.speed import constants as c
 from mfc.speed.chip import Chip, Passes
 from mfc.speed.lengths import padded
@@ -110,6 +110,126 @@ class StepTime(NamedTuple):
         return rows * length / self.strategy.sequence_parallel, square * context
 
 
+class _Computed(NamedTuple):
+    """What a GPU computes under a strategy, wherever its states lie. Figures as in `StepTime`."""
+
+    form: Formats
+    chip: Chip
+    trains: float  # numbers that one step trains
+    token: Mapping[str, float]
+    matmul: float
+    context: float
+    masked: float
+    weights: float
+    micro: Mapping[str, float]
+    launch: float
+    token_total: float
+    micro_total: float
+    mean: float | None
+    lengths: Lengths | None
+
+
+class Clock:
+    """Times the steps of one model on the same machines, by strategy: what strategies share is computed once.
+
+    `mean_tokens` is the mean length of a sequence, None = all are `max_length` long (packed, or not known); `lengths`,
+    where they were measured, go before it. `stack` says how the framework runs the model, None = as a current Trainer
+    does.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        machines: Machines,
+        mean_tokens: float | None = None,
+        lengths: Lengths | None = None,
+        stack: Stack | None = None,
+    ) -> None:
+        self._architecture, self._machines = architecture, machines
+        self._mean, self._lengths, self._stack = mean_tokens, lengths, stack or Stack()
+        self._computed: dict[tuple[Any, ...], _Computed] = {}
+
+    def prepare(self, strategy: Strategy) -> StepTime:
+        """What `StepTime.at` needs. The strategy's own micro-batch and accumulation are not read here."""
+        alike = group(strategy)
+        made = self._computed.get(alike)
+        if made is None:
+            made = self._computed[alike] = self._compute(strategy)
+        carried = links(self._architecture, strategy, self._machines, made.trains)
+        step = step_seconds(strategy, self._machines, made.form, self._stack, made.trains, made.chip.stream)
+        step["gradients"] = carried.gradients
+        return StepTime(
+            strategy=strategy,
+            mean_tokens=min(made.mean or strategy.max_length, strategy.max_length),
+            token=made.token,
+            matmul=made.matmul,
+            context=made.context,
+            masked=made.masked,
+            weights=made.weights,
+            micro=made.micro,
+            communication=carried.communication,
+            paging=carried.paging,
+            launch=made.launch,
+            step=step,
+            token_total=made.token_total,
+            micro_total=made.micro_total,
+            step_total=sum(step.values()),
+            rows=strategy.sequences // strategy.micro_batch,
+            lengths=made.lengths,
+        )
+
+    def _rows(self, strategy: Strategy) -> tuple[float | None, Lengths | None]:
+        """The mean length of a row and those measured, as far as they are known and no sample fills a row with others.
+
+        Of answers that are still to be generated nothing was measured.
+        """
+        if strategy.fills_rows:
+            return None, None
+        if self._lengths is None or strategy.task in ("ppo", "grpo"):
+            return self._mean, None
+        return self._lengths.mean(strategy.max_length), self._lengths
+
+    def _compute(self, strategy: Strategy) -> _Computed:
+        architecture, machines, stack = self._architecture, self._machines, self._stack
+        form = formats(strategy, stack)
+        once, lora = work(architecture, stack.fused_experts), strategy.lora
+        adapted = adapter_work(architecture, lora, stack.fused_experts, stack.expert_adapters) if lora else None
+        passes = Passes.of(strategy, once.layers)
+        waiting = activation_seconds(architecture, strategy, machines, form)
+        chip = Chip(strategy, machines.gpu, form, stack, passes)
+        token, micro = chip.token_seconds(once, adapted), chip.micro_seconds(once, adapted)
+        trains = passes.trained * trained(
+            architecture,
+            strategy.method,
+            lora,
+            strategy.freeze_parts,
+            strategy.trainable_layers,
+            stack.fused_experts,
+            stack.expert_adapters,
+        )
+        context, masked = chip.attention(once)
+        if mask_bytes(strategy, stack):  # packed rows with a mask, whatever their lengths
+            context = masked
+        mean, lengths = self._rows(strategy)
+        padded_rows = mean is not None and mean < strategy.max_length and stack.padding_mask
+        return _Computed(
+            form,
+            chip,
+            trains,
+            token=token | {"activations": waiting},
+            matmul=chip.matmul(once, adapted),
+            context=context,
+            masked=masked if padded_rows else context,
+            weights=(once.stored + once.head) * chip.weight_bytes * passes.products / chip.stream,
+            micro=micro,
+            launch=passes.launches * chip.launch(once, adapted),
+            token_total=sum(token.values()) + waiting,
+            micro_total=sum(micro.values()),
+            mean=mean,
+            lengths=lengths,
+        )
+
+
 def prepare(
     architecture: Architecture,
     strategy: Strategy,
@@ -119,52 +239,5 @@ def prepare(
     lengths: Lengths | None = None,
     stack: Stack | None = None,
 ) -> StepTime:
-    """What `StepTime.at` needs. `strategy`'s own micro-batch and accumulation are not read here.
-
-    `mean_tokens` is the mean length of a sequence, None = all are `max_length` long (packed, or not known); `lengths`,
-    where they were measured, go before it. `stack` says how the framework runs the model, None = as a current Trainer
-    does.
-    """
-    mean_tokens = mean_tokens if lengths is None else lengths.mean(strategy.max_length)
-    stack = stack or Stack()
-    form = formats(strategy, stack)
-    once, lora = work(architecture, stack.fused_experts), strategy.lora
-    adapted = adapter_work(architecture, lora, stack.fused_experts, stack.expert_adapters) if lora else None
-    passes = Passes.of(strategy, once.layers)
-    waiting = activation_seconds(architecture, strategy, machines, form)
-    chip = Chip(strategy, machines.gpu, form, stack, passes)
-    token, micro = chip.token_seconds(once, adapted), chip.micro_seconds(once, adapted)
-    trains = passes.trained * trained(
-        architecture,
-        strategy.method,
-        lora,
-        strategy.freeze_parts,
-        strategy.trainable_layers,
-        stack.fused_experts,
-        stack.expert_adapters,
-    )
-    carried = links(architecture, strategy, machines, trains)
-    step = step_seconds(strategy, machines, form, stack, trains, chip.stream) | {"gradients": carried.gradients}
-    context, masked = chip.attention(once)
-    if mask_bytes(strategy, stack):  # packed rows with a mask, whatever their lengths
-        context = masked
-    padded_rows = mean_tokens is not None and mean_tokens < strategy.max_length and stack.padding_mask
-    return StepTime(
-        strategy=strategy,
-        mean_tokens=min(mean_tokens or strategy.max_length, strategy.max_length),
-        token=token | {"activations": waiting},
-        matmul=chip.matmul(once, adapted),
-        context=context,
-        masked=masked if padded_rows else context,
-        weights=(once.stored + once.head) * chip.weight_bytes * passes.products / chip.stream,
-        micro=micro,
-        communication=carried.communication,
-        paging=carried.paging,
-        launch=passes.launches * chip.launch(once, adapted),
-        step=step,
-        token_total=sum(token.values()) + waiting,
-        micro_total=sum(micro.values()),
-        step_total=sum(step.values()),
-        rows=strategy.sequences // strategy.micro_batch,
-        lengths=lengths,
-    )
+    """The step time of one strategy; see `Clock`."""
+    return Clock(architecture, machines, mean_tokens, lengths, stack).prepare(strategy)
