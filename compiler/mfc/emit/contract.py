@@ -5,7 +5,8 @@ A key that the framework does not take is either the user's (under `extra`: an e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mfc.emit import quote
@@ -61,8 +62,39 @@ def _errors(schema: Mapping[str, Any], data: Mapping[str, Any]) -> list[Any]:
     # A contract has hundreds of keys, and the validator looks at each; those that are not there have nothing to say.
     known = schema.get("properties", {})
     narrow = {**schema, "properties": {key: known[key] for key in data if key in known}}
-    validator: Any = validator_for(narrow, default=Draft202012Validator)
+    validator: Any = _by_value(validator_for(narrow, default=Draft202012Validator))
     return list(validator(narrow).iter_errors(data))
+
+
+@lru_cache(maxsize=8)
+def _by_value(validator: Any) -> Any:
+    """A class of validators that passes over the conditions of an `allOf` which want another value of a key.
+
+    A contract has one for each class that a config may name, and to walk them all at every call is most of its time.
+    """
+    from jsonschema import validators
+
+    def all_of(validator: Any, conditions: Any, instance: Any, _: Any) -> Iterator[Any]:
+        for place, condition in enumerate(conditions):
+            if not _of_another(condition, instance):
+                yield from validator.descend(instance, condition, schema_path=place)
+
+    extend: Any = validators.extend
+    return extend(validator, {"allOf": all_of})
+
+
+def _of_another(condition: Any, instance: Any) -> bool:
+    """Whether a condition is about instances with another text at a key, and so says nothing of this one."""
+    if not isinstance(condition, dict) or "if" not in condition or condition.keys() - {"if", "then"}:
+        return False
+    asked = condition["if"].get("properties", {}) if isinstance(condition["if"], dict) else {}
+    return isinstance(instance, dict) and any(
+        isinstance(wanted, dict)
+        and isinstance(text := wanted.get("const"), str)
+        and isinstance(there := instance.get(key), str)
+        and there != text
+        for key, wanted in asked.items()
+    )
 
 
 def _problems(error: Any, name: str) -> list[tuple[list[str], str, Collection[str]]]:

@@ -10,6 +10,7 @@ import json as _json
 import math
 import re
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from mfc.errors import Fault
@@ -170,11 +171,12 @@ def name(value: str) -> str:
     return str(value)
 
 
+@lru_cache(maxsize=4096)  # files of one spec, and specs alike, give many of the same reasons
 def comment(text: str, mark: str = "#", width: int = WIDTH) -> str:
     """Comment lines of at most `width` columns; whatever could end a line or hide text becomes a space."""
     import textwrap
 
-    clean = "".join(char if char.isprintable() else " " for char in text)
+    clean = text if text.isprintable() else "".join(char if char.isprintable() else " " for char in text)
     lines = textwrap.wrap(clean, width - len(mark) - 1, break_long_words=False, break_on_hyphens=False)
     return "\n".join(f"{mark} {line}" for line in lines) or mark
 

@@ -94,6 +94,7 @@ def _environment(folder: Path) -> Environment:
         autoescape=False,
         finalize=finalize,
         keep_trailing_newline=True,
+        auto_reload=False,  # else every `include` asks the file system
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -100,18 +100,14 @@ def pinned(problem: Problem, name: str, value: Any) -> Decision:
 def alternatives(outcome: Outcome, limit: int = 8) -> tuple[Alternative, ...]:
     """The best strategy with another value, for each field and value that was open."""
     best = outcome.candidates[0]
-    found: dict[int, Alternative] = {}
-    for name in CHOICES:
-        seen = {best.env[name]}
-        for index, rival in enumerate(outcome.candidates):
-            if rival.env[name] in seen:
-                continue
-            seen.add(rival.env[name])
-            changes = {choice: rival.env[choice] for choice in CHOICES if rival.env[choice] != best.env[choice]}
-            because = _worse(best, rival) if rival.refused is None else rival.refused[1]
-            if index not in found:
-                found[index] = Alternative(changes, int(rival.upper_bytes), rival.seconds_per_step, rival.fits, because)
-    return tuple(found[index] for index in sorted(found))[:limit]
+    found = sorted({at for name in CHOICES for at in outcome.firsts(name).values()} - {0})[:limit]
+    return tuple(_alternative(best, outcome.candidates[at]) for at in found)
+
+
+def _alternative(best: Candidate, rival: Candidate) -> Alternative:
+    changes = {choice: rival.env[choice] for choice in CHOICES if rival.env[choice] != best.env[choice]}
+    because = _worse(best, rival) if rival.refused is None else rival.refused[1]
+    return Alternative(changes, int(rival.upper_bytes), rival.seconds_per_step, rival.fits, because)
 
 
 def _worse(best: Candidate, rival: Candidate) -> str:

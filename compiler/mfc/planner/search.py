@@ -63,6 +63,12 @@ class Outcome(NamedTuple):
         """The winner, or the candidate nearest to fitting; None when the rules allow nothing at all."""
         return self.candidates[0] if self.candidates else None
 
+    def firsts(self, name: str) -> dict[Any, int]:
+        """Where the best candidate with each value of a field stands, the best of all first."""
+        last = len(self.candidates) - 1
+        found = {each.env[name]: last - at for at, each in enumerate(reversed(self.candidates))}
+        return dict(sorted(found.items(), key=itemgetter(1)))
+
 
 def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outcome:
     """Find the best strategy for a problem on one target."""
@@ -250,7 +256,7 @@ def _time(candidate: Candidate) -> float:
 
 def offloads(candidate: Candidate) -> bool:
     """Whether the host holds a part of the states, or what waits for the backward pass."""
-    return _OFFLOADED(candidate.env) != ("none", "none", "none")
+    return bool(_OFFLOADED(candidate.env) != ("none", "none", "none"))
 
 
 def _overshoot(candidate: Candidate) -> float:

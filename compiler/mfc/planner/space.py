@@ -143,7 +143,7 @@ class Falling(Sequence[int]):
     """
 
     def __init__(self, low: int, high: int, step: int) -> None:
-        self._ends = (high, low) if low < high else (high,)
+        self._ends: tuple[int, ...] = (high, low) if low < high else (high,)
         self._between = range((high - 1) // step * step, low, -step)
 
     def __len__(self) -> int:

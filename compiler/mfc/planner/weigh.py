@@ -11,8 +11,8 @@ from typing import Any
 
 from mfc.fields import CANDIDATES, CHOICES, SPEC_PATHS, field, simplicity
 from mfc.planner.plan import Decision
-from mfc.planner.search import Candidate, Outcome, at_the_limit, evaluate, offloads
-from mfc.planner.space import Rejections, domain, facts
+from mfc.planner.search import Candidate, Outcome, at_the_limit, offloads
+from mfc.planner.space import Rejections, Walk, domain, facts
 from mfc.problem import Problem
 from mfc.rules.engine import NO_OTHER, Rule
 
@@ -55,18 +55,15 @@ class Weighing:
 
     def _rivals(self, name: str) -> dict[Any, Candidate]:
         """The best candidate with each other value."""
-        found: dict[Any, Candidate] = {}
-        for candidate in self.outcome.candidates:
-            if candidate.env[name] != self.best.env[name]:
-                found.setdefault(candidate.env[name], candidate)
-        return found
+        found = self.outcome.firsts(name)
+        return {value: self.outcome.candidates[at] for value, at in found.items() if value != self.best.env[name]}
 
     def _refused(self, name: str, other: Any) -> tuple[Rule, str] | None:
         """The rule that forbids another value in this very plan, all other choices being the winner's."""
         kept = {choice: self.best.env[choice] for choice in CHOICES if choice not in (name, "micro_batch")}
         rejections = Rejections()
         start = facts(self.problem, self.best.env["profile"])
-        if evaluate(self.problem, start, self.rules, {**kept, name: other}, rejections):
+        if Walk(self.problem, start, self.rules, {**kept, name: other}, rejections).finds():
             return None
         rule, reason, _ = next(iter(rejections.by_rule.values()))
         return rule, reason

@@ -193,6 +193,7 @@ def _shipped() -> tuple[str, ...]:
     return tuple(module.name.replace("_", "-") for module in pkgutil.iter_modules(mfc.targets.__path__) if module.ispkg)
 
 
+@lru_cache(maxsize=1)  # what is installed does not change while mfc runs
 def _registered() -> Mapping[str, Any]:
     from importlib.metadata import entry_points
 
