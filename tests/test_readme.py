@@ -10,6 +10,7 @@ import mfc
 import pytest
 from mfc import api
 from mfc.report import glance
+from mfc.report.bill import bill
 
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "examples" / "qwen2.5-7b-lora-4x4090.yaml"
@@ -32,7 +33,7 @@ def blocks() -> dict[str, str]:
     (compiled,) = mfc.compile(loaded)
     plan = mfc.plan(loaded, "llamafactory")
     refused = mfc.plan(mfc.load(SPEC, ["train.method=full"]), "llamafactory")
-    text = click.unstyle(glance.to_text([plan], NAME, [""]))
+    text = click.unstyle(glance.to_text([plan], NAME, [bill(plan, None)]))
     return {
         "spec": "".join(SPEC.read_text(encoding="utf-8").splitlines(keepends=True)[1:]),
         "yaml": "".join(excerpt(compiled.files["train.yaml"])),

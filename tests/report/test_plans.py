@@ -12,6 +12,7 @@ import mfc.schemas
 import pytest
 from mfc.report import json as to
 from mfc.report import text as report
+from mfc.report.bill import bill
 from mfc.report.schema import json_schema
 
 SCHEMA = Path(mfc.schemas.__path__[0], "plan.schema.json")
@@ -35,7 +36,7 @@ def test_the_schema_is_the_generated_one() -> None:
 def test_plans_satisfy_the_schema(name: str) -> None:
     loaded = mfc.load(SPECS[name])
     plan = mfc.plan(loaded)
-    said: dict[str, Any] = {"schema_version": 1, "plans": [to.to_json(plan, loaded)], "refused": []}
+    said: dict[str, Any] = {"schema_version": 1, "plans": [to.to_json(plan, loaded, bill(plan, None))], "refused": []}
     jsonschema.validate(json.loads(json.dumps(said)), json_schema())
     memory = said["plans"][0]["memory"]["gpu"]
     assert sum(memory["components"].values()) == memory["peak_bytes"]
@@ -63,7 +64,7 @@ def test_every_decision_has_a_reason_and_a_source(name: str) -> None:
 def test_a_plan_tells_which_packages_it_rests_on(packages: dict[str, str | None], needs: tuple[str, ...]) -> None:
     plan = mfc.plan({**SPECS["qlora"], "targets": {"llamafactory": {"packages": packages}}})
     assert sorted(plan.needs) == sorted(needs)
-    assert ("needs  " in report.to_text(plan, "spec.yaml")) is bool(needs)
+    assert ("needs  " in report.to_text(plan, "spec.yaml", bill(plan, None))) is bool(needs)
 
 
 def test_what_does_not_fit_says_what_would() -> None:
@@ -78,7 +79,8 @@ def test_what_does_not_fit_says_what_would() -> None:
 
 
 def test_the_text_names_what_matters() -> None:
-    text = report.to_text(mfc.plan(SPECS["does not fit"]), "spec.yaml")
+    plan = mfc.plan(SPECS["does not fit"])
+    text = report.to_text(plan, "spec.yaml", bill(plan, None))
     assert "DOES NOT FIT" in text
     assert "GPU memory is too small" in text
     assert "any of these would fit" in text

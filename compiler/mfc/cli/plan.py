@@ -13,6 +13,7 @@ from mfc.errors import CannotFit, MfcError
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
+    from mfc.report.bill import Bill
     from mfc.spec.load import LoadedSpec
 
 
@@ -83,7 +84,20 @@ def _as_json(plans: Sequence[Plan], loaded: LoadedSpec) -> list[dict[str, Any]]:
     from mfc import calibration
     from mfc.report import json
 
-    return [json.to_json(plan, loaded, calibration.about(plan)) for plan in plans]
+    bills = _bills(plans, loaded)
+    return [json.to_json(plan, loaded, bill, calibration.about(plan)) for plan, bill in zip(plans, bills, strict=True)]
+
+
+def _bills(plans: Sequence[Plan], loaded: LoadedSpec) -> list[Bill]:
+    """How long each run takes and what it costs."""
+    from mfc.report.bill import bill
+
+    known = {}
+    if loaded.spec.hardware.price is not None:
+        from mfc.report.prices import prices
+
+        known = prices(loaded)
+    return [bill(plan, known.get(plan.problem.hardware.gpu.name)) for plan in plans]
 
 
 def _show(plans: Sequence[Plan], loaded: LoadedSpec, verbose: bool, *, asked: bool) -> None:
@@ -91,12 +105,12 @@ def _show(plans: Sequence[Plan], loaded: LoadedSpec, verbose: bool, *, asked: bo
     from mfc import calibration
     from mfc.report import compare, glance, text
 
-    measured = [calibration.about(plan) for plan in plans]
+    measured, bills = [calibration.about(plan) for plan in plans], _bills(plans, loaded)
     if not verbose:
         said = [text.calibrated_line(one) if one else "" for one in measured]
-        options.show(glance.to_text(plans, loaded.name, said, asked=asked, width=options.width()) + "\n")
+        options.show(glance.to_text(plans, loaded.name, bills, said, asked=asked, width=options.width()) + "\n")
         return
-    for plan, one in zip(plans, measured, strict=True):
-        print(text.to_text(plan, loaded.name, one, asked=asked), end="\n\n")
+    for plan, bill, one in zip(plans, bills, measured, strict=True):
+        print(text.to_text(plan, loaded.name, bill, one, asked=asked), end="\n\n")
     if len(plans) > 1:
         print(compare.text(plans), end="")

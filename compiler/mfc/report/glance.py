@@ -14,6 +14,7 @@ import click
 from mfc.planner.decide import results_that_may_change
 from mfc.planner.plan import Plan
 from mfc.report import bar, text
+from mfc.report.bill import Bill
 
 GIB = 2**30
 _LABEL = 12  # characters
@@ -23,15 +24,26 @@ _WARNINGS = 3
 _EDITS = 3  # of each of several targets
 
 
-def to_text(plans: Sequence[Plan], name: str, measured: Sequence[str], *, asked: bool = True, width: int = 100) -> str:
-    """The plans of one spec, at least one. `measured`: for each what runs on this machine say, or nothing.
+def to_text(
+    plans: Sequence[Plan],
+    name: str,
+    bills: Sequence[Bill],
+    measured: Sequence[str] = (),
+    *,
+    asked: bool = True,
+    width: int = 100,
+) -> str:
+    """The plans of one spec, at least one. `measured`: for each what runs on this machine say, where they do.
 
     `asked`: the user named the target; else the first line says that mfc took the one most used.
     """
-    return "\n".join(_lines(plans, name, measured, asked, width))
+    rows = [
+        _rows(plan, bill, said) for plan, bill, said in zip(plans, bills, measured or [""] * len(plans), strict=True)
+    ]
+    return "\n".join(_lines(plans, name, rows, asked, width))
 
 
-def _lines(plans: Sequence[Plan], name: str, measured: Sequence[str], asked: bool, width: int) -> Iterator[str]:
+def _lines(plans: Sequence[Plan], name: str, rows: Sequence[dict[str, str]], asked: bool, width: int) -> Iterator[str]:
     if len(plans) == 1:
         taken = "" if asked else " (no target is named: the most used that can say it)"
         yield f"{name} for {_called(plans[0])}{taken}: {_verdict(plans[0])}"
@@ -39,7 +51,6 @@ def _lines(plans: Sequence[Plan], name: str, measured: Sequence[str], asked: boo
         fitting = sum(plan.fits for plan in plans)
         yield f"{name}: {_judged(f'fits on {fitting} of {len(plans)} targets', fitting == len(plans))}"
     yield ""
-    rows = [_rows(plan, said) for plan, said in zip(plans, measured, strict=True)]
     same = {label: rows[0][label] for label in rows[0] if all(each.get(label) == rows[0][label] for each in rows)}
     if len(plans) == 1:
         same = _with_memory(same)
@@ -81,7 +92,7 @@ def _verdict(plan: Plan) -> str:
     return _judged("DOES NOT FIT", False) + (f", {text.gib(over)} too much" if plan.limited_by == "gpu" else "")
 
 
-def _rows(plan: Plan, measured: str) -> dict[str, str]:
+def _rows(plan: Plan, bill: Bill, measured: str) -> dict[str, str]:
     """What there is to say of a plan, but memory; parts of a joined line have its name before a dot."""
     found = {"model": text.model_line(plan), "hardware": text.hardware_line(plan)}
     found |= {f"strategy.{part}": said for part, said in text.strategy_parts(plan).items()}
@@ -90,6 +101,11 @@ def _rows(plan: Plan, measured: str) -> dict[str, str]:
     found["batch"] = text.batch_line(plan)
     found["host"] = _host(plan)
     found["time"] = f"{text.seconds(plan.speed.seconds_per_step)} a step, bound by {plan.speed.bound_by} (estimate)"
+    found["run"] = text.run_line(plan, bill)
+    if hint := text.hint_line(bill):
+        found["hint"] = hint
+    if cost := text.cost_line(bill):
+        found["cost"] = cost
     if measured:
         found["measured"] = measured
     if plan.needs:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mfc.calibration.correction import Calibrated
     from mfc.planner.plan import Decision, Plan
+    from mfc.report.bill import Bill
     from mfc.spec.load import LoadedSpec
 
 
-def to_json(plan: Plan, loaded: LoadedSpec, calibrated: Calibrated | None = None) -> dict[str, Any]:
+def to_json(plan: Plan, loaded: LoadedSpec, bill: Bill, calibrated: Calibrated | None = None) -> dict[str, Any]:
     """The plan as schemas/plan.schema.json describes it. Sizes are bytes, times seconds."""
     hardware = plan.problem.hardware
     return {
@@ -32,6 +33,7 @@ def to_json(plan: Plan, loaded: LoadedSpec, calibrated: Calibrated | None = None
             "tokens_per_second": plan.speed.tokens_per_second,
             "bound_by": plan.speed.bound_by,
         },
+        "run": bill_json(bill),
         "parameters": {"total": plan.problem.model.total_parameters, "trainable": plan.trainable_parameters},
         "decisions": [decision_json(decision) for decision in plan.decisions.values()],
         "alternatives": [plain(other._asdict()) for other in plan.alternatives],
@@ -73,6 +75,26 @@ def _memory(plan: Plan, calibrated: Calibrated | None) -> dict[str, Any]:
         "confidence": memory.confidence,
         "uncertainty": list(memory.uncertainty),
         "calibration": plain(calibrated),
+    }
+
+
+def bill_json(bill: Bill) -> dict[str, Any]:
+    """The whole run and its cost as JSON."""
+    price = bill.price
+    return {
+        "rows": bill.rows,
+        "steps": bill.steps,
+        "seconds": bill.seconds,
+        "thousand_rows_seconds": bill.thousand_seconds,
+        "full_length": bill.full_length,
+        "gpus": bill.gpus,
+        "cost": price
+        and {
+            "currency": price.currency,
+            "an_hour": price.an_hour,
+            "run": bill.cost(bill.seconds),
+            "thousand_rows": bill.cost(bill.thousand_seconds),
+        },
     }
 
 

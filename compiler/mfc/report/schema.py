@@ -175,6 +175,27 @@ class RelaxationReport(_Part):
     fits: bool
 
 
+class CostReport(_Part):
+    """What the GPUs of a run cost."""
+
+    currency: str = Field(description="the sign before the price; empty where there was none")
+    an_hour: float = Field(description="of one GPU")
+    run: float | None = Field(description="null: how long it takes is not known")
+    thousand_rows: float | None = Field(description="trained on once")
+
+
+class RunReport(_Part):
+    """The whole run: training alone, without loading, evaluation and saving. Null: the spec does not say enough."""
+
+    rows: int | None = Field(description="of one epoch")
+    steps: int | None
+    seconds: float | None
+    thousand_rows_seconds: float | None = Field(description="for a thousand rows, trained on once")
+    full_length: bool = Field(description="every row was taken to be as long as data.max_length")
+    gpus: int
+    cost: CostReport | None = Field(description="null: hardware.price says nothing of this GPU")
+
+
 class WarningReport(_Part):
     """Advice that changes nothing."""
 
@@ -197,6 +218,7 @@ class PlanReport(_Part):
     strategy: StrategyReport
     memory: MemoryReport
     speed: SpeedReport
+    run: RunReport
     parameters: ParametersReport
     decisions: list[DecisionReport]
     alternatives: list[AlternativeReport]

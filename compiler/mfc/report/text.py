@@ -12,6 +12,7 @@ from mfc.planner.plan import Plan, Relaxation
 if TYPE_CHECKING:
     from mfc.calibration.correction import Calibrated
     from mfc.problem import Hardware
+    from mfc.report.bill import Bill
 
 GIB = 2**30
 _LIMITS = {
@@ -51,22 +52,22 @@ def seconds(time: float) -> str:
     return f"{time:.2g} s" if time < 100 else f"{time:.0f} s"
 
 
-def to_text(plan: Plan, name: str, calibrated: Calibrated | None = None, *, asked: bool = True) -> str:
+def to_text(plan: Plan, name: str, bill: Bill, calibrated: Calibrated | None = None, *, asked: bool = True) -> str:
     """The whole plan, for a terminal, with what runs on this machine say about it.
 
     `asked`: the user named the target; else the first line says that mfc took the one most used.
     """
-    return "\n".join(_lines(plan, name, calibrated, asked))
+    return "\n".join(_lines(plan, name, bill, calibrated, asked))
 
 
-def _lines(plan: Plan, name: str, calibrated: Calibrated | None, asked: bool) -> Iterator[str]:
+def _lines(plan: Plan, name: str, bill: Bill, calibrated: Calibrated | None, asked: bool) -> Iterator[str]:
     target = f"{plan.profile.target} {plan.profile.version}"
     taken = "" if asked else " (no target is named: the most used that can say it)"
     yield f"{name} for {target}{taken}: {'fits' if plan.fits else 'DOES NOT FIT'}"
     yield ""
     yield from _run(plan)
     yield ""
-    yield from _costs(plan, calibrated)
+    yield from _costs(plan, bill, calibrated)
     yield from _told(plan)
 
 
@@ -111,7 +112,7 @@ def batch_line(plan: Plan) -> str:
     )
 
 
-def _costs(plan: Plan, calibrated: Calibrated | None) -> Iterator[str]:
+def _costs(plan: Plan, bill: Bill, calibrated: Calibrated | None) -> Iterator[str]:
     """What it takes of memory and time."""
     memory, hardware = plan.memory, plan.problem.hardware
     yield (
@@ -126,16 +127,58 @@ def _costs(plan: Plan, calibrated: Calibrated | None) -> Iterator[str]:
     yield f"bound     {memory.confidence}: {'; '.join(memory.uncertainty)}"
     if calibrated:
         yield f"measured  {calibrated_line(calibrated)}"
-    yield f"time      {time_line(plan)}"
-
-
-def time_line(plan: Plan) -> str:
-    """How long a step takes."""
-    speed = plan.speed
-    return (
-        f"{seconds(speed.seconds_per_step)} a step, {speed.tokens_per_second:,.0f} tokens/s, bound by "
-        f"{speed.bound_by} (estimate)"
+    yield (
+        f"time      {seconds(plan.speed.seconds_per_step)} a step, {plan.speed.tokens_per_second:,.0f} tokens/s, "
+        f"bound by {plan.speed.bound_by} (estimate)"
     )
+    yield f"run       {run_line(plan, bill)}"
+    if hint := hint_line(bill):
+        yield f"hint      {hint}"
+    if cost := cost_line(bill):
+        yield f"cost      {cost}"
+
+
+def run_line(plan: Plan, bill: Bill) -> str:
+    """How long the whole run takes, or what can be said of that."""
+    train = plan.problem.spec.train
+    if bill.steps is not None and bill.seconds is not None:
+        through = "" if train.max_steps else f" for {train.epochs:g} epochs of {bill.rows:,} rows"
+        return f"{bill.steps:,} steps{through}: {duration(bill.seconds)}"
+    if bill.thousand_seconds is None:
+        return "how many steps is not known"
+    return f"{duration(bill.thousand_seconds)} for 1,000 rows once"
+
+
+def hint_line(bill: Bill) -> str:
+    """What the spec could say for a better answer; empty where it says all."""
+    wanted = []
+    if bill.full_length:
+        wanted.append("data.mean_length (every row is taken to be as long as data.max_length)")
+    elif bill.thousand_seconds is None:
+        wanted.append("data.mean_length (how many samples share a row)")
+    if bill.steps is None and bill.rows is None:
+        wanted.append("data.train[].samples or train.max_steps (for the whole run)")
+    return f"give {' and '.join(wanted)}" if wanted else ""
+
+
+def cost_line(bill: Bill) -> str:
+    """What the run costs; empty where no price is known."""
+    price = bill.price
+    if price is None:
+        return ""
+    at = f"{bill.gpus} GPU{'' if bill.gpus == 1 else 's'} at {price.said(price.an_hour)} an hour"
+    if (whole := bill.cost(bill.seconds)) is not None:
+        return f"{price.said(whole)}: {at}"
+    each = bill.cost(bill.thousand_seconds)
+    return at if each is None else f"{price.said(each)} for 1,000 rows once: {at}"
+
+
+def duration(time: float) -> str:
+    """A long time in the unit that people think of it in."""
+    for unit, size, most in (("s", 1, 90), ("min", 60, 5400), ("h", 3600, 172_800)):
+        if time < most:
+            return f"{time / size:.2g} {unit}" if time / size < 100 else f"{time / size:.0f} {unit}"
+    return f"{time / 86_400:.2g} days" if time < 8_640_000 else f"{time / 86_400:.0f} days"
 
 
 def host_line(plan: Plan) -> str:

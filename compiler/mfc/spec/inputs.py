@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from mfc.lengths import Lengths
+from mfc.spec.quantities import Price
 from mfc.spec.values import (
     BANDWIDTH,
     CAPABILITY,
     EVALUATION,
+    PRICE,
     Auto,
     AutoBandwidth,
     AutoCount,
@@ -119,6 +121,10 @@ class HardwareSpec(Section):
     )
     cpu_cores: AutoCount = Field(default="auto", description="Your share of one node's CPU cores.")
     interconnect: InterconnectSpec = section("How the GPUs talk.")
+    price: Annotated[Price | str | None, PRICE] = Field(
+        default=None,
+        description="What one GPU costs for an hour: 2.10/h, $2.10/h; or a YAML file with lines like RTX 4090: 0.4/h.",
+    )
     nvme: Text | None = Field(default=None, description="Folder on a local NVMe disk; naming it allows offload to it.")
 
     @model_validator(mode="before")

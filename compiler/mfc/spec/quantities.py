@@ -32,6 +32,7 @@ _NUMBER = r"(\d{1,15}(?:\.\d{1,15})?|\.\d{1,15})"
 SIZE_PATTERN = rf"^{_NUMBER}\s*([KMGTkmgt]?[iI]?[bB]|[KMGTkmgt])$"
 BANDWIDTH_PATTERN = rf"^{_NUMBER}\s*([KMGTkmg]?i?)(bps|b/s|bit/s|B/s|Bps)$"
 TIME_PATTERN = rf"^{_NUMBER}\s*(s|min|h)$"
+PRICE_PATTERN = rf"^([$€£¥]?)\s*{_NUMBER}\s*/\s*h$"
 PERCENT_PATTERN = rf"^{_NUMBER}\s*%$"
 # PEP 440, without an epoch: a release, what comes before or after it, a local part.
 RELEASE_PATTERN = (
@@ -45,6 +46,7 @@ _GPUS = re.compile(rf"^{_COUNT}{_COUNT}(\S.*?)(?:\s+[xX×*]\s*(\d{{1,6}}))?$")
 SIZE = "a size with a unit: KiB, MiB, GiB, TiB (binary; G means GiB) or KB, MB, GB, TB (decimal), such as 24GiB"
 BANDWIDTH = "a bandwidth with a unit: Gbps or Gb/s (bits), GB/s (bytes), with K, M, G or T, such as 25Gbps"
 TIME = "a time with a unit: s, min, h, such as 3h"
+PRICE = "the price of one GPU for an hour, such as 2.10/h or $2.10/h, or a YAML file of prices by GPU"
 STEPS = "a share of the steps such as 3% or 0.03, or a number of steps such as 100"
 FRACTION = "a percentage such as 5%, or a fraction such as 0.05"
 RELEASE = "a version such as 4.57.1"
@@ -58,6 +60,33 @@ class Gpus:
     nodes: int
     count: int
     name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What one GPU costs for an hour. `currency` is a sign, or empty where none was given."""
+
+    an_hour: float
+    currency: str = ""
+
+    def said(self, amount: float) -> str:
+        """An amount of this currency, in words."""
+        return f"{self.currency}{amount:,.2f}" if amount < 100 else f"{self.currency}{amount:,.0f}"
+
+
+def price(value: object) -> Price:
+    """The price in "2.10/h" or "$2.10/h"."""
+    match = re.match(PRICE_PATTERN, value.strip()) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(PRICE)
+    return Price(float(match[2]), match[1])
+
+
+def price_or_file(value: object) -> Price | str:
+    """A price, or the path of a YAML file that holds one for each GPU."""
+    if isinstance(value, str) and value.strip().endswith((".yaml", ".yml")) and not value.startswith("-"):
+        return value.strip()
+    return price(value)
 
 
 def size(value: object) -> int:

@@ -167,6 +167,11 @@ BANDWIDTH = Kind(
     quantities.BANDWIDTH, quantities.bandwidth, {"type": "string", "pattern": quantities.BANDWIDTH_PATTERN}
 )
 TIME = Kind(quantities.TIME, quantities.time, {"type": "string", "pattern": quantities.TIME_PATTERN})
+PRICE = Kind(
+    quantities.PRICE,
+    quantities.price_or_file,
+    {"type": "string", "anyOf": [{"pattern": quantities.PRICE_PATTERN}, {"pattern": "^[^-].*\\.ya?ml$"}]},
+)
 VERSION = Kind("1, the version of the language that this mfc reads", checks.version, {"const": 1})
 FILES = Kind("a path or a list of paths", checks.files, {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]})
 _RELEASE_SCHEMA = {"type": ["string", "number"], "pattern": quantities.RELEASE_PATTERN}
