@@ -29,7 +29,7 @@ LAYERS = (
     ("launchers", "report"),
     ("api",),
     ("", "check", "data", "imports", "machine"),  # "" is the package itself, which hands on the names of `api`
-    ("lint",),
+    ("lint", "diff"),
     ("cli", "__main__"),
 )
 FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}

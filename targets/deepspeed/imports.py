@@ -55,7 +55,7 @@ def by_name(name: str) -> dict[str, tuple[Any, ...]]:
     stage = _STAGE.search(last)
     if stage is None:
         return {}
-    where = "cpu" if "offload" in last else "none"
+    where = "cpu" if re.search(r"(?<!no)(?<!no[-_])(?<!without[-_])offload", last) else "none"
     return {
         "sharding": ({"0": "ddp"}.get(stage[1], f"zero{stage[1]}"),),
         "offload_optimizer": (where,),

@@ -14,6 +14,7 @@ COMMANDS = {
     "plan": "Show the strategy, the memory it takes and the time.",
     "import": "Read a framework's own config or script into a spec.",
     "convert": "Write a framework's own config as the files of another.",
+    "diff": "Tell how two configs differ in what they really do.",
     "lint": "Tell what is wrong with a framework's own config, and mend it.",
     "explain": "Say why each value is what it is.",
     "check": "Tell whether generated files are what the specs would give.",

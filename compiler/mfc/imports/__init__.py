@@ -47,6 +47,8 @@ class Imported(NamedTuple):
     plan: Plan | None = None
     refused: str = ""
     beyond: bool = False
+    told: Told = Told({}, (), ())  # what the files say of the fields of a plan
+    beside: Mapping[str, Path] = {}  # by its name, a file that the run reads besides
 
 
 def read(file: str, target: str | None = None, hardware: str | None = None, out: Path | None = None) -> Imported:
@@ -66,7 +68,9 @@ def read_found(found: source.Found, target: str | None, hardware: str | None, ou
     if (started := known.files.folder) != found.folder:  # where the files that it names were found
         place = _place(started, out or Path())
         settings = _settings(known, found.name, place)
-    return _imported(found.name, known.target, settings, hardware, place, known.notes)
+    one = _imported(found.name, known.target, settings, hardware, place, known.notes)
+    beside = {part.name: path for part in settings.parts if (path := known.files.path(part.name)) is not None}
+    return one._replace(beside=beside)
 
 
 def _settings(known: Known, name: str, place: Place) -> Settings:
@@ -118,6 +122,7 @@ def _imported(
         plan=made[0] if made else None,
         refused="" if refused is None else str(refused),
         beyond=refused is not None and _beyond(tree, refused),
+        told=told,
     )
 
 

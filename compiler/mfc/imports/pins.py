@@ -28,6 +28,8 @@ _PARTS = {
 }
 # Fields whose place in the spec holds several of them, or that are not said there as they are.
 _APART = ("adam_beta1", "adam_beta2", "template", "epochs", "max_steps", "micro_batch", "gradient_accumulation")
+# Fields of which nothing is a value, and not mfc's own: no part of a model that takes images is frozen.
+_EMPTY = ("freeze_parts",)
 _HARDWARE = ("hardware.count", "hardware.nodes", "hardware.devices")
 
 
@@ -39,7 +41,8 @@ def pins(values: Mapping[str, Any], written: Collection[str], target: str) -> di
     made: dict[str, Any] = {}
     for field, value in values.items():
         path = place(field) or _PARTS.get(field, "")
-        if path and field not in (*_APART, *_HARDWARE) and value not in (None, ()) and _applies(field, values, written):
+        nothing = value is None or (value == () and field not in _EMPTY)
+        if path and field not in (*_APART, *_HARDWARE) and not nothing and _applies(field, values, written):
             try:
                 made[path] = _FORMS[field](value) if field in _FORMS else _plain(value)
             except (ArithmeticError, AttributeError, TypeError, ValueError):  # of a kind that no spec holds

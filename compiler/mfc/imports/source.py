@@ -63,10 +63,8 @@ class Files:
 
     def text(self, path: str) -> str | None:
         """The text of a file; None where there is none that can be read."""
-        name = path.removeprefix("./")
-        for written, text in self._written.items():
-            if written.removeprefix("./") == name:
-                return text
+        if (written := self._of_script(path)) is not None:
+            return written
         for folder in self._folders:
             try:
                 text = _text(folder / path)
@@ -75,6 +73,16 @@ class Files:
             self.folder, self._folders = folder, [folder, *self._folders]
             return text
         return None
+
+    def path(self, path: str) -> Path | None:
+        """Where a file lies; None where there is none, or the script writes it."""
+        if self._of_script(path) is not None or self.text(path) is None:
+            return None
+        return self.folder / path
+
+    def _of_script(self, path: str) -> str | None:
+        name = path.removeprefix("./")
+        return next((text for written, text in self._written.items() if written.removeprefix("./") == name), None)
 
     def mapping(self, path: str) -> dict[str, Any] | None:
         """What a YAML, JSON or Python file says; None where there is none. Raises SpecError for a malformed one."""

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from mfc import api, imports
 from mfc.errors import CannotFit, MfcError, SpecError
 from mfc.imports import convert, source
-from mfc.lint import edit, mend
+from mfc.imports import lines as places
+from mfc.lint import mend
 
 if TYPE_CHECKING:
     from mfc.imports import Imported
@@ -68,7 +69,7 @@ def lint(file: str, target: str | None = None, hardware: str | None = None) -> L
     if not told:
         one = imports.read_found(found, target, STAND_IN)
     text = "" if file == "-" else Path(file).read_bytes().decode("utf-8", "replace")
-    lines = _Lines(text, one, script=found.script is not None)
+    lines = _Lines(text, one)
     findings = [*_keys(one, lines), *_plan(one, lines, hardware=told)]
     ways = tuple(mend.mends(mend.Lintable(text, found, target, hardware, one))) if told else ()
     ordered = sorted(findings, key=lambda each: (each.line, ("error", "warning", "note").index(each.level)))
@@ -78,12 +79,8 @@ def lint(file: str, target: str | None = None, hardware: str | None = None) -> L
 class _Lines:
     """Where the keys of a file stand."""
 
-    def __init__(self, text: str, one: Imported, *, script: bool) -> None:
-        if script:
-            flags = re.finditer(r"(?<![\w-])--([\w.-]+)", text)
-            self._at = {found[1].replace("-", "_"): text.count("\n", 0, found.start()) + 1 for found in flags}
-        else:
-            self._at = {key: span.line for key, span in edit.spans(text).items()}
+    def __init__(self, text: str, one: Imported) -> None:
+        self._at = places.lines(one.file, text)
         self._keys = {path: row.key for row in one.rows if row.to for path in row.to.split(", ") if self.of(row.key)}
 
     def of(self, key: str) -> int:

@@ -4,43 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from mfc.emit import quote
+from mfc.imports.lines import Span, spans
 
 GONE: Any = object()  # the value of a key that is taken out
-
-
-class Span(NamedTuple):
-    """Where a key stands in a text: the places of its name and of its value, and its line, from 1."""
-
-    key: int
-    start: int
-    end: int
-    line: int
-
-
-def spans(text: str) -> dict[str, Span]:
-    """The dotted keys of a YAML or JSON text; nothing for a text that is neither."""
-    import yaml
-
-    try:
-        node = yaml.compose(text.removeprefix("\ufeff"), Loader=yaml.SafeLoader)
-    except (yaml.YAMLError, ValueError, RecursionError):
-        return {}
-    found: dict[str, Span] = {}
-    _collect(node, "", found, len(text) - len(text.removeprefix("\ufeff")))
-    return found
-
-
-def _collect(node: Any, prefix: str, found: dict[str, Span], shift: int, depth: int = 0) -> None:
-    if getattr(node, "id", "") != "mapping" or depth > 20:
-        return
-    for key, value in node.value:
-        if key.id == "scalar":
-            start, end = value.start_mark.index + shift, value.end_mark.index + shift
-            found[f"{prefix}{key.value}"] = Span(key.start_mark.index + shift, start, end, key.start_mark.line + 1)
-            _collect(value, f"{prefix}{key.value}.", found, shift, depth + 1)
 
 
 def config(text: str, edits: Mapping[str, Any], order: Sequence[str]) -> str | None:
