@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from mfc.errors import SpecError
@@ -44,7 +44,8 @@ def recognise(found: Found, asked: str | None) -> Known:
 
 def _config(found: Found, files: Files, able: dict[str, Imports], asked: str | None) -> Known:
     config = found.config or {}
-    marks = {name: len(imports.marks & config.keys()) for name, imports in able.items()}
+    inner = {f"{key}.{name}" for key, held in config.items() if isinstance(held, Mapping) for name in held}
+    marks = {name: len(imports.marks & (config.keys() | inner)) for name, imports in able.items()}
     likeliest = max(marks, key=lambda name: marks[name])
     name = asked or likeliest
     if not asked and not marks[likeliest]:

@@ -103,7 +103,8 @@ class Imports(NamedTuple):
     """How a framework's own files are told and read.
 
     `starts` says whether a program with these arguments is a run of the framework's. `marks` are keys of its config
-    files that no other framework has. `refused` are the same with why they cannot be read: another engine's commands.
+    files that no other framework has, or one level down (`training.max_seq_length`). `refused` are the same with why
+    they cannot be read: another engine's commands.
     """
 
     starts: Callable[[str, Sequence[str]], bool]
