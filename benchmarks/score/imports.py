@@ -143,8 +143,12 @@ def _known(one: imports.Imported) -> bool:
     return "model" in one.spec and "is not in the catalogue" not in one.refused
 
 
-# Keys that change nothing of what is trained; tf32 is of what autocast leaves in fp32.
-_BESIDE = ("report_to", "run_name", "logging_dir", "disable_tqdm", "tf32")
+# Keys that change nothing of what is trained: what is reported, how checkpoints are split, how layers are computed
+# again, and tf32, which is of what autocast leaves in fp32.
+_BESIDE = (
+    *("report_to", "run_name", "logging_dir", "disable_tqdm", "tf32", "fsdp_config.state_dict_type"),
+    *("gradient_checkpointing_kwargs.use_reentrant", "fsdp_config.cpu_ram_efficient_loading"),
+)
 
 
 def _lost(row: imports.Row) -> bool:

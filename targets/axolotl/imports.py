@@ -19,7 +19,7 @@ from mfc.target.importing import Beside, Imports, Machines, Part, Place, Run, Se
 
 from ..deepspeed import imports as deepspeed
 from . import data
-from .keys import ENVIRONMENT, KEYS, REPORTS
+from .keys import ENVIRONMENT, KEYS, LIGER, REPORTS
 from .rules import DEEPSPEED, VERSIONS
 
 _MARKS = frozenset(
@@ -49,6 +49,7 @@ _IDLE = {
     "tokenizer_type": "which class loads the tokenizer: transformers finds it",
     "strict": "whether unknown keys are refused",
 }
+_CUT = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
 # What Axolotl does where the contract has no default (core/builders/base.py, transformers training_args.py).
 _DEFAULTS: Mapping[str, Any] = {
     "adam_beta1": 0.9,
@@ -87,6 +88,10 @@ def settings(run: Run, place: Place) -> Settings:
     version = VERSIONS[0]
     parts, told, notes = _engine(said, run.beside, version)
     spec, task, lost = _data(said, place)
+    taken = dict(_TAKEN)
+    if isinstance(plugins := said.get("plugins"), list) and _CUT in plugins and {*plugins} <= {_CUT, LIGER}:
+        taken["plugins"], told["loss"] = "strategy.loss", ("fused",)
+        notes += ("cut cross-entropy makes no logits: strategy.loss: fused, which mfc writes as Liger's",)
     if said.get("datasets") and all(
         isinstance(one, Mapping) and one.get("type") == "alpaca" for one in said["datasets"]
     ):
@@ -101,7 +106,7 @@ def settings(run: Run, place: Place) -> Settings:
         told["report_to"] = ("none",)
     known = {key.name for key in ENVIRONMENT}
     here = {key: value for key, value in run.environment.items() if key in known}
-    main = Part(name, KEYS, said, f"axolotl-{version}", _defaults(said), _TAKEN, {**_IDLE, **idle}, own=True)
+    main = Part(name, KEYS, said, f"axolotl-{version}", _defaults(said), taken, {**_IDLE, **idle}, own=True)
     all_parts = (*parts, main, Part("environment", ENVIRONMENT, here))
     return Settings(version, all_parts, told, spec, machines, (*notes, *lost))
 

@@ -72,7 +72,7 @@ OPTIMIZERS = {
 # What it takes by other words for the same.
 _OTHER_OPTIMIZERS = {
     **dict.fromkeys(("adamw_torch", "adamw_apex_fused", "adamw_torch_npu_fused", "adamw_hf"), "adamw"),
-    "adamw_8bit": "adamw_8bit",
+    **dict.fromkeys(("adamw_8bit", "adamw_torch_8bit"), "adamw_8bit"),  # torchao's holds as many bits
     "paged_adamw": "paged_adamw",
 }
 REPORTS = ("wandb", "tensorboard", "mlflow", "trackio")
