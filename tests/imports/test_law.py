@@ -56,7 +56,8 @@ def again(made: Compiled, spec: Mapping[str, Any], target: str, name: str) -> Co
     assert made.spec is not None
     home = made.spec.parent
     hardware = yaml.safe_dump(spec["hardware"], default_flow_style=True, width=10**6)
-    one = imports.read(str(made.out / Path(made.launch.split()[-1]).name), None, hardware, home)
+    start = next(word for word in reversed(made.launch.split()) if word.endswith(".sh"))
+    one = imports.read(str(made.out / Path(start).name), None, hardware, home)
     found = {
         **one.spec,
         "model": {"id": one.spec["model"]} if isinstance(one.spec["model"], str) else one.spec["model"],
