@@ -13,6 +13,7 @@ from mfc.plans import attempt, placed, plan_each, planned_for, settings_of, targ
 
 if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
+    from mfc.planner.frontier import Survey
     from mfc.planner.plan import Plan
     from mfc.spec.load import LoadedSpec
     from mfc.target import Lowered
@@ -28,6 +29,7 @@ __all__ = [
     "plan_each",
     "planned_for",
     "plans",
+    "survey",
     "writable",
 ]
 
@@ -130,6 +132,15 @@ def _compile(
         launch=command,
         declared=place.is_declared(loaded, name, folder),
     )
+
+
+def survey(made: Plan) -> Survey:
+    """Memory against time over all strategies of a plan's experiment, and what each lever saves and costs."""
+    from mfc.planner.frontier import survey
+    from mfc.rules import RULES
+    from mfc.target import get
+
+    return survey(made, (*RULES, *get(made.profile.target).RULES))
 
 
 def writable(loaded: LoadedSpec, made: Plan) -> Plan:

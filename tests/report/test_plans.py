@@ -10,6 +10,7 @@ import jsonschema
 import mfc
 import mfc.schemas
 import pytest
+from mfc import api
 from mfc.report import json as to
 from mfc.report import text as report
 from mfc.report.bill import bill
@@ -36,7 +37,11 @@ def test_the_schema_is_the_generated_one() -> None:
 def test_plans_satisfy_the_schema(name: str) -> None:
     loaded = mfc.load(SPECS[name])
     plan = mfc.plan(loaded)
-    said: dict[str, Any] = {"schema_version": 1, "plans": [to.to_json(plan, loaded, bill(plan, None))], "refused": []}
+    said: dict[str, Any] = {
+        "schema_version": 1,
+        "plans": [to.to_json(plan, loaded, bill(plan, None), api.survey(plan))],
+        "refused": [],
+    }
     jsonschema.validate(json.loads(json.dumps(said)), json_schema())
     memory = said["plans"][0]["memory"]["gpu"]
     assert sum(memory["components"].values()) == memory["peak_bytes"]

@@ -85,7 +85,10 @@ def _as_json(plans: Sequence[Plan], loaded: LoadedSpec) -> list[dict[str, Any]]:
     from mfc.report import json
 
     bills = _bills(plans, loaded)
-    return [json.to_json(plan, loaded, bill, calibration.about(plan)) for plan, bill in zip(plans, bills, strict=True)]
+    return [
+        json.to_json(plan, loaded, bill, api.survey(plan), calibration.about(plan))
+        for plan, bill in zip(plans, bills, strict=True)
+    ]
 
 
 def _bills(plans: Sequence[Plan], loaded: LoadedSpec) -> list[Bill]:
@@ -103,7 +106,7 @@ def _bills(plans: Sequence[Plan], loaded: LoadedSpec) -> list[Bill]:
 def _show(plans: Sequence[Plan], loaded: LoadedSpec, verbose: bool, *, asked: bool) -> None:
     """One screen; `verbose`: each plan in full, then where they differ."""
     from mfc import calibration
-    from mfc.report import compare, glance, text
+    from mfc.report import compare, glance, levers, text
 
     measured, bills = [calibration.about(plan) for plan in plans], _bills(plans, loaded)
     if not verbose:
@@ -112,5 +115,6 @@ def _show(plans: Sequence[Plan], loaded: LoadedSpec, verbose: bool, *, asked: bo
         return
     for plan, bill, one in zip(plans, bills, measured, strict=True):
         print(text.to_text(plan, loaded.name, bill, one, asked=asked), end="\n\n")
+        print(levers.text(plan, api.survey(plan)), end="\n\n")
     if len(plans) > 1:
         print(compare.text(plans), end="")

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mfc.calibration.correction import Calibrated
+    from mfc.planner.frontier import Survey
     from mfc.planner.plan import Decision, Plan
     from mfc.report.bill import Bill
     from mfc.spec.load import LoadedSpec
 
 
-def to_json(plan: Plan, loaded: LoadedSpec, bill: Bill, calibrated: Calibrated | None = None) -> dict[str, Any]:
+def to_json(
+    plan: Plan, loaded: LoadedSpec, bill: Bill, survey: Survey, calibrated: Calibrated | None = None
+) -> dict[str, Any]:
     """The plan as schemas/plan.schema.json describes it. Sizes are bytes, times seconds."""
     hardware = plan.problem.hardware
     return {
@@ -37,6 +40,8 @@ def to_json(plan: Plan, loaded: LoadedSpec, bill: Bill, calibrated: Calibrated |
         "parameters": {"total": plan.problem.model.total_parameters, "trainable": plan.trainable_parameters},
         "decisions": [decision_json(decision) for decision in plan.decisions.values()],
         "alternatives": [plain(other._asdict()) for other in plan.alternatives],
+        "frontier": [plain(point._asdict()) for point in survey.frontier],
+        "levers": [plain(lever._asdict()) for lever in survey.levers],
         "rejected": dict(plan.rejected),
         "relaxations": [plain(relaxation._asdict()) for relaxation in plan.relaxations],
         "needs": list(plan.needs),

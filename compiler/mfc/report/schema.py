@@ -166,6 +166,25 @@ class AlternativeReport(_Part):
     because: str
 
 
+class PointReport(_Part):
+    """A strategy that no other beats in both memory and time, by what differs from the plan."""
+
+    changes: dict[str, Any]
+    upper_bytes: int
+    seconds_per_step: float
+    fits: bool
+
+
+class LeverReport(_Part):
+    """One field of the plan set to another value, all else kept."""
+
+    field: str
+    value: Any
+    saved_bytes: int = Field(description="below 0: it takes so much more")
+    added_seconds: float = Field(description="a step; below 0: it gains so much")
+    fits: bool
+
+
 class RelaxationReport(_Part):
     """Spec edits after which a plan fits."""
 
@@ -222,6 +241,8 @@ class PlanReport(_Part):
     parameters: ParametersReport
     decisions: list[DecisionReport]
     alternatives: list[AlternativeReport]
+    frontier: list[PointReport] = Field(description="memory against time, the leanest first")
+    levers: list[LeverReport]
     rejected: dict[str, str] = Field(description="rule id -> why it excluded something")
     relaxations: list[RelaxationReport]
     needs: list[str] = Field(description="packages that the plan rests on and of which the spec says nothing")
