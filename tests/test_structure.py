@@ -73,6 +73,33 @@ def top(module: str) -> str:
     return module.partition(".")[0]
 
 
+# Modules that open files by themselves: mfc's own data, what the system tells, rows that are streamed, what is written.
+OPENING = {
+    "catalog.gpus", "catalog.models", "catalog.modelscope", "cli.options", "cli.schema", "data.lines", "emit.writing",
+    "launchers.skypilot", "launchers.slurm", "machine.host", "target.contracts", "target.liger", "check.memo",
+}  # fmt: skip
+
+
+def test_files_of_others_are_read_by_one_function() -> None:
+    """`mfc.files` waits for no pipe and takes no file without end."""
+    opening = {module for module, call in _calls() if call in ("open", "read_text", "read_bytes", "fdopen")}
+    assert opening - {"files"} <= OPENING
+
+
+def test_whether_something_is_there_is_asked_without_raising() -> None:
+    """Methods of `Path` raise for names that are too long, functions of `os.path` say that nothing is there."""
+    asking = {"exists", "is_file", "is_dir", "is_symlink", "samefile"}
+    assert {module for module, call in _calls() if call in asking} <= {"check.memo"}  # entries of a listed folder
+
+
+def _calls() -> Iterator[tuple[str, str]]:
+    """Module and name of every function or method that is called, but those of `os.path`."""
+    for module, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and not ast.unparse(node.func).startswith("os.path."):
+                yield module, ast.unparse(node.func).rpartition(".")[2]
+
+
 def test_every_part_has_a_layer() -> None:
     assert {top(module) for module in modules()} == FLOOR.keys()
 

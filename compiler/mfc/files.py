@@ -1,12 +1,21 @@
-"""Reading files that somebody else laid there: regular ones of a sane size, and no pipe that nothing comes out of."""
+"""Reading files that somebody else laid there: regular ones of a sane size, and no pipe that nothing comes out of.
+
+Whether something is there is asked by `os.path`, never by methods of `Path`, which raise for a name that is too long.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+import sys
 
 MOST = 2**26  # bytes: what mfc reads or writes has kilobytes
+
+
+def standard_input(most: int = MOST) -> bytes:
+    """All of standard input, the first `most` bytes and one more of a longer one; it can be read once."""
+    return sys.stdin.buffer.read(most + 1) if sys.stdin else b""
 
 
 def read(path: str | os.PathLike[str], most: int = MOST) -> bytes:

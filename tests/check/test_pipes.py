@@ -77,3 +77,31 @@ def test_odd_manifests(seed: int, tmp_path: Path) -> None:
         return
     assert found
     assert list(found.files) == ["train.yaml"]
+
+
+@odd
+@pytest.mark.parametrize("command", ["import", "lint"])
+def test_files_of_frameworks(command: str, make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "train.yaml")
+    with pytest.raises(SystemExit) as ended:
+        main([command, str(tmp_path / "train.yaml")])
+    assert ended.value.code == 2
+
+
+@odd
+def test_what_a_file_of_a_framework_names(make: Callable[[Path], None], tmp_path: Path) -> None:
+    """What cannot be read counts as not there."""
+    (tmp_path / "train.sh").write_text("llamafactory-cli train train.yaml\n")
+    make(tmp_path / "train.yaml")
+    with pytest.raises(SystemExit) as ended:
+        main(["import", str(tmp_path / "train.sh")])
+    assert ended.value.code == 2
+
+
+@odd
+def test_what_stands_where_a_spec_would_go(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "spec.yaml")
+    words = ["--gpu", "T4", "--count", "1", "--model", "Qwen/Qwen2.5-0.5B", "-o", str(tmp_path / "spec.yaml")]
+    with pytest.raises(SystemExit) as ended:
+        main(["init", *words])
+    assert ended.value.code == 1

@@ -84,3 +84,17 @@ class Stranger:
 def test_words_that_nobody_knows_are_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(yaml12, "_Parser", Stranger)
     assert said("the flux has come undone") == malformed.UNKNOWN.text
+
+
+@pytest.mark.parametrize("links", [2, 20, 60, 400])
+@pytest.mark.parametrize("levels", [1, 20])
+def test_aliases_do_not_nest_deeper_than_text_may(links: int, levels: int) -> None:
+    """A chain of aliases, each a few levels below the next: as deep as a spec may be, or one error at its place."""
+    lines = ["a0: &a0 1"]
+    lines += [f"a{i}: &a{i} {'{x: ' * levels}*a{i - 1}{'}' * levels}" for i in range(1, links)]
+    text = "\n".join(lines)
+    if (links - 1) * levels < yaml12.MAX_DEPTH:
+        assert yaml12.parse(text, Source("text"))
+    else:
+        with pytest.raises(SpecError, match=r"levels deep, aliases expanded|values, aliases expanded"):
+            yaml12.parse(text, Source("text"))

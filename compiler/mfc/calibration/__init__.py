@@ -22,7 +22,7 @@ VARIABLE = "MFC_CALIBRATION"  # where the file lies; empty = no calibration
 def about(plan: Plan) -> Calibrated | None:
     """What runs on this machine say about a plan; None when none of its kind was measured. Raises SpecError."""
     file = path()
-    if file is None or not file.exists():
+    if file is None or not os.path.exists(file):
         return None
     from mfc.calibration.correction import calibrated
     from mfc.calibration.store import load

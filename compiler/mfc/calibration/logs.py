@@ -6,11 +6,13 @@ All are of one process. Values of several records and files are joined by their 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from mfc.errors import SpecError
+from mfc.files import read as read_file
 
 Metric = Literal["nvidia-smi", "reserved", "allocated"]
 Peaks = Mapping[Metric, int]
@@ -37,17 +39,20 @@ def peaks(path: Path) -> dict[Metric, int]:
 
     Raises SpecError when the path does not exist or cannot be read.
     """
-    if not path.exists():
+    if not os.path.exists(path):
         raise SpecError(f"{path}: no such log")
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
     found: dict[Metric, int] = {}
-    for file in files:
-        if file.name.startswith(".") or file.stat().st_size > LARGEST:
-            continue
+    for file in _logs(path) if os.path.isdir(path) else [path]:
         for record in _records(file):
             for metric, size in _of(record):
                 found[metric] = max(found.get(metric, 0), size)
     return found
+
+
+def _logs(folder: Path) -> list[Path]:
+    """The logs in a folder and below, links to other folders not followed."""
+    below = (Path(where, name) for where, _, names in os.walk(folder) for name in names)
+    return sorted(file for file in below if file.suffix in SUFFIXES and not file.name.startswith("."))
 
 
 def _of(record: Mapping[str, Any]) -> Iterator[tuple[Metric, int]]:
@@ -55,21 +60,22 @@ def _of(record: Mapping[str, Any]) -> Iterator[tuple[Metric, int]]:
         if _positive(record.get(key)):
             yield metric, int(record[key] * unit)
     if _positive(record.get("train_mem_gpu_peaked_delta")):
-        yield "allocated", int(sum(record.get(key, 0) for key in DELTAS))
+        yield "allocated", int(sum(record[key] for key in DELTAS if _positive(record.get(key))))
     if record.keys() >= ITERATIONS and _positive(record["memory"]):
         yield "allocated", int(record["memory"] * 2**20)
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < 2**50
 
 
 def _records(file: Path) -> Iterator[Mapping[str, Any]]:
     """The object in a JSON file and those of its `log_history`, or those in the lines of a JSONL file."""
     try:
-        text = file.read_text(encoding="utf-8", errors="replace")
+        data = read_file(file, LARGEST)
     except OSError as error:
         raise SpecError(f"{file}: cannot read the log: {error.strerror}") from None
+    text = data.decode("utf-8", "replace") if len(data) <= LARGEST else ""
     if not any(sign in text for sign in SIGNS):
         return
     whole = _object(text)
@@ -86,6 +92,6 @@ def _records(file: Path) -> Iterator[Mapping[str, Any]]:
 def _object(text: str) -> Mapping[str, Any] | None:
     try:
         value = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

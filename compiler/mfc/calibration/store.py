@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from mfc.errors import SpecError
+from mfc.files import read as read_file
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -78,16 +79,16 @@ class MeasuredRun:
 def load(file: Path) -> tuple[MeasuredRun, ...]:
     """All runs in the file, none when it is not there. Raises SpecError for a file that mfc did not write."""
     try:
-        content = json.loads(file.read_bytes())
+        content = json.loads(read_file(file))
     except FileNotFoundError:
         return ()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise SpecError(f"{file}: cannot read the calibration: {error}; delete it to begin anew") from None
     try:
         if content["schema"] != SCHEMA:
             raise SpecError(f"{file}: written by another mfc (schema {content['schema']}, not {SCHEMA})")
         return tuple(_run(row) for row in content["runs"])
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise SpecError(f"{file}: not a calibration that mfc wrote ({error}); delete it to begin anew") from None
 
 

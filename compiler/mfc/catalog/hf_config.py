@@ -57,7 +57,7 @@ def read(config: Mapping[str, Any], *, where: str = "config.json") -> Config:
 def from_file(path: str | Path) -> Config:
     """Read a config.json (or the folder that holds it). Raises SpecError when it cannot be read."""
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         path = path / "config.json"
     try:
         config = json.loads(read_file(path))
@@ -81,14 +81,15 @@ def cached(model_id: str, name: str, environ: Mapping[str, str] = os.environ) ->
     home = Path(environ.get("HF_HOME") or Path(environ.get("XDG_CACHE_HOME") or "~/.cache") / "huggingface")
     hub = Path(environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE") or home / "hub").expanduser()
     folder = hub / ("models--" + model_id.replace("/", "--"))
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         return None
-    main = folder / "refs" / "main"
-    if main.is_file():
-        current = folder / "snapshots" / main.read_text().strip() / name
-        if current.is_file():
-            return current
-    found = sorted(folder.glob(f"snapshots/*/{name}"), key=lambda path: path.stat().st_mtime)
+    try:
+        current = folder / "snapshots" / read_file(folder / "refs" / "main").decode().strip() / name
+    except (OSError, ValueError):
+        current = folder
+    if os.path.isfile(current):
+        return current
+    found = sorted(filter(os.path.isfile, folder.glob(f"snapshots/*/{name}")), key=os.path.getmtime)
     return found[-1] if found else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
@@ -40,24 +41,31 @@ Commands:
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command and exit with its code."""
+    from mfc.cli import streams
+
     args = sys.argv[1:] if argv is None else argv
+    streams.escape()
+    sys.exit(streams.guarded(lambda: _command(args)))
+
+
+def _command(args: list[str]) -> int:
     if not args or args[0] in ("--help", "-h"):
         rows = "\n".join(f"  {name:<9} {line}" for name, line in COMMANDS.items())
         print(USAGE.format(commands=rows))
-        sys.exit(0 if args else 2)
+        return 0 if args else 2
     if args[0] == "--version":
         from mfc._version import __version__
 
         print(f"mfc {__version__}")
-        sys.exit(0)
+        return 0
     if args[0] not in COMMANDS:
         import difflib
 
         near = difflib.get_close_matches(args[0], COMMANDS, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else ""
         print(f"error: unknown command {args[0]!r}{hint} (mfc --help lists them)", file=sys.stderr)
-        sys.exit(2)
-    sys.exit(_run(args[0], args[1:]))
+        return 2
+    return _run(args[0], args[1:])
 
 
 def _run(name: str, args: list[str]) -> int:
@@ -68,21 +76,15 @@ def _run(name: str, args: list[str]) -> int:
 
     gc.set_threshold(100_000)  # a command is short: it makes little garbage, and imports make collecting it slow
     try:
+        os.getcwd()
+    except OSError:
+        print("error: the current folder is gone: go to one that is there", file=sys.stderr)
+        return 2
+    try:
         return _invoke(import_module(f"mfc.cli.{MODULES.get(name, name)}"), name, args)
     except MfcError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except KeyboardInterrupt:
-        return 130
-    except Exception:  # the last line of defence: say whose fault it is
-        import traceback
-
-        traceback.print_exc()
-        print("error: this is a fault in mfc, not in your spec; please report it with the lines above", file=sys.stderr)
-        return 70
 
 
 def _invoke(module: Any, name: str, args: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -12,6 +13,7 @@ from mfc import api, calibration
 from mfc.calibration.store import Condition, MeasuredRun, load, save
 from mfc.cli import options
 from mfc.errors import SpecError
+from mfc.files import read as read_file
 
 if TYPE_CHECKING:
     from mfc.calibration.logs import Metric
@@ -112,7 +114,7 @@ def _logged(asked: Asked, plan: Plan, logs: tuple[str, ...]) -> Mapping[Metric, 
     paths = [Path(log) for log in logs]
     if not paths and asked.folder is not None:
         results = asked.folder / str(plan.values["output_dir"])
-        paths = [asked.folder, *([results] if results.is_dir() else [])]
+        paths = [asked.folder, *([results] if os.path.isdir(results) else [])]
     if not paths:
         raise SpecError(f"{asked.spec}: error: say what the run took: --measured 21.3GiB, or --log PATH")
     found: dict[Metric, int] = {}
@@ -129,7 +131,7 @@ def _logged(asked: Asked, plan: Plan, logs: tuple[str, ...]) -> Mapping[Metric, 
 
 def _asked(path: Path, target: str | None, overrides: tuple[str, ...]) -> Asked:
     """A spec as it is, or the one from which a folder was compiled. Raises SpecError when it has changed since."""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         return Asked(path, target, overrides, None)
     from mfc._version import __version__
     from mfc.emit import manifest
@@ -144,7 +146,11 @@ def _asked(path: Path, target: str | None, overrides: tuple[str, ...]) -> Asked:
         raise SpecError(f"{path}: error: its own {manifest.NAME} says what was compiled: --target and --set do not go")
     for name, sha in made.inputs.items():
         file = path / name
-        if not file.is_file() or manifest.digest(file.read_bytes()) != sha:
+        try:
+            same = manifest.digest(read_file(file)) == sha
+        except (OSError, ValueError):
+            same = False
+        if not same:
             raise SpecError(f"{path}: error: {file} is not what was compiled; a changed spec is another run")
     if made.version != __version__:
         raise SpecError(f"{path}: error: compiled by mfc {made.version}, this is {__version__}: give the spec itself")

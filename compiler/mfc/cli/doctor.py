@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,7 +49,7 @@ def command(spec: str | None, target: str | None, form: str) -> int:
 
 def _free(folder: Path) -> int | None:
     """Free bytes where a folder is or would be."""
-    there = next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), None)
+    there = next((path for path in (folder, *folder.absolute().parents) if os.path.isdir(path)), None)
     return None if there is None else shutil.disk_usage(there).free
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from mfc.cli import options
+from mfc.cli import options, streams
 
 
 @click.command()
@@ -36,6 +36,6 @@ def command(file: str, source: str | None, hardware: str | None, out: str | None
         print(report.text(one), end="")
         print(f"wrote {path}")
     else:
-        print(text, end="")
+        streams.exact(text)
         print(report.text(one), end="", file=sys.stderr)
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from mfc import target
-from mfc.cli import options
+from mfc.cli import options, streams
 from mfc.fields import BY_NAME
 from mfc.machine import Machine, drafting, look
 
@@ -46,7 +46,7 @@ def command(
     cards = drafting.cards_for(machine, wishes)
     text = drafting.spec(machine, cards, wishes, _targets(wishes, machine))
     if out == "-":
-        print(text, end="")
+        streams.exact(text)
         return 0
     options.write_new(Path(out), text, "-o")
     for note in (*cards.notes, *machine.notes):

@@ -62,6 +62,8 @@ def command(
 
 def _write(file: str, text: str) -> None:
     """Write a mended file in the place of the old one."""
+    if file == "-":
+        raise SpecError("error: --fix mends a file in its place, and standard input has none: name the file")
     try:
         Path(file).write_bytes(text.encode())
     except OSError as error:

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mfc import files
+from mfc.cli import streams
 from mfc.errors import FileInTheWay, MfcError, SpecError
 
 if TYPE_CHECKING:
@@ -88,14 +90,25 @@ def one(made: Sequence[T | MfcError]) -> T:
 def write_new(path: Path, text: str, flag: str) -> None:
     """Write a file where none is; one that is the same may stay. Another name comes from `flag`."""
     try:
-        if path.exists() and path.read_text(encoding="utf-8") != text:
+        content = text.encode()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "xb") as stream:
+            stream.write(content)
+    except FileExistsError:
+        if _content(path) != content:
             raise FileInTheWay(
                 f"{path}: error: is there already, and says something else; choose another name for {flag}"
-            )
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+            ) from None
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: error: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+
+
+def _content(path: Path) -> bytes | None:
+    """What a regular file says; None for what is none, or cannot be read."""
+    try:
+        return files.read(path)
+    except OSError:
+        return None
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> str:
@@ -119,10 +132,15 @@ def width() -> int:
 
 
 def dump(value: object) -> str:
-    """JSON as every command prints it."""
+    """JSON as every command prints it: with escapes only for what the output could not hold."""
     import json
 
-    return json.dumps(value, indent=2, ensure_ascii=False)
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(value, indent=2)
+    return text
 
 
 def show_files(done: Sequence[Compiled]) -> None:
@@ -131,4 +149,4 @@ def show_files(done: Sequence[Compiled]) -> None:
         for path, text in compiled.files.items():
             if len(compiled.files) > 1 or len(done) > 1:
                 print(f"==> {compiled.out / path} <==")
-            print(text, end="" if text.endswith("\n") else "\n")
+            streams.exact(text if text.endswith("\n") else f"{text}\n")

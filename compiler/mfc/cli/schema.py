@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from mfc.cli import streams
 from mfc.errors import SpecError
 
 
@@ -30,5 +31,5 @@ def command(name: str) -> int:
     if name not in known and name not in newest:
         near = [stem for stem in known if name in stem] or known
         raise SpecError(f"error: no schema called {name!r}: there are {', '.join(near)}")
-    print((known | newest)[name].read_text(encoding="utf-8"), end="")
+    streams.exact((known | newest)[name].read_text(encoding="utf-8"))
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -83,7 +84,7 @@ def _with(loaded: LoadedSpec, lengths: Lengths | None, rows: int, exact: bool) -
 
 def _counter(loaded: LoadedSpec, given: Path | None, notes: list[str]) -> Counter:
     """The model's own tokenizer, where it is to be had; else an estimate, and a note that says how to do better."""
-    path = given / "tokenizer.json" if given and given.is_dir() else given or tokenizer.find(loaded)
+    path = given / "tokenizer.json" if given and os.path.isdir(given) else given or tokenizer.find(loaded)
     try:
         if path is not None:
             return tokenizer.Tokenizer(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -65,11 +66,13 @@ def _home(loaded: LoadedSpec) -> Path:
 def _files(loaded: LoadedSpec, field: str, path: str) -> tuple[Path, ...]:
     place = _home(loaded) / Path(path).expanduser()
     try:
-        if not place.is_dir():
-            if not place.exists():
+        if not os.path.isdir(place):
+            if not os.path.exists(place):
                 raise loaded.error(field, f"there is no {place}")
             return (place,)
-        files = tuple(sorted(file for file in place.rglob("*") if file.suffix.lower() in READERS and file.is_file()))
+        files = tuple(
+            sorted(file for file in place.rglob("*") if file.suffix.lower() in READERS and os.path.isfile(file))
+        )
     except (OSError, ValueError) as error:
         raise loaded.error(field, f"{place} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     if not files:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from mfc.data import estimate, reading
@@ -95,14 +95,7 @@ def _missing(made: Sample, source: Source) -> Iterator[Fault]:
     for image in made.images:
         path = image.get("path") if isinstance(image, dict) and not image.get("bytes") else image
         if isinstance(path, str) and not path.startswith(("http://", "https://", "data:")):
-            if not any(_exists(folder / path) for folder in source.folders):
+            if not any(os.path.isfile(folder / path) for folder in source.folders):
                 yield Fault("missing image", f"there is no {path:.200}")
         elif not isinstance(image, (dict, bytes, str)):
             yield Fault("wrong type", "an image is neither a path nor its bytes")
-
-
-def _exists(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False

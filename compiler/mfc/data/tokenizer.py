@@ -96,7 +96,7 @@ def _template(folder: Path) -> Template | None:
     if isinstance(source, list):  # several, by name
         named = {one.get("name"): one.get("template") for one in source if isinstance(one, dict)}
         source = named.get("default")
-    if (file := folder / "chat_template.jinja").is_file():
+    if os.path.isfile(file := folder / "chat_template.jinja"):
         try:
             source = read_file(file).decode()
         except (OSError, ValueError) as error:
@@ -132,9 +132,9 @@ def find(loaded: LoadedSpec, environ: Mapping[str, str] = os.environ) -> Path | 
     folders = [(loaded.path.parent if loaded.path else Path()) / Path(model.id).expanduser()]
     if model.config:
         config = loaded.folder("model.config") / model.config
-        folders.append(config if config.is_dir() else config.parent)
+        folders.append(config if os.path.isdir(config) else config.parent)
     for folder in folders:
-        if (folder / "tokenizer.json").is_file():
+        if os.path.isfile(folder / "tokenizer.json"):
             return folder / "tokenizer.json"
     cached = (hf_config.cached(name, "tokenizer.json", environ) for name in (model.id, model.like) if name)
     return None if is_local(model.id) and not model.like else next((path for path in cached if path), None)

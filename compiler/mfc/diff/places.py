@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfc.diff.side import Stated
 from mfc.fields import NEUTRAL, place
+from mfc.files import read as read_file
 from mfc.imports import lines
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Places:
         """The file and the line of a key."""
         if path := self.one.beside.get(part):
             if part not in self._beside:
-                self._beside[part] = lines.lines(path.name, path.read_text(encoding="utf-8-sig", errors="replace"))
+                self._beside[part] = lines.lines(path.name, text_of(str(path)))
             return _place(str(path), self._beside[part].get(key, 0))
         return _place(self.one.file, self._main.get(key.replace("-", "_"), self._main.get(key, 0)))
 
@@ -84,4 +84,4 @@ def _place(file: str, line: int) -> str:
 
 def text_of(file: str) -> str:
     """The text of a file that was read; empty for standard input."""
-    return "" if file == "-" else Path(file).read_text(encoding="utf-8-sig", errors="replace")
+    return "" if file == "-" else read_file(file).decode("utf-8-sig", "replace")

@@ -82,7 +82,7 @@ def compare(compiled: Compiled, seen: Callable[[str, bytes], object] | None = No
 
 def orphans(folder: Path, recorded: Manifest, why: str) -> list[Finding]:
     """All that is left of outputs whose spec is gone, or no longer asks for them."""
-    left = [path for path in (*recorded.files, manifest.NAME) if (folder / path).exists()]
+    left = [path for path in (*recorded.files, manifest.NAME) if os.path.lexists(folder / path)]
     return [Finding(folder / path, "orphaned", why) for path in left]
 
 

@@ -11,6 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING, NamedTuple
 
+from mfc.errors import SpecError
 from mfc.files import read as read_file
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ def digest(content: bytes) -> str:
 
 
 def of(compiled: Compiled) -> Manifest:
-    """The manifest that belongs to a compilation. Reads the inputs to digest them."""
+    """The manifest that belongs to a compilation. Reads the inputs to digest them.
+
+    Raises SpecError for an input whose name no manifest can hold.
+    """
     from mfc._version import __version__
 
     folder = os.path.abspath(compiled.out)
@@ -120,6 +124,13 @@ def _inside(path: str) -> bool:
 
 
 def _relative(path: str, folder: str) -> str:
+    relative = _from(path, folder)
+    if any("\ud800" <= char <= "\udfff" for char in relative):  # how Python shows bytes that are no text
+        raise SpecError(f"{path!a}: error: the manifest of outputs is text, and this name is not UTF-8: rename it")
+    return relative
+
+
+def _from(path: str, folder: str) -> str:
     # Folders are resolved on both sides, so that one reached through a link counts its steps right.
     real = os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
     try:

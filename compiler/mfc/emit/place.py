@@ -69,7 +69,7 @@ def is_declared(loaded: LoadedSpec, target: str, out: Path) -> bool:
 def _root(home: Path) -> Path:
     """The repository that holds this folder, or else the folder."""
     real = Path(os.path.realpath(home))
-    return next((folder for folder in (real, *real.parents) if (folder / ".git").exists()), real)
+    return next((folder for folder in (real, *real.parents) if os.path.exists(folder / ".git")), real)
 
 
 def safe(path: str) -> bool:

@@ -111,7 +111,7 @@ def commit(staged: Staged) -> WriteReport:
 
 def _old(folder: Path, new: manifest.Manifest) -> tuple[manifest.Manifest | None, list[str]]:
     """The manifest in the way, and what it says against this write."""
-    if folder.exists() and not folder.is_dir():
+    if os.path.exists(folder) and not os.path.isdir(folder):
         raise FileInTheWay(f"error: {folder} is a file, and the outputs need a folder there; it is kept")
     try:
         old = manifest.read(folder)
@@ -124,9 +124,9 @@ def _old(folder: Path, new: manifest.Manifest) -> tuple[manifest.Manifest | None
 
 def _content(file: Path) -> bytes | None:
     """The bytes of a file; None when there is nothing. A link is content of its own kind: never followed, not ours."""
-    if file.is_symlink():
+    if os.path.islink(file):
         return b"\0link to " + os.fsencode(os.readlink(file))
-    if file.is_dir():
+    if os.path.isdir(file):
         raise FileInTheWay(f"error: {file} is a folder, and a file must go there; it is kept")
     try:
         return read_file(file)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from mfc import files
 from mfc.errors import SpecError
 from mfc.imports import literals, shell
 from mfc.spec import yaml12
@@ -18,10 +18,11 @@ _CONFIGS, _SCRIPTS = (".yaml", ".yml", ".json"), (".sh", ".bash", ".slurm", ".sb
 
 
 class Found(NamedTuple):
-    """A file that was read: its mapping, or the commands of a script."""
+    """A file that was read: its text, and its mapping or the commands of a script."""
 
     name: str
     folder: Path
+    text: str
     config: Mapping[str, Any] | None = None
     script: shell.Script | None = None
 
@@ -29,11 +30,9 @@ class Found(NamedTuple):
 def read(file: str) -> Found:
     """Read a file, or standard input for `-`. Raises SpecError, in one line, for what is none of what can be read."""
     if file == "-":
-        text, name, folder = sys.stdin.read(yaml12.MAX_BYTES), "standard input", Path()
-    else:
-        path = Path(file)
-        text, name, folder = _text(path), file, path.parent
-    return parsed(name, folder, text)
+        name = "standard input"
+        return parsed(name, Path(), _decoded(name, files.standard_input(yaml12.MAX_BYTES)))
+    return parsed(file, Path(file).parent, _text(Path(file)))
 
 
 def parsed(name: str, folder: Path, text: str) -> Found:
@@ -42,10 +41,10 @@ def parsed(name: str, folder: Path, text: str) -> Found:
         raise SpecError(f"{printable(name)}: error: is empty")
     match _kind(name, text):
         case "config":
-            return Found(name, folder, config=_mapping(name, text))
+            return Found(name, folder, text, config=_mapping(name, text))
         case "python":
-            return Found(name, folder, config=literals.read(name, text, _load))
-    return Found(name, folder, script=shell.read(text))
+            return Found(name, folder, text, config=literals.read(name, text, _load))
+    return Found(name, folder, text, script=shell.read(text))
 
 
 class Files:
@@ -119,12 +118,15 @@ def _kind(name: str, text: str) -> str:
 def _text(path: Path) -> str:
     name = printable(str(path))
     try:
-        with open(path, "rb") as file:
-            data = file.read(yaml12.MAX_BYTES + 1)
+        data = files.read(path, yaml12.MAX_BYTES)
     except FileNotFoundError:
         raise SpecError(f"{name}: error: no such file") from None
     except (OSError, ValueError) as error:
         raise SpecError(f"{name}: error: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    return _decoded(name, data)
+
+
+def _decoded(name: str, data: bytes) -> str:
     if len(data) > yaml12.MAX_BYTES:
         raise SpecError(f"{name}: error: is larger than {yaml12.MAX_BYTES // 2**20} MiB, so it is no config")
     try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mfc import api, imports
@@ -68,12 +67,11 @@ def lint(file: str, target: str | None = None, hardware: str | None = None) -> L
     told = "gpu" in one.spec.get("hardware", {})
     if not told:
         one = imports.read_found(found, target, STAND_IN)
-    text = "" if file == "-" else Path(file).read_bytes().decode("utf-8", "replace")
-    lines = _Lines(text, one)
+    lines = _Lines(found.text, one)
     findings = [*_keys(one, lines), *_plan(one, lines, hardware=told)]
-    ways = tuple(mend.mends(mend.Lintable(text, found, target, hardware, one))) if told else ()
+    ways = tuple(mend.mends(mend.Lintable(found.text, found, target, hardware, one))) if told else ()
     ordered = sorted(findings, key=lambda each: (each.line, ("error", "warning", "note").index(each.level)))
-    return Linted(file, one, tuple(dict.fromkeys(ordered)), ways, text, told)
+    return Linted(file, one, tuple(dict.fromkeys(ordered)), ways, found.text, told)
 
 
 class _Lines:

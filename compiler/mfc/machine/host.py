@@ -34,14 +34,14 @@ def nvme(mounts: Path = Path("/proc/mounts")) -> Path | None:
     for line in _lines(mounts):
         device, folder, *_ = line.split(" ")
         path = Path(folder.replace("\\040", " "))
-        if device.startswith("/dev/nvme") and path.is_dir() and os.access(path, os.W_OK):
+        if device.startswith("/dev/nvme") and os.path.isdir(path) and os.access(path, os.W_OK):
             found.append((shutil.disk_usage(path).free, path))
     return max(found)[1] if found else None
 
 
 def shared_memory_bytes(folder: Path = Path("/dev/shm")) -> int | None:
     """Size of the file system through which processes share memory."""
-    return shutil.disk_usage(folder).total if folder.is_dir() else None
+    return shutil.disk_usage(folder).total if os.path.isdir(folder) else None
 
 
 def open_files() -> int | None:
@@ -57,7 +57,7 @@ def open_files() -> int | None:
 def programs() -> frozenset[str]:
     """Compilers that are found, nvcc also where CUDA_HOME or the usual folder has it."""
     found = {name for name in PROGRAMS if shutil.which(name)}
-    if Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"), "bin", "nvcc").exists():
+    if os.path.exists(Path(os.environ.get("CUDA_HOME", "/usr/local/cuda"), "bin", "nvcc")):
         found.add("nvcc")
     return frozenset(found)
 

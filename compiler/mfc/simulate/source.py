@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from mfc import files
 from mfc.errors import SpecError
 
 if TYPE_CHECKING:
@@ -17,12 +19,12 @@ def config_of(loaded: LoadedSpec) -> dict[str, Any]:
     given = loaded.spec.model
     if given.config is not None:
         path = loaded.folder("model.config") / given.config
-        path = path / "config.json" if path.is_dir() else path
+        path = path / "config.json" if os.path.isdir(path) else path
         try:
-            found = json.loads(path.read_bytes())
+            found = json.loads(files.read(path))
         except OSError as error:
             raise SpecError(f"{path}: cannot read the model's config: {error.strerror}") from None
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SpecError(f"{path}: not a JSON file: {error}") from None
         return stripped(found)
     from mfc.catalog import models

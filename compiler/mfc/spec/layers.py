@@ -37,6 +37,10 @@ def read_override(text: str) -> Node:
     names = key.strip().split(".")
     if not equals or not all(names):
         raise refusal([Mistake(mark, "an override is KEY=VALUE, such as hardware.count=8")])
+    if any("\ud800" <= char <= "\udfff" for char in text):  # how Python shows bytes that are no text
+        raise refusal([Mistake(mark, f"{key.strip()}: an override is UTF-8 text")])
+    if len(names) > yaml12.MAX_DEPTH:
+        raise refusal([Mistake(mark, f"a key has at most {yaml12.MAX_DEPTH} names, this one has {len(names)}")])
     if number := next((name for name in names if name.isdigit()), None):
         raise refusal([Mistake(mark, f"lists are replaced whole; an override cannot set item {number}")])
     node = yaml12.parse(value, source)

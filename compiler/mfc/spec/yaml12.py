@@ -62,7 +62,7 @@ class Node(NamedTuple):
 
 def parse(text: str, source: Source) -> Node | None:
     """The one document that the text holds; None when there is nothing in it. Raises SpecError."""
-    text = _SURROGATES.sub(_joined, text) if "\\u" in text else text
+    text = _with_pairs_joined(text) if "\\u" in text else text
     if bad := _CONTROL.search(text):
         line = text.count("\n", 0, bad.start()) + 1
         column = bad.start() - text.rfind("\n", 0, bad.start())
@@ -88,6 +88,26 @@ def wide(text: str, mark: Mark) -> str:
     found = sorted({char for char in line.partition("#")[0] if ord(char) in _WIDE}, key=line.index)
     said = ", ".join(f"write {char.translate(_WIDE)} for {char}" for char in found)
     return f"full-width marks are text to YAML: {said}" if said else ""
+
+
+def _with_pairs_joined(text: str) -> str:
+    """The text with surrogate pairs as YAML escapes them, in double quotes alone: elsewhere a backslash is itself."""
+    if not (pairs := list(_SURROGATES.finditer(text))):
+        return text
+    # The parser tells where double quotes are once nothing in them is in its way.
+    blank = _SURROGATES.sub(lambda pair: "x" * len(pair[0]), text)
+    quoted: list[tuple[int, int]] = []
+    try:
+        for event in yaml.parse(blank, Loader=_Parser):
+            start, end = event.start_mark, event.end_mark
+            if isinstance(event, yaml.ScalarEvent) and event.style == '"' and start and end:
+                quoted.append((start.index, end.index))
+    except (yaml.YAMLError, ValueError, OverflowError):
+        pass  # what is wrong with it is said when it is read
+    for pair in reversed(pairs):
+        if any(start < pair.start() < end for start, end in quoted):
+            text = f"{text[: pair.start()]}{_joined(pair)}{text[pair.end() :]}"
+    return text
 
 
 def _joined(pair: re.Match[str]) -> str:
@@ -148,6 +168,8 @@ class _Reader:
                 said = "refers to the value it stands in" if name in self.anchors else "is not defined above"
                 _refuse(mark, f"alias *{name} {said}")
             self.count(target.size, mark)
+            if depth + _height(target) > MAX_DEPTH:
+                _refuse(mark, f"nested more than {MAX_DEPTH} levels deep, aliases expanded")
             return target
         if depth > MAX_DEPTH:
             _refuse(mark, f"nested more than {MAX_DEPTH} levels deep")
@@ -190,6 +212,14 @@ class _Reader:
                 _refuse(key_mark, f'duplicate key "{key}", first given in line {first.line}')
             items[key] = self.node(self.parser.get_event(), depth + 1)._replace(key=key_mark)
         return Node(items, mark, size=1 + sum(item.size for item in items.values()))
+
+
+def _height(node: Node) -> int:
+    """Levels below a node."""
+    if not isinstance(node.value, (dict, list)):
+        return 0
+    items = node.value.values() if isinstance(node.value, dict) else node.value
+    return max((1 + _height(item) for item in items), default=0)
 
 
 def _scalar(event: Any, mark: Mark) -> Scalar:
