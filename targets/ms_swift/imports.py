@@ -103,6 +103,9 @@ def settings(run: Run, place: Place) -> Settings:
         told["task"] = (task,)
     told["existing"] = (_existing(said, run),)
     defaults = _defaults(said, command)
+    if not _evaluates(said):
+        why = "nothing is evaluated: there is neither val_dataset nor split_dataset_ratio"
+        idle |= dict.fromkeys({"per_device_eval_batch_size", "eval_steps", "eval_strategy"} & said.keys(), why)
     known = {key.name for key in ENVIRONMENT}
     parts += [
         Part(name, KEYS, said, contract, defaults, _TAKEN, {**_IDLE, **idle}, own=True),
@@ -221,7 +224,6 @@ def _defaults(said: Mapping[str, Any], command: str) -> dict[str, Any]:
     tuner = str(said.get("tuner_type") or said.get("train_type") or "lora")
     entry = copies.find(str(said.get("model", "")))
     dtype = str(said.get("torch_dtype") or (entry.dtype if entry and entry.dtype else ""))
-    evaluates = bool(said.get("val_dataset")) or str(said.get("split_dataset_ratio", 0)) not in ("0", "0.0")
     rlhf_type, saves = said.get("rlhf_type", "dpo"), said.get("save_strategy", "steps")
     made: dict[str, Any] = {
         **dict.fromkeys(("max_steps", "model_revision", "loss_type", "beta", "adapters")),
@@ -232,13 +234,17 @@ def _defaults(said: Mapping[str, Any], command: str) -> dict[str, Any]:
         "learning_rate": 1e-5 if tuner == "full" else 1e-4,
         "dataloader_num_workers": 1,
         "truncation_strategy": "left" if rlhf_type == "grpo" and command == "rlhf" else "delete",
-        "eval_strategy": saves if evaluates else "no",
+        "eval_strategy": saves if _evaluates(said) else "no",
         "eval_steps": said.get("save_steps", 500),
     }
     if command == "rlhf":
         made["beta"] = {"simpo": 2.0}.get(str(rlhf_type), 0.1)
         made["loss_type"] = {"dpo": ["sigmoid"], "kto": ["kto"]}.get(str(rlhf_type))
     return made
+
+
+def _evaluates(said: Mapping[str, Any]) -> bool:
+    return bool(said.get("val_dataset")) or str(said.get("split_dataset_ratio", 0)) not in ("0", "0.0")
 
 
 def _lengths(said: Mapping[str, Any], command: str) -> tuple[dict[str, tuple[Any, ...]], tuple[str, ...]]:

@@ -255,12 +255,18 @@ def _atom(parts: list[str]) -> tuple[int, list[str]]:
 
 
 def _substitution(node: Any, variables: Variables, _: int) -> str | None:
-    """$(expr …), $(basename …) and $(dirname …), which are text and arithmetic alone."""
-    commands = [child for child in node.named_children if child.type == "command"]
-    if len(node.named_children) != 1 or not commands:
+    """$(expr …), $(basename …), $(dirname …), $(realpath …) and $(cd … && pwd): text and arithmetic alone."""
+    inner = node.named_children
+    listed = inner[0].named_children if len(inner) == 1 and inner[0].type == "list" else inner
+    commands = [child for child in listed if child.type == "command"]
+    if not commands or len(commands) != len(listed):
         return None
-    said = [word for child in commands[0].named_children for word in words(child, variables)]
+    said, *more = ([word for child in one.named_children for word in words(child, variables)] for one in commands)
+    if more:
+        return said[1] if len(said) == 2 and said[0] == "cd" and more == [["pwd"]] else None
     match said:
+        case ["realpath", *options, path] if all(option.startswith("-") for option in options):
+            return path
         case ["expr", *parts]:
             return _evaluated(" ".join(parts).replace("\\", ""))
         case ["basename", path]:
