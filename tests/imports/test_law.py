@@ -58,10 +58,8 @@ def again(made: Compiled, spec: Mapping[str, Any], target: str, name: str) -> Co
     hardware = yaml.safe_dump(spec["hardware"], default_flow_style=True, width=10**6)
     start = next(word for word in reversed(made.launch.split()) if word.endswith(".sh"))
     one = imports.read(str(made.out / Path(start).name), None, hardware, home)
-    found = {
-        **one.spec,
-        "model": {"id": one.spec["model"]} if isinstance(one.spec["model"], str) else one.spec["model"],
-    }
+    told = one.spec.get("model", spec["model"])  # sizes alone may tell no published one
+    found = {**one.spec, "model": {"id": told} if isinstance(told, str) else told}
     whole = cases.laid(found, untold(spec, target))
     (home / name).write_text(yaml.safe_dump(whole, sort_keys=False), encoding="utf-8")
     (back,) = api.compile(home / name, [target], out=made.out)

@@ -167,7 +167,7 @@ def _alike(tree: dict[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:
         return tree, ()
     model = tree["model"] if isinstance(tree["model"], dict) else {"id": tree["model"]}
     said = model["id"]
-    if not isinstance(said, str) or _held(said) or (found := copies.find(said)) is None:
+    if "like" in model or not isinstance(said, str) or _held(said) or (found := copies.find(said)) is None:
         return tree, ()
     note = f"{said} is taken for a copy of {found.id}, by its name: model.like"
     return {**tree, "model": {"id": said, "like": found.id, **model}}, (note,)

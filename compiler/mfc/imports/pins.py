@@ -121,7 +121,7 @@ class _Given(dict[str, Any]):
         if name == "spec":
             data, run = SimpleNamespace(eval=self.get("data.eval")), SimpleNamespace(samples=self.get("samples", ()))
             return SimpleNamespace(data=data, run=run)
-        model = self.get("model.id") if name == "architecture" else None
+        model = self.get("model.like", self.get("model.id")) if name == "architecture" else None
         if isinstance(model, str) and (entry := copies.find(model)):
             return entry.architecture
         raise KeyError(name)

@@ -1,0 +1,102 @@
+"""The commands of minimind's trainers read back: `train_full_sft.py` and its like, with their flags.
+
+Source: trainer/train_*.py at the commits of `facts.py`. The flags of size tell which model is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mfc.catalog import models
+from mfc.target import contracts
+from mfc.target.importing import Imports, Part, Place, Run, Settings, flags
+
+from . import facts
+from .keys import KEYS
+
+_TASKS = {name: task for task, name in facts.SCRIPTS.items()} | {"train_lora": "sft"}
+_OWN = ("--hidden_size", "--num_hidden_layers", "--use_moe", "--max_seq_len", "--from_weight", "--accumulation_steps")
+_PUBLISHED = tuple(
+    f"jingyaogong/{name}" for name in ("minimind-3", "minimind-3-moe", "MiniMind2", "MiniMind2-MoE", "MiniMind2-Small")
+)
+_MARKS = frozenset({"from_weight", "save_weight", "use_moe"})
+_TAKEN = {
+    "data_path": "data.train",
+    **dict.fromkeys(("hidden_size", "num_hidden_layers", "use_moe"), "model.id"),
+    **dict.fromkeys(("from_weight", "save_weight"), "train.task"),
+}
+_IDLE = {
+    **dict.fromkeys(("wandb_project", "ddp", "local_rank", "device"), "it changes nothing of what is trained"),
+    "use_compile": "whether torch.compile runs, which mfc does not count",
+}
+
+
+def starts(program: str, arguments: Sequence[str]) -> bool:
+    """A trainer by its name, in a folder `trainer` or with a flag that others do not have."""
+    folder, _, name = program.rpartition("/")
+    ours = folder.rpartition("/")[2] == "trainer" or any(word.partition("=")[0] in _OWN for word in arguments)
+    return name.removesuffix(".py") in _TASKS and name.endswith(".py") and ours
+
+
+def settings(run: Run, place: Place) -> Settings:
+    """One run."""
+    script = run.program.rpartition("/")[2].removesuffix(".py")
+    said = flags(run.arguments) if run.config is None else dict(run.config)
+    if script not in _TASKS:
+        script = "train_full_sft"
+    version = min(facts.VERSIONS, key=lambda one: _unknown(said, script, one))
+    contract = f"minimind-{script}-{version}"
+    told: dict[str, tuple[Any, ...]] = {
+        "task": (_TASKS[script],),
+        "method": ("lora" if script == "train_lora" else "full",),
+        "existing": (_existing(said, run),),
+    }
+    model, notes = _model({**_sizes(contract), **said}, version)
+    if model:
+        told["model.id"] = (model,)
+    spec: dict[str, Any] = {}
+    if isinstance(path := said.get("data_path"), str):
+        spec["data.train"] = [{"path": place.spec_path(path)}]
+    else:
+        notes += ("it names no data set: add data.train",)
+    keys = KEYS if model else tuple(key for key in KEYS if "model.id" not in key.fields)
+    part = Part("the command", keys, said, contract, {}, _TAKEN, _IDLE, own=True)
+    return Settings(version, (part,), told, spec, run.machines, notes)
+
+
+def _unknown(said: Mapping[str, Any], script: str, version: str) -> int:
+    """How many flags a generation does not have; GRPO is of the newer one."""
+    return (
+        len(said.keys() - contracts.load(f"minimind-{script}-{version}")["properties"].keys())
+        if script != "train_grpo" or version == facts.NEW
+        else 99
+    )
+
+
+def _sizes(contract: str) -> dict[str, Any]:
+    known = contracts.load(contract)["properties"]
+    return {name: known.get(name, {}).get("default") for name in ("hidden_size", "num_hidden_layers", "use_moe")}
+
+
+def _model(said: Mapping[str, Any], version: str) -> tuple[str, tuple[str, ...]]:
+    """The published model that the flags of size make."""
+    hidden, layers = (str(said.get(name)) for name in ("hidden_size", "num_hidden_layers"))
+    if not hidden.isdigit() or not layers.isdigit():
+        return "", ()
+    moe = str(said.get("use_moe")) not in ("0", "False", "None")
+    for name in _PUBLISHED:
+        found = models.find(name).architecture
+        if facts.says(version, found) and (found.hidden, found.layers, found.moe) == (int(hidden), int(layers), moe):
+            return name, ()
+    return "", (f"no published model has {layers} layers of {hidden}: add model, with its config",)
+
+
+def _existing(said: Mapping[str, Any], run: Run) -> str:
+    if str(said.get("from_resume", 0)) == "1":
+        return "resume"
+    stops = any(words[0] == "echo" and "holds the weights of another run" in " ".join(words) for words in run.script)
+    return "fail" if stops else "overwrite"
+
+
+IMPORTS = Imports(starts, _MARKS, settings)
