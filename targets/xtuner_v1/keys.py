@@ -140,8 +140,8 @@ def save_steps() -> Codec:
     """Optimizer steps between two checkpoints, which the spec may want after each epoch."""
 
     def read(value: Any, _: Reader) -> Reading:
-        words = {STEPS_OF_EPOCH: ("epoch",), NEVER: ("never",)}
-        return {"save_steps": (value,), "save_every": (value, *words.get(value, ()))}
+        words = {STEPS_OF_EPOCH: (value, "epoch"), NEVER: ("never",)}
+        return {"save_steps": (value,), "save_every": words.get(value, (value,))}
 
     return Codec(("save_steps", "save_every"), lambda at: at.value("save_steps"), read).citing("save_steps")
 
