@@ -58,11 +58,11 @@ def test_good_rows(tmp_path: Path, mfc: Callable[..., Done]) -> None:
     done = mfc("data", "spec.yaml")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("spec.yaml: 40 rows in 1 file, all of them good\n")
-    for words in ("estimated from characters", "longest", "cut at", "padding", "5 steps: 40 rows, 8 a step"):
+    for words in ("estimated from characters", "longest", "cut at", "padding", "5 steps, 8 rows each", "of 40 rows"):
         assert words in done.stdout
     assert "\r" not in done.stderr
     made = json.loads(mfc("data", "spec.yaml", "--format", "json").stdout)
-    assert (made["train"]["rows"], made["train"]["bad"], made["epoch"]["steps"]) == (40, 0, 5)
+    assert (made["train"]["rows"], made["train"]["bad"], made["run"]["rows"]) == (40, 0, 40)
 
 
 def test_bad_rows_are_named_by_line(tmp_path: Path, mfc: Callable[..., Done]) -> None:
@@ -88,17 +88,35 @@ def test_what_is_not_there_is_one_error(tmp_path: Path, mfc: Callable[..., Done]
     assert mfc("data", "spec.yaml").returncode == 2
 
 
-def test_images_are_looked_for(tmp_path: Path, mfc: Callable[..., Done]) -> None:
-    spec = SPEC.replace("Qwen2.5-7B-Instruct", "Qwen2.5-VL-7B-Instruct").replace("max_length", "image: {}, max_length")
-    (tmp_path / "a.png").write_bytes(b"")
-    rows = [
-        {**chat("<image>what?", "a cat"), "images": ["a.png"]},
-        {**chat("<image>what?", "a cat"), "images": ["b.png"]},
-    ]
-    lay(tmp_path, rows, spec)
-    done = mfc("data", "spec.yaml")
-    assert "line 2: missing image: there is no b.png" in done.stdout, done.stderr
-    assert "images    in 1 rows, 1 at most" in done.stdout
+def png(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big")
+
+
+def test_images_are_looked_for_and_counted(tmp_path: Path, mfc: Callable[..., Done]) -> None:
+    spec = SPEC.replace("Qwen2.5-7B-Instruct", "Qwen2.5-VL-7B-Instruct")
+    (tmp_path / "a.png").write_bytes(png(280, 280))
+    asked = chat("<image>what?", "a cat")
+    lay(tmp_path, [{**asked, "images": ["a.png"]}, {**asked, "images": ["b.png"]}, asked], spec)
+    done = mfc("data", "spec.yaml", "--format", "json")
+    made = json.loads(done.stdout)["train"]
+    assert [one["text"] for one in made["first_bad"]] == ["there is no b.png"]
+    assert made["images"] == {"1": 1}
+    lengths = [one["tokens"] for one in made["quantiles"]]
+    assert lengths[-1] - lengths[0] == 10 * 10  # a token for 28 x 28 pixels
+    assert "images    in 1 rows, 1 at most, each of up to" in mfc("data", "spec.yaml").stdout
+
+
+def test_prompts_are_held_to_their_own_limit(tmp_path: Path, mfc: Callable[..., Done]) -> None:
+    lay(tmp_path, [{"prompt": "Why? " * number} for number in range(1, 41)], SPEC.replace("messages", "prompt"))
+    words = ("train.task=grpo", "train.rollout.rewards=[accuracy_reward]", "targets=[trl]")
+    done = mfc("data", "spec.yaml", "--write", *(word for one in words for word in ("--set", one)))
+    assert done.returncode == 0, done.stderr
+    assert "prompts   mean" in done.stdout
+    assert "this run's max_prompt_length" in done.stdout, done.stderr
+    assert "padding" not in done.stdout
+    text = (tmp_path / "spec.yaml").read_text()
+    assert "lengths: {" in text
+    assert "mean_length" not in text
 
 
 def test_without_a_plan_lengths_are_told_all_the_same(tmp_path: Path, mfc: Callable[..., Done]) -> None:

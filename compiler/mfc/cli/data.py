@@ -63,7 +63,7 @@ def _write(loaded: LoadedSpec, done: Account) -> None:
         path.write_bytes(block.written(read(path).decode(), done.spec, fields).encode())
     except (OSError, ValueError) as error:
         raise SpecError(f"{path}: error: cannot be written: {getattr(error, 'strerror', None) or error}") from None
-    print(f"wrote data.mean_length and data.lengths into {path}", file=sys.stderr)
+    print(f"wrote {' and '.join(f'data.{field}' for field in fields)} into {path}", file=sys.stderr)
 
 
 @contextmanager

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mfc import api
 from mfc.data import estimate, tokenizer
-from mfc.data.epoch import epoch
 from mfc.data.lines import Advance
+from mfc.data.pictures import Sight, head_of, pixels
+from mfc.data.samples import GENERATES
 from mfc.data.show import Account
 from mfc.data.sources import EVAL, Source, sources
 from mfc.data.summary import mixed, summarise
@@ -20,6 +21,8 @@ from mfc.data.survey import Counter, Estimate, survey
 from mfc.errors import MfcError, SpecError
 from mfc.lengths import Lengths, measured
 from mfc.plans import attempt
+from mfc.report.bill import bill
+from mfc.report.prices import prices
 from mfc.resolve import resolve
 from mfc.spec.inputs import LengthsSpec
 
@@ -41,30 +44,62 @@ def account(loaded: LoadedSpec, target: str | None, tokens_by: Path | None, prog
     training = [source for source in found if source.field != EVAL]
     if not training:
         raise SpecError(f"{loaded.name}: error: {'; '.join(notes) or 'it names no data: say data: train.jsonl'}")
-    counter = _counter(loaded, tokens_by, notes)
+    counter, sight = _counter(loaded, tokens_by, notes), _sight(loaded, target)
     sizes = {source.field: sum(path.stat().st_size for path in source.files) for source in found}
     with progress(sum(sizes.values())) as advance:
-        tallies = {source.field: survey(source, counter, advance) for source in found}
+        tallies = {source.field: survey(source, counter, sight, advance) for source in found}
+    exact = counter.exact and not _unseen(loaded, [*tallies.values()], sight, notes)
     weighed = [(tallies[source.field], source.weight) for source in training]
     counts, rows = mixed(weighed), sum(_drawn(source, tallies[source.field]) for source in training)
-    plan = attempt(lambda: api.plan(_with(loaded, measured(counts) if counts else None, rows, counter.exact), target))
+    plan = attempt(lambda: api.plan(_with(loaded, measured(counts) if counts else None, rows, exact), target))
+    limit, price = None, None
     if isinstance(plan, MfcError):
         notes.append(f"without a plan neither steps nor hours are known: {str(plan).partition(chr(10))[0]}")
-    limit = None if isinstance(plan, MfcError) else plan.strategy.max_length
-    summary = summarise(weighed, limit)
+    else:
+        limit = plan.values["max_prompt_length" if loaded.spec.train.task in GENERATES else "max_length"]
+        known = prices(loaded) if loaded.spec.hardware.price is not None else {}
+        price = known.get(plan.problem.hardware.gpu.name)
     return Account(
         spec=loaded.name,
         task=loaded.spec.train.task,
         files=tuple(str(path) for source in training for path in source.files),
         size=sum(sizes[source.field] for source in training),
-        summary=summary,
+        summary=summarise(weighed, limit),
         evaluation=summarise([(tallies[EVAL], 1.0)], limit) if EVAL in tallies else None,
         counter=counter.name,
-        exact=counter.exact,
+        exact=exact,
         rows=rows,
-        epoch=None if isinstance(plan, MfcError) else epoch(plan, summary, rows),
+        plan=None if isinstance(plan, MfcError) else plan,
+        bill=None if isinstance(plan, MfcError) or not plan.fits or not counts else bill(plan, price),
         notes=tuple(notes),
     )
+
+
+def _sight(loaded: LoadedSpec, target: str | None) -> Sight | None:
+    """What an image takes in tokens; None where the model sees none, or nobody knows."""
+    problem = attempt(lambda: resolve(loaded, hub_cache=True))
+    if isinstance(problem, MfcError) or (vision := problem.model.architecture.vision) is None:
+        return None
+    plan = attempt(lambda: api.plan(loaded, target))
+    most = None if isinstance(plan, MfcError) else plan.values["image_max_pixels"]
+    if most is None:
+        return None
+
+    def tokens(image: Any, folders: tuple[Path, ...]) -> int:
+        return vision.tokens(min(pixels(head_of(image, folders)) or most, most))
+
+    return tokens
+
+
+def _unseen(loaded: LoadedSpec, tallies: Sequence[Tally], sight: Sight | None, notes: list[str]) -> bool:
+    """Whether rows hold what counts no tokens here, and a note of it."""
+    videos = loaded.spec.data.image.frames or any(one.columns.videos for one in loaded.spec.data.train)
+    images = sight is None and any(tally.images for tally in tallies)
+    if videos or images:
+        notes.append(
+            f"{'videos' if videos else 'images'} are not counted: rows that hold them are longer than told here"
+        )
+    return bool(videos or images)
 
 
 def _with(loaded: LoadedSpec, lengths: Lengths | None, rows: int, exact: bool) -> LoadedSpec:

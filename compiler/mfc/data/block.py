@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mfc.data.samples import GENERATES
 from mfc.errors import SpecError
 from mfc.spec import yaml12
 from mfc.spec.marks import Source
@@ -37,6 +38,8 @@ def measured(account: Account, sha256: str) -> dict[str, Any]:
         "sha256": sha256,
         "quantiles": list(summary.lengths.quantiles),
     }
+    if account.task in GENERATES:  # rows are prompts, and the mean is of whole samples
+        return {"lengths": lengths}
     return {"mean_length": max(round(summary.mean), 1), "lengths": lengths}
 
 

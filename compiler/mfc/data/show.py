@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from mfc.data.epoch import Epoch
 from mfc.data.samples import GENERATES
 from mfc.data.summary import Summary
 from mfc.lengths import PERCENTS
+
+if TYPE_CHECKING:
+    from mfc.planner.plan import Plan
+    from mfc.report.bill import Bill
 
 _BAR = 30  # characters
 
@@ -25,7 +28,8 @@ class Account(NamedTuple):
     counter: str
     exact: bool
     rows: int  # that training has: good, and drawn where the spec draws
-    epoch: Epoch | None
+    plan: Plan | None  # by these lengths
+    bill: Bill | None
     notes: tuple[str, ...] = ()
 
 
@@ -81,16 +85,16 @@ def _lengths(account: Account) -> Iterator[str]:
     if summary.images:
         held = sum(summary.images.values())
         most_of = max(summary.images)
-        yield f"images    in {held:,} rows, {most_of} at most; what they take in tokens is not counted here"
+        yield f"images    in {held:,} rows, {most_of} at most, {_seen(account)}"
 
 
 def _limits(account: Account) -> Iterator[str]:
-    summary, run = account.summary, account.epoch
+    summary, prompts = account.summary, account.task in GENERATES
     yield "cut at    rows longer   tokens lost"
     for cut in summary.cuts:
-        own = "   this run's max_length" if cut.max_length == summary.max_length else ""
+        own = f"   this run's max_{'prompt_' if prompts else ''}length" if cut.max_length == summary.max_length else ""
         yield f"  {cut.max_length:>9,}  {cut.sequences:>8.1%}  {cut.tokens:>12.1%}{own}".rstrip()
-    if account.task not in GENERATES:
+    if not prompts:
         waste = ", ".join(f"{share:.0%} at {rows}" for rows, share in summary.padding.items())
         yield f"padding   of a micro-batch drawn at random: {waste}"
         gain = (summary.rows - summary.bad) * max(summary.sequences // max(summary.rows - summary.bad, 1), 1)
@@ -98,24 +102,32 @@ def _limits(account: Account) -> Iterator[str]:
             f"packing   {summary.sequences:,} sequences would fill {summary.packed_rows:,} rows of "
             f"{summary.max_length:,} tokens: {gain / summary.packed_rows:.1f} to a row, at best"
         )
-    if run:
-        whole = f"{run.run_steps:,} steps" if run.epochs is None else f"{run.epochs:g} epochs {run.run_steps:,} steps"
-        packed = " packed" if run.packing else ""
-        yield f"epoch     {run.steps:,} steps: {run.rows:,} rows, {run.batch_size}{packed} a step; {whole}"
-        if run.fits:
-            rate = f"{run.seconds_per_step:.2g} s a step"
-            yield f"time      {_hours(run.hours)} by the plan for {run.target}, {rate} (estimate)"
+    if account.plan and account.bill:
+        yield from _run(account.plan, account.bill)
 
 
-def _hours(hours: float) -> str:
-    if hours < 1:
-        return f"about {60 * hours:.0f} minutes"
-    return f"about {hours:.1f} hours" if hours < 100 else f"about {hours:.0f} hours"
+def _seen(account: Account) -> str:
+    most = account.plan and account.plan.values["image_max_pixels"]
+    if not account.plan or not most:
+        return "which count no tokens: the model sees none, or is not known"
+    vision = account.plan.problem.model.architecture.vision
+    return f"each of up to {vision.tokens(most) if vision else 0:,} tokens ({most:,} pixels), by its size"
+
+
+def _run(plan: Plan, bill: Bill) -> Iterator[str]:
+    from mfc.report.text import cost_line, run_line
+
+    if bill.steps and (epochs := plan.problem.spec.train.epochs):
+        yield f"epoch     {bill.steps / epochs:,.0f} steps, {plan.values['batch_size']:,} rows each"
+    yield f"run       {run_line(plan, bill)}, by the plan for {plan.profile.target} (estimate)"
+    if cost := cost_line(bill):
+        yield f"cost      {cost}"
 
 
 def document(account: Account) -> dict[str, Any]:
     """The account for programs. Lengths are tokens, shares are of one."""
-    run = account.epoch
+    from mfc.report.json import bill_json
+
     return {
         "schema_version": 1,
         "spec": account.spec,
@@ -126,7 +138,8 @@ def document(account: Account) -> dict[str, Any]:
         "exact": account.exact,
         "train": _summary(account.summary),
         "eval": _summary(account.evaluation) if account.evaluation else None,
-        "epoch": {**run._asdict(), "hours": run.hours} if run else None,
+        "target": account.plan.profile.target if account.plan else None,
+        "run": bill_json(account.bill) if account.bill else None,
         "notes": list(account.notes),
     }
 

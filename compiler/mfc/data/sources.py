@@ -64,7 +64,7 @@ def _home(loaded: LoadedSpec) -> Path:
 
 
 def _files(loaded: LoadedSpec, field: str, path: str) -> tuple[Path, ...]:
-    place = _home(loaded) / Path(path).expanduser()
+    place = _home(loaded) / os.path.expanduser(path)
     try:
         if not os.path.isdir(place):
             if not os.path.exists(place):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 from mfc.data import estimate, reading
 from mfc.data.lines import Advance, Row
+from mfc.data.pictures import Sight
 from mfc.data.samples import Sample, sample
 from mfc.data.sources import Source
 from mfc.data.tally import Tally
@@ -50,8 +51,8 @@ class Estimate(NamedTuple):
         return round(total + (estimate.tokens(str(one.tools), self.rates) if one.tools else 0))
 
 
-def survey(source: Source, counter: Counter, advance: Advance) -> Tally:
-    """Read the files of one data set. Raises SpecError for a file that cannot be opened."""
+def survey(source: Source, counter: Counter, sight: Sight | None, advance: Advance) -> Tally:
+    """Read the files of one data set; `sight` counts the tokens of images. Raises SpecError for an unreadable file."""
     tally = Tally()
     waiting: list[tuple[str, str, Sample]] = []
     size = 0
@@ -65,9 +66,9 @@ def survey(source: Source, counter: Counter, advance: Advance) -> Tally:
         waiting.append((file, row.place, made))
         size += sum(len(text) if isinstance(text, str) else sum(len(t.text) for t in text) for text in made.sequences)
         if len(waiting) == _BATCH or size > _CHARACTERS:
-            _count(tally, waiting, counter)
+            _count(tally, waiting, counter, source, sight)
             waiting, size = [], 0
-    _count(tally, waiting, counter)
+    _count(tally, waiting, counter, source, sight)
     return tally
 
 
@@ -77,12 +78,20 @@ def _rows(source: Source, advance: Advance) -> Iterator[tuple[str, Row]]:
             yield str(path), row
 
 
-def _count(tally: Tally, waiting: Sequence[tuple[str, str, Sample]], counter: Counter) -> None:
+def _count(
+    tally: Tally,
+    waiting: Sequence[tuple[str, str, Sample]],
+    counter: Counter,
+    source: Source,
+    sight: Sight | None,
+) -> None:
     found = counter.lengths([made for _, _, made in waiting])
-    for (file, place, made), lengths in zip(waiting, found, strict=True):
-        if isinstance(lengths, Fault):
-            tally.blame(file, place, [lengths])
+    for (file, place, made), counted in zip(waiting, found, strict=True):
+        if isinstance(counted, Fault):
+            tally.blame(file, place, [counted])
             continue
+        seen = sum(sight(image, source.folders) for image in made.images) if sight else 0
+        lengths = [length + seen for length in counted]
         tally.lengths.update(lengths)
         if max(lengths) > tally.longest[0]:
             tally.longest = (max(lengths), file, place)

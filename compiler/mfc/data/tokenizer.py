@@ -129,7 +129,7 @@ def _json(path: Path) -> Mapping[str, Any]:
 def find(loaded: LoadedSpec, environ: Mapping[str, str] = os.environ) -> Path | None:
     """The tokenizer.json of a spec's model: in its folder, beside its config, or in the local Hugging Face cache."""
     model = loaded.spec.model
-    folders = [(loaded.path.parent if loaded.path else Path()) / Path(model.id).expanduser()]
+    folders = [(loaded.path.parent if loaded.path else Path()) / os.path.expanduser(model.id)]
     if model.config:
         config = loaded.folder("model.config") / model.config
         folders.append(config if os.path.isdir(config) else config.parent)
