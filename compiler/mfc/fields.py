@@ -209,6 +209,16 @@ FIELDS: tuple[Field, ...] = (
         neutral=("plain",),
     ),
     Field(
+        "mlp",
+        "strategy.mlp",
+        open=True,
+        candidates=("whole", "tiled"),
+        machinery={"whole": 0, "tiled": 1},
+        relaxed=7,
+        values=("whole", "tiled"),
+        neutral=("whole",),
+    ),
+    Field(
         "optimizer",
         "strategy.optimizer",
         open=True,

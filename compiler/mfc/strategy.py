@@ -13,6 +13,7 @@ Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp", "fsdp2"]
 Offload = Literal["none", "cpu", "nvme"]
 AttentionKernel = Literal["flash", "flash3", "sdpa", "eager"]
 Loss = Literal["plain", "fused"]
+Tiling = Literal["whole", "tiled"]
 # The last ones; spread evenly over the model (LLaMA Pro); with method full, drawn anew now and then, besides embedding
 # and head (LISA).
 TrainedBlocks = Literal["last", "spread", "drawn"]
@@ -85,6 +86,7 @@ class Strategy(NamedTuple):
     offload_activations: Offload = "none"  # none or cpu: where the layer inputs that checkpointing keeps wait
     pin_memory: bool = True  # what DeepSpeed keeps in host memory is pinned
     trained_blocks: TrainedBlocks = "last"  # which blocks those are; what is not "last" has no field in a spec
+    mlp: Tiling = "whole"  # tiled: dense MLPs run in `tiles` along the sequence, and once more in the backward pass
 
     @property
     def zero_stage(self) -> int:

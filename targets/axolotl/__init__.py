@@ -12,6 +12,7 @@ from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.versions import nearest
 
 from .. import deepspeed
+from . import kernels
 from .clashes import CLASHES
 from .keys import ATTENTION, ELSEWHERE, ENVIRONMENT, KEYS, OPTIMIZERS, REPORTS, TASKS
 from .rules import DEEPSPEED, RULES, VERSIONS
@@ -52,8 +53,11 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
     become fp32, and stay so unless attention is flash (_configure_embedding_dtypes); beside adapters they go back to 16
     bits, after PEFT's preparation of quantised models too. lora_target_linear finds linears (loaders/adapter.py), not
     experts that are one parameter. A packed row brings a mask, where attention is neither
-    flash nor torch's for rows of unlike lengths (monkeypatch/attention/sdpa_varlen.py).
+    flash nor torch's for rows of unlike lengths (monkeypatch/attention/sdpa_varlen.py). Cut cross entropy makes no
+    logits and gradients in 16 bits (accum_e_fp32 and accum_c_fp32 are off), and brings no kernels for layers.
     """
+    everything = {**_WITH[nearest(version, VERSIONS)], **packages}
+    cut = everything.get(kernels.CUT) is not None
     return Profile(
         target=NAME,
         version=version,
@@ -67,6 +71,8 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             fused_experts=True,
             expert_adapters=False,
             expandable_segments=True,
+            own_loss=cut,
+            fused_blocks="never" if cut else "with_loss",
         ),
         supports={
             "task": ("sft", "pretrain", *TASKS, "reward"),
@@ -77,6 +83,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "sharding": ("ddp", "zero1", "zero2", "zero3", "fsdp2"),
             "attention": tuple(ATTENTION),
             "loss": ("plain", "fused"),
+            "mlp": ("whole", "tiled"),
             "optimizer": tuple(OPTIMIZERS),
             "schedule": SCHEDULES,
             "grpo_rollout": ("native",),
@@ -92,7 +99,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "existing": ("fail", "resume", "overwrite"),
             "data_options": ("subset", "split", "columns", "roles"),
         },
-        packages={**_WITH[nearest(version, VERSIONS)], **packages},
+        packages=everything,
         notes={
             "precision": "its weights are bf16 under precision bf16 already",
             "task": "it has no PPO",
@@ -112,6 +119,7 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     launch = {
         "nodes": hardware.nodes,
         "processes": hardware.gpus_per_node,
+        "plain": plan.strategy.world_size == 1 and plan.strategy.sharding == "ddp",
         "one_gpu": plan.strategy.world_size == 1 and not hardware.devices,
         "existing": plan.values["existing"],
         "output_dir": plan.values["output_dir"],

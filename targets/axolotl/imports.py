@@ -19,7 +19,7 @@ from mfc.target.importing import Beside, Imports, Machines, Part, Place, Run, Se
 
 from ..deepspeed import imports as deepspeed
 from . import data
-from .keys import ENVIRONMENT, KEYS, LIGER, REPORTS
+from .keys import CUT, ENVIRONMENT, KEYS, LIGER, REPORTS
 from .rules import DEEPSPEED, VERSIONS
 
 _MARKS = frozenset(
@@ -49,7 +49,6 @@ _IDLE = {
     "tokenizer_type": "which class loads the tokenizer: transformers finds it",
     "strict": "whether unknown keys are refused",
 }
-_CUT = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
 # What Axolotl does where the contract has no default (core/builders/base.py, transformers training_args.py).
 _DEFAULTS: Mapping[str, Any] = {
     "adam_beta1": 0.9,
@@ -63,6 +62,7 @@ _DEFAULTS: Mapping[str, Any] = {
     "ddp_timeout": 1800,
     "sample_packing": False,
     "liger_fused_linear_cross_entropy": False,
+    "cut_cross_entropy": False,
     "chat_template": data.TOKENIZERS,
     "peft_use_rslora": False,
     "auto_resume_from_checkpoints": False,
@@ -89,9 +89,11 @@ def settings(run: Run, place: Place) -> Settings:
     parts, told, notes = _engine(said, run.beside, version)
     spec, task, lost = _data(said, place)
     taken = dict(_TAKEN)
-    if isinstance(plugins := said.get("plugins"), list) and _CUT in plugins and {*plugins} <= {_CUT, LIGER}:
+    if isinstance(plugins := said.get("plugins"), list) and CUT in plugins and {*plugins} <= {CUT, LIGER}:
         taken["plugins"], told["loss"] = "strategy.loss", ("fused",)
-        notes += ("cut cross-entropy makes no logits: strategy.loss: fused, which mfc writes as Liger's",)
+        notes += (
+            "cut cross-entropy makes no logits: strategy.loss: fused, Liger's where packages does not declare it",
+        )
     if said.get("datasets") and all(
         isinstance(one, Mapping) and one.get("type") == "alpaca" for one in said["datasets"]
     ):
@@ -125,12 +127,14 @@ def _told(run: Run) -> tuple[dict[str, Any], str, Machines]:
     if found is None:
         raise SpecError(f"{printable(path or 'the command')}: error: the command reads a YAML, and it is not there")
     over = {key.replace("-", "_"): value for key, value in flags(arguments[:cut]).items()}
+    plain = over.get("launcher") == "python"
     for name in ("launcher", "nproc_per_node", "num_processes"):
         over.pop(name, None)
     counts = [
         str(behind.get(name) or behind.get(name.replace("_", "-")) or "") for name in ("nproc_per_node", "nnodes")
     ]
     processes, nodes = (int(count) if count.isdigit() and int(count) else None for count in counts)
+    processes = 1 if plain else processes
     machines = run.machines._replace(processes=run.machines.processes or processes, nodes=run.machines.nodes or nodes)
     return {**found, **over}, path, machines
 

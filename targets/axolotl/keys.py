@@ -49,7 +49,7 @@ from mfc.target.when import (
     task,
 )
 
-from . import data
+from . import data, kernels
 from .rollout import ROLLOUT
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 CONFIG = "ds_config.json"
 LIGER = "axolotl.integrations.liger.LigerPlugin"
+CUT = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
 # The word of `rl`; pretraining and fine-tuning have none, reward models a switch of their own.
 TASKS = {name: name for name in ("dpo", "kto", "orpo", "simpo", "grpo")}
 ATTENTION = {"sdpa": "sdpa", "eager": "eager", "flash": "flash_attention_2", "flash3": "flash_attention_3"}
@@ -108,6 +109,15 @@ def _names_linears(plan: Plan) -> bool:
     return plan.strategy.lora is not None and plan.strategy.lora.targets != "all-linear"
 
 
+def _plugins() -> Codec:
+    """The plugin that makes the fused loss."""
+
+    def write(at: Writing) -> list[str]:
+        return [CUT if kernels.cuts(at.plan.profile) else LIGER]
+
+    return Codec(("loss",), write, lambda names, _: {"loss": ("fused",)} if {CUT, LIGER} & set(names) else {})
+
+
 def _named() -> Codec:
     """Names of the linears that get adapters."""
 
@@ -151,6 +161,9 @@ def _has_remote_code(plan: Plan) -> bool:
 _FOUR_BIT = quantised("nf4", "fp4")
 _FSDP = is_("sharding", "fsdp2")
 _FUSED = is_("loss", "fused")
+_BY_LIGER = both(_FUSED, When(lambda plan: not kernels.cuts(plan.profile)))
+_BY_CUT = both(_FUSED, When(lambda plan: kernels.cuts(plan.profile)))
+_TILED = is_("mlp", "tiled")
 _CHECKPOINTS = is_("gradient_checkpointing", True)
 _SIMPO = task("simpo")
 _BY_STEPS_OF_SIMPO = When(lambda plan: plan.strategy.task == "simpo" and WARMUP_SHARE(plan))
@@ -167,11 +180,20 @@ MODEL = section(
         "for families whose code is not in transformers",
     ),
     Key("attn_implementation", words("attention", ATTENTION)),
-    Key("plugins", constant([LIGER], "loss").citing("loss"), _FUSED, "what follows are keys of the plugin's"),
-    Key("liger_fused_linear_cross_entropy", flag("loss", "fused"), _FUSED),
-    Key("liger_rms_norm", flag("loss", "fused").citing(), _FUSED),
-    Key("liger_glu_activation", flag("loss", "fused").citing(), _FUSED),
-    Key("liger_rope", flag("loss", "fused").citing(), _FUSED),
+    Key("plugins", _plugins(), _FUSED, "what follows are keys of the plugin's"),
+    Key("cut_cross_entropy", flag("loss", "fused"), _BY_CUT, "where its package is declared"),
+    Key("liger_fused_linear_cross_entropy", flag("loss", "fused"), _BY_LIGER),
+    Key("liger_rms_norm", flag("loss", "fused").citing(), _BY_LIGER),
+    Key("liger_glu_activation", flag("loss", "fused").citing(), _BY_LIGER),
+    Key("liger_rope", flag("loss", "fused").citing(), _BY_LIGER),
+    Key("tiled_mlp", flag("mlp", "tiled"), _TILED),
+    Key(
+        "tiled_mlp_num_shards",
+        one_way(lambda at: kernels.tiles(at.plan), "max_length", because="the hidden size is in it too").citing(),
+        _TILED,
+        "tiles of as many tokens as the hidden size; Axolotl's default is one for every 32768",
+    ),
+    Key("tiled_mlp_use_original_mlp", constant(True, "mlp").citing(), _TILED, "Liger's MLP is tiled too"),
     Key("adapter", _adapter(), ADAPTERS, "left out: all weights train; qlora is 4-bit, lora may be 8-bit"),
     Key("lora_model_dir", path("model.adapter"), given("model.adapter"), "an adapter to go on with"),
     Key(

@@ -9,9 +9,8 @@ from mfc.rules import packages
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.rollout import is_model
 from mfc.rules.words import listed
-from mfc.target import liger
 
-from . import data
+from . import data, kernels
 from .rollout import OWN, READ_TURNS
 
 if TYPE_CHECKING:
@@ -53,12 +52,6 @@ def models_read_text(architecture: Architecture) -> str | None:
     if architecture.vision is None:
         return None
     return "has one key for towers, which freezes them all: mfc writes text models for it"
-
-
-@require("Axolotl integrations/liger/plugin.py, pre_model_load")
-def liger_fuses_the_family(loss: str, architecture: Architecture, profile: Profile) -> str | None:
-    """The fused loss is put in for the families that Liger has it for, and else left out with a warning."""
-    return liger.refuses(profile, architecture.family) if loss == "fused" else None
 
 
 @require("TRL trainers: they take whole logits; Liger's fused head scores labels alone")
@@ -347,7 +340,7 @@ RULES = (
     template,
     template_is_known,
     models_read_text,
-    liger_fuses_the_family,
+    *kernels.RULES,
     preferences_need_logits,
     preferences_offload_no_activations,
     fp16_weights_do_not_train,

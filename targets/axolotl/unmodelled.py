@@ -1,7 +1,7 @@
 """Axolotl's keys that change what is held in memory, and that the memory model does not count.
 
-Among them levers of its own that mfc leaves alone: layers' weights that wait on the host (`layer_offloading`), the MLP
-in tiles (`tiled_mlp`), losses in chunks of whole logits (`chunked_cross_entropy`), kernels for adapters.
+Among them levers of its own that mfc leaves alone: layers' weights that wait on the host (`layer_offloading`), losses
+in chunks of whole logits (`chunked_cross_entropy`), kernels for adapters.
 """
 
 _UNCOUNTED = """
@@ -22,8 +22,7 @@ _UNCOUNTED = """
     peft_trainable_token_indices ple_cpu_offload precompute_ref_log_probs pretraining_dataset process_reward_model
     qat qlora_sharded_model_loading quantization quantize_moe_experts reinit_weights relora relora_cpu_offload
     resize_token_embeddings_to_32x ring_attn_func scaling_softmax sdpa_varlen selective_checkpointing
-    sequence_parallel_degree shrink_embeddings special_tokens streaming tensor_parallel_size tiled_mlp
-    tiled_mlp_num_shards tiled_mlp_use_original_mlp tokens torch_compile torch_compile_backend torch_compile_mode
+    sequence_parallel_degree shrink_embeddings special_tokens streaming tensor_parallel_size tokens torch_compile torch_compile_backend torch_compile_mode
     torch_compile_options torch_empty_cache_steps trainer_cls type_of_model unfrozen_parameters use_eaft
     use_kernels use_onebitllms use_pose vllm
 """

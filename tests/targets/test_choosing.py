@@ -102,6 +102,7 @@ TABLES: Mapping[str, tuple[Row | Try, ...]] = {
         row("activations in host memory", "offload_activations", "cpu"),
         row("a sequence split over GPUs", "sequence_parallel"),
         row("a loss that never holds all logits", "loss", "fused"),
+        row("MLPs in tiles of the sequence", "mlp", "tiled"),
         row("attention: sdpa, flash, flash3, eager", "attention", "sdpa", "flash", "flash3", "eager"),
     ),
     "Data": (

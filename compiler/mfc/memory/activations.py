@@ -51,6 +51,8 @@ def kept(shape: Shape, layer: Layer, chosen: tuple[Adapter, ...], given: Inputs)
             continue  # merged into the experts, whole
         extra, casts = _adapter(adapter, layer, given)
         fixed += casts
+        if _tiled(layer, given) and adapter.linear.kind != "attention":
+            continue  # made and freed within a tile
         if adapter.linear.kind == "attention":
             attention += extra
         else:
@@ -170,7 +172,7 @@ def experts_element(given: Inputs) -> int:
 
 
 def _tiled(layer: Layer, given: Inputs) -> bool:
-    return given.stack.tiled_mlp and isinstance(layer.block.ffn, Mlp)
+    return given.tiled and isinstance(layer.block.ffn, Mlp)
 
 
 def _dense(width: int, gated: bool, given: Inputs, into_down: bool) -> float:
@@ -214,18 +216,19 @@ def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, floa
     return share * (own + dora), cast
 
 
-def scratch(layer: Layer, given: Inputs, runs: bool) -> float:
+def scratch(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, runs: bool) -> float:
     """Bytes of one sequence at the busiest moment of one layer's backward pass, beside what it keeps.
 
-    `runs`: its forward pass is counted apart (`running`).
+    `chosen` are its adapters. `runs`: its forward pass is counted apart (`running`).
     """
     formats, hidden = given.formats, given.architecture.hidden
     ffn = layer.block.ffn
     if _tiled(layer, given):
         # outputs of tiles and their sum, or gradients of output and input; and of one tile all that an MLP has
-        tile = min(given.tokens, hidden)
         own = _ffn(layer, (), given, into_down=True) + 2 * formats.element * layer.active_width
-        return 2 * formats.element * hidden * given.tokens + own * tile
+        bare = given._replace(formats=formats._replace(autocast=False))  # autocast is off in the backward pass
+        own += sum(_adapter(each, layer, bare)[0] for each in chosen if each.linear.kind != "attention")
+        return 2 * formats.element * hidden * given.tokens + own * given.tile
     if given.stack.lora_kernels and given.lora is not None and not given.lora.dropout and isinstance(ffn, Mlp):
         return 2 * (ffn.width + 3 * hidden) * given.tokens
     if formats.adapters and formats.trained == 4 and isinstance(ffn, Mlp):

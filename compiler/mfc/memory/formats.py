@@ -97,7 +97,8 @@ def _engine(strategy: Strategy, stack: Stack) -> bool:
 
 
 def _upcasts_edges(strategy: Strategy, stack: Stack) -> bool:
-    return stack.edges_fp32 and strategy.sharding == "ddp" and not strategy.attention.startswith("flash")
+    narrow = strategy.attention.startswith("flash") or (stack.own_loss and strategy.loss == "fused")
+    return stack.edges_fp32 and strategy.sharding == "ddp" and not narrow
 
 
 # The rows of the table, for 16-bit precisions.

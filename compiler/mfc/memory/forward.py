@@ -111,7 +111,7 @@ def group_of(model: Shape, layer: Layer, size: int, chosen: tuple[Adapter, ...],
     if given.checkpointing:
         waits, waits_fixed = (0.0 if given.offloads else given.stream) + _selective(layer, given), 0.0
     runs = running(model, layer, chosen, given)
-    busy = keeps.sequence + scratch(layer, given, runs.sequence > 0)
+    busy = keeps.sequence + scratch(layer, chosen, given, runs.sequence > 0)
     return Group(layer, size, chosen, float(trained), keeps, busy, waits, waits_fixed, runs)
 
 

@@ -28,7 +28,13 @@ class Inputs(NamedTuple):
     lean: bool  # norm and MLP kernels that keep no fp32 copies
     kbit: bool  # linears are quantised by bitsandbytes
     dequantised: bool  # linears are dequantised in plain torch (GPTQ), which keeps the 16-bit matrix
+    tiled: bool  # dense MLPs run tile by tile
     holds_streams: bool  # the gradient of each checkpointed layer's input lives to the end of the backward pass
+
+    @property
+    def tile(self) -> float:
+        """Tokens of one sequence that an MLP sees at a time: where it is tiled, as many as the hidden size."""
+        return min(self.tokens, self.architecture.hidden) if self.tiled else self.tokens
 
     @property
     def stream(self) -> float:

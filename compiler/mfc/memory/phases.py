@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from mfc.catalog.architecture import Moe
+from mfc.catalog.architecture import Mlp, Moe
 from mfc.memory import blocks
 from mfc.memory.blocks import Free, Where
 from mfc.memory.forward import Group, Saved, saved
@@ -182,7 +182,8 @@ def _layer(at: Phase, group: Group, given: Inputs, loop: Loop) -> Iterator[Phase
     fresh = 0.0
     if given.formats.full:
         fresh = _ffn_gradients(layer, given, loop)
-        yield at.plus("feed-forward gradients", k.attention + _ffn_backward(layer, given), k.fixed, fresh)
+        held = group.busy if given.tiled and isinstance(ffn, Mlp) else k.attention + _ffn_backward(layer, given)
+        yield at.plus("feed-forward gradients", held, k.fixed, fresh)
     if given.kernel == "eager" or attention.softcap:
         # softmax backward: gradient, their product and the result in fp32; a 16-bit copy of what was saved is gone
         scores = (12.0 if given.formats.element == 4 else 10.0) * attention.heads * given.length * tokens
@@ -204,6 +205,8 @@ def _dequantised(layer: Layer, given: Inputs) -> float:
 def _ffn_gradients(layer: Layer, given: Inputs, loop: Loop) -> float:
     """Numbers of the feed-forward half whose gradients are in the making at once."""
     ffn, hidden = layer.block.ffn, given.architecture.hidden
+    if given.tiled and isinstance(ffn, Mlp):  # their sum over the tiles, and those of one tile
+        return 2.0 * layer.ffn_parameters
     if not loop.accumulates:
         return float(layer.ffn_parameters)
     return float(2 * ffn.experts * hidden * ffn.width if isinstance(ffn, Moe) else hidden * ffn.width)

@@ -52,4 +52,5 @@ def _last_linear(down: Adapter, ffn: Mlp, given: Inputs) -> Running:
     if lora.variant == "dora":  # the identity as wide as the input, the weight in fp32 and the adapters' product
         inputs, outputs = down.linear.in_features, down.linear.out_features
         fixed = 4.0 * inputs * inputs + (4.0 + element) * inputs * outputs
-    return Running(((product + 4 * copies) * ffn.width + results * hidden) * given.tokens, fixed)
+    inside = (product + 4 * copies) * ffn.width * given.tile
+    return Running(inside + results * hidden * given.tokens, fixed)

@@ -65,6 +65,7 @@ def look(architecture: Architecture, strategy: Strategy, stack: Stack, form: For
         lean=False,
         kbit=strategy.quantization is not None and strategy.quantization.kind in ("nf4", "fp4"),
         dequantised=False,
+        tiled=False,
         holds_streams=False,
     )
     pixel = 2.0 if strategy.deepspeed else 4.0  # the Trainer casts a batch to DeepSpeed's own type only

@@ -190,6 +190,7 @@ def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: 
         lean=stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and strategy.loss == "fused"),
         kbit=kind in ("nf4", "fp4"),
         dequantised=kind in ("gptq", "awq"),
+        tiled=stack.tiled_mlp or strategy.mlp == "tiled",
         holds_streams=strategy.sharding in FSDP and not form.full and stack.fsdp_holds_streams,
     )
 

@@ -53,7 +53,7 @@ _STRATEGY = (
     *("task", "method", "precision", "sharding", "zero_stage", "offload_optimizer", "offload_parameters"),
     *("offload_activations", "pin_memory"),
     *("micro_batch", "gradient_accumulation", "world_size", "max_length", "packing", "gradient_checkpointing"),
-    *("attention", "loss", "optimizer", "sequence_parallel", "lora", "quantization"),
+    *("attention", "loss", "mlp", "optimizer", "sequence_parallel", "lora", "quantization"),
 )
 
 

@@ -51,6 +51,7 @@ class StrategyReport(_Part):
     gradient_checkpointing: bool
     attention: Literal["flash", "flash3", "sdpa", "eager"]
     loss: Literal["plain", "fused"]
+    mlp: Literal["whole", "tiled"]
     optimizer: str
     sequence_parallel: int
     lora: LoraReport | None

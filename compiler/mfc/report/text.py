@@ -243,6 +243,8 @@ def strategy_parts(plan: Plan) -> dict[str, str]:
         said["sequence_parallel"] = f"sequence parallel {strategy.sequence_parallel}"
     said["attention"] = f"{strategy.attention} attention"
     said["loss"] = f"{strategy.loss} loss"
+    if strategy.mlp == "tiled":
+        said["mlp"] = "tiled MLPs"
     said["optimizer"] = strategy.optimizer
     return said
 

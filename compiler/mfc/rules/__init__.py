@@ -31,6 +31,7 @@ from mfc.rules import (
     sharding,
     sharing,
     support,
+    tiles,
     vision,
 )
 from mfc.rules.engine import Rule
@@ -47,6 +48,7 @@ RULES: tuple[Rule, ...] = (
     *deepspeed.RULES,
     *optimizers.RULES,
     *loss.RULES,
+    *tiles.RULES,
     *ascend.RULES,
     *length.RULES,
     *batch.RULES,

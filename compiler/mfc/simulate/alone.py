@@ -51,6 +51,7 @@ def alone(run: Run) -> tuple[Run, tuple[str, ...]]:
         micro_batch=strategy.sequences,
         max_length=strategy.max_length // strategy.sequence_parallel,
         loss="plain",
+        mlp="whole",
         optimizer="sgd" if strategy.optimizer == "sgd" else "adamw",
         offload_optimizer="none",
         offload_parameters="none",
@@ -117,6 +118,8 @@ def _left_out(run: Run, stack: Stack) -> Iterator[str]:
         yield f"{strategy.quantization.kind} kernels need a GPU: the base is held in 16 bits"
     if strategy.loss == "fused":
         yield "fused kernels need a GPU: the plain loss and plain blocks are traced"
+    if strategy.mlp == "tiled":
+        yield "tiles of MLPs: they run whole"
     if strategy.task not in ("sft", "pretrain"):
         yield f"the loss of {strategy.task}: its sequences go through the loss of a language model"
     if strategy.reference_model:

@@ -301,6 +301,9 @@ class StrategySpec(Section):
     loss: Literal["auto", "plain", "fused"] = Field(
         default="auto", description="Loss kernel; fused never holds all logits at once."
     )
+    mlp: Literal["auto", "whole", "tiled"] = Field(
+        default="auto", description="Whether dense MLPs run in tiles of the sequence, and again in the backward pass."
+    )
     optimizer: Literal[
         "auto",
         "adamw",

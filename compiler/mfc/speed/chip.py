@@ -65,13 +65,14 @@ class Chip:
         self.dora = strategy.lora is not None and strategy.lora.variant == "dora"
         self.stream = c.STREAM * gpu.memory_bandwidth  # bytes per second
         self.rate = matmul_rate(gpu, strategy.precision)
+        self.tiles = passes.inputs if strategy.mlp == "tiled" else 0.0  # tiled MLPs run forward once more, backward
         self.weight_bytes = 4.0 if strategy.precision == "fp32" else 2.0
         self.wide = formats.element == 4  # activations in fp32: attention and head compute in it too
         self.active_rate = matmul_rate(gpu, "fp32") if self.wide else self.rate
 
     def matmul(self, once: Work, adapted: AdapterWork | None) -> float:
         """Seconds per token of products with the base's matrices."""
-        products = once.active * self.passes.products
+        products = once.active * self.passes.products + once.mlp * self.tiles
         if adapted and adapted.merged:  # the gradient of the sums, which backward hands on to the adapters
             products += adapted.merged_active * self.passes.inputs
         return 2 * products / self.rate
@@ -81,7 +82,8 @@ class Chip:
         strategy, passes, stream, stack = self.strategy, self.passes, self.stream, self.stack
         fused = stack.fused_blocks == "always" or (stack.fused_blocks == "with_loss" and strategy.loss == "fused")
         widths = c.WIDE if self.wide and strategy.precision != "fp32" else 1.0
-        seconds = {"elementwise": once.elementwise * (c.FUSED if fused else widths) * passes.moves / stream}
+        moved = once.elementwise * passes.moves + once.mlp_elementwise * self.tiles
+        seconds = {"elementwise": moved * (c.FUSED if fused else widths) / stream}
         if strategy.task != "reward":  # a reward head has no vocabulary
             once_more = strategy.task in ("dpo", "kto")
             products = 2 + (strategy.method == "full") + once_more

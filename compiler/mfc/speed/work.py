@@ -16,12 +16,14 @@ class Work(NamedTuple):
 
     layers: int
     active: float  # numbers in the blocks' matrices that one token meets
+    mlp: float  # of these, numbers in dense MLPs
     stored: float  # numbers in all of the blocks' matrices, experts included
     head: float  # numbers in the output head
     vocab: int
     score_width: float  # query and value features over all layers: 2 x this x keys FLOPs per token
     heads: float  # attention heads over all layers: scores per token and key
     elementwise: float  # bytes per token that are moved outside the matrix products, unfused
+    mlp_elementwise: float  # of these, between the products of dense MLPs
     modules: float  # linears; experts that are one parameter count once, those in a loop each
     routed: int  # layers with experts in one parameter: grouped products
     experts: int  # experts over all layers
@@ -48,12 +50,16 @@ def work(architecture: Architecture, fused_experts: bool = True) -> Work:
     return Work(
         layers=architecture.layers,
         active=sum(linear.weights * _share(linear, architecture) for linear in body),
+        mlp=sum(linear.weights for linear in body if linear.kind == "mlp"),
         stored=sum(linear.weights for linear in body),
         head=architecture.hidden * architecture.vocab,
         vocab=architecture.vocab,
         score_width=sum(count * (a.q_width + a.out_width) for count, a in softmax),
         heads=sum(count * a.heads for count, a in softmax),
         elementwise=sum(count * _elementwise(block, architecture.hidden) for count, block in architecture.blocks),
+        mlp_elementwise=sum(
+            count * MLP_BYTES * block.ffn.width for count, block in architecture.blocks if isinstance(block.ffn, Mlp)
+        ),
         modules=sum(_calls(linear, architecture) for linear in body),
         routed=sum(architecture.blocks[group][0] for group in routed),
         experts=sum(count * block.ffn.experts for count, block in architecture.blocks if isinstance(block.ffn, Moe)),

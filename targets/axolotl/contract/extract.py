@@ -20,6 +20,7 @@ from typing import Any
 
 sys.path.append(str(Path(__file__).resolve().parents[3]))  # mfc is not installed where this runs
 
+from axolotl.integrations.cut_cross_entropy.args import CutCrossEntropyArgs
 from axolotl.integrations.liger.args import LigerArgs
 from axolotl.utils.schemas.config import AxolotlInputConfig
 from axolotl.utils.schemas.deprecated import DeprecatedParameters
@@ -58,8 +59,8 @@ APART = {"not": {"properties": {name: {"const": True} for name in ("bf16", "fp16
 
 
 def config() -> json_types.Schema:
-    """A closed schema of the YAML that `axolotl train` takes, the keys of its plugin for Liger with it."""
-    fields = {**LigerArgs.model_fields, **AxolotlInputConfig.model_fields}
+    """A closed schema of the YAML that `axolotl train` takes, the keys of its plugins for losses with it."""
+    fields = {**CutCrossEntropyArgs.model_fields, **LigerArgs.model_fields, **AxolotlInputConfig.model_fields}
     gone = {*DeprecatedParameters.model_fields, *INTERNAL}
     kept = {name: field for name, field in fields.items() if name not in gone and not field.deprecated}
     return {**_object(kept, CHOICES), **APART}
