@@ -91,9 +91,7 @@ def settings(run: Run, place: Place) -> Settings:
     taken = dict(_TAKEN)
     if isinstance(plugins := said.get("plugins"), list) and CUT in plugins and {*plugins} <= {CUT, LIGER}:
         taken["plugins"], told["loss"] = "strategy.loss", ("fused",)
-        notes += (
-            "cut cross-entropy makes no logits: strategy.loss: fused, Liger's where packages does not declare it",
-        )
+        notes += ("cut cross-entropy is strategy.loss: fused, and Liger's where packages does not declare it",)
     if said.get("datasets") and all(
         isinstance(one, Mapping) and one.get("type") == "alpaca" for one in said["datasets"]
     ):

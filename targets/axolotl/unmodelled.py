@@ -22,7 +22,8 @@ _UNCOUNTED = """
     peft_trainable_token_indices ple_cpu_offload precompute_ref_log_probs pretraining_dataset process_reward_model
     qat qlora_sharded_model_loading quantization quantize_moe_experts reinit_weights relora relora_cpu_offload
     resize_token_embeddings_to_32x ring_attn_func scaling_softmax sdpa_varlen selective_checkpointing
-    sequence_parallel_degree shrink_embeddings special_tokens streaming tensor_parallel_size tokens torch_compile torch_compile_backend torch_compile_mode
+    sequence_parallel_degree shrink_embeddings special_tokens streaming tensor_parallel_size tokens
+    torch_compile torch_compile_backend torch_compile_mode
     torch_compile_options torch_empty_cache_steps trainer_cls type_of_model unfrozen_parameters use_eaft
     use_kernels use_onebitllms use_pose vllm
 """
