@@ -33,9 +33,10 @@ from mfc.planner.plan import Plan
 from mfc.report.text import relaxation_lines
 from mfc.target import names
 
+from tests.tables import table
 from tests.targets.cases import at, read
 
-FIELD: Mapping[str, Any] = yaml.safe_load((Path(__file__).parent / "cases" / "field.yaml").read_text(encoding="utf-8"))
+FIELD: Mapping[str, Any] = table(Path(__file__).parent / "cases" / "field.yaml")
 GIB = 1 << 30
 WORDS = {"fits", "refused", "gib", "bound", "host", "length", "warned", "silent", "offers", "plan", "expect"}
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from mfc import rows
 from mfc.data.samples import Layout, sample
 from mfc.spec.inputs import DatasetSpec
 
-CASES = yaml.safe_load((Path(__file__).parents[1] / "cases" / "data" / "rows.yaml").read_text(encoding="utf-8"))
+from tests.tables import table
+
+CASES = table(Path(__file__).parents[1] / "cases" / "data" / "rows.yaml")
 
 
 def layout(task: str, data: dict[str, Any]) -> Layout:

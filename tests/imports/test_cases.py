@@ -25,11 +25,12 @@ from mfc.spec.load import load
 from mfc.target import imports as imports_of
 from mfc.target import names
 
+from tests import tables
 from tests.targets.cases import MISSING, at, table
 
 IMPORTED = [name for name in names() if imports_of(name)]
 ALL = [(target, name) for target in IMPORTED for name in table(target, "imports.yaml")]
-SHELL = yaml.safe_load((Path(__file__).parent.parent / "cases" / "shell.yaml").read_text(encoding="utf-8"))
+SHELL = tables.table(Path(__file__).parent.parent / "cases" / "shell.yaml")
 
 
 def laid_out(files: Mapping[str, Any], folder: Path) -> None:

@@ -75,10 +75,10 @@ def plain(made: Compiled) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize(("target", "name"), [(target, name) for target, name in cases.GOOD if target in IMPORTED])
-def test_what_was_written_is_read_and_written_again(target: str, name: str, tmp_path: Path) -> None:
-    path = cases.written(target, name, tmp_path)
-    (made,) = api.compile(path, [target])
-    back = again(made, yaml.safe_load(path.read_text(encoding="utf-8")), target, "second.yaml")
+def test_what_was_written_is_read_and_written_again(target: str, name: str, folder: Path) -> None:
+    made = cases.compiled(target, name, folder)
+    assert made.spec is not None
+    back = again(made, yaml.safe_load(made.spec.read_text(encoding="utf-8")), target, "second.yaml")
     assert plain(back) == plain(made)
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import mfc
-import yaml
 from mfc.emit.compiled import Compiled
 
+from tests.tables import table
+
 CASES = Path(__file__).parents[1] / "cases" / "launchers.yaml"
-TABLE: dict[str, Any] = yaml.safe_load(CASES.read_text(encoding="utf-8"))
+TABLE: dict[str, Any] = table(CASES)
 # Node counts that every engine's file is made for, of eight GPUs each.
 NODES = (1, 2, 3, 5, 8, 17, 32, 64)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from mfc.emit.compiled import Compiled
 from mfc.errors import SpecError
 from mfc.launchers.job import GIB
 
 from tests.emit.samples import HOSTILE
 from tests.launchers.cases import NODES, TABLE, compiled, on, write
+from tests.tables import parsed
 
 FILES = {"skypilot": "task.yaml", "kubeflow": "trainjob.yaml", "ray": "job.py"}
 # What an engine sets on node 2 of a run, and the folder from which its script finds the output folder.
@@ -35,7 +35,7 @@ def document(made: Compiled, engine: str) -> dict[str, Any]:
     """An engine's file as data: of Ray's program, its constants."""
     text = made.files[FILES[engine]]
     if engine != "ray":
-        found: dict[str, Any] = yaml.safe_load(text)
+        found: dict[str, Any] = parsed(text)
         return found
     body = [one for one in ast.parse(text).body if isinstance(one, ast.Assign)]
     names = {one.targets[0].id: one.value for one in body if isinstance(one.targets[0], ast.Name)}

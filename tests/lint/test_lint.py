@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from mfc import imports, lint
 from mfc.cli import main
 from mfc.lint import edit, show
 
-CASES = yaml.safe_load((Path(__file__).parent.parent / "cases" / "lint.yaml").read_text(encoding="utf-8"))
+from tests.tables import table
+
+CASES = table(Path(__file__).parent.parent / "cases" / "lint.yaml")
 
 
 def run(*args: str | Path) -> int:

@@ -14,7 +14,7 @@ from mfc.planner.plan import Plan
 from mfc.planner.search import OFFLOAD_DOUBT, SPEED_ERROR
 
 from tests.planner.test_relax import SEEDS, drawn
-from tests.targets.cases import GOOD, written
+from tests.targets.cases import GOOD, compiled
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 FIELDS = {path: name for name, path in SPEC_PATHS.items()}
@@ -40,8 +40,8 @@ def argues(plan: Plan) -> list[str]:
 
 
 @pytest.mark.parametrize(("target", "name"), GOOD[::3])
-def test_no_warning_argues_in_a_case(target: str, name: str, tmp_path: Path) -> None:
-    assert argues(mfc.plan(written(target, name, tmp_path), target)) == []
+def test_no_warning_argues_in_a_case(target: str, name: str, folder: Path) -> None:
+    assert argues(compiled(target, name, folder).plan) == []
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

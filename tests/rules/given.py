@@ -1,12 +1,12 @@
 """Small problems for rules: a mapping of a few fields becomes everything that a rule may read."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mfc.catalog.architecture import Architecture
 from mfc.fields import EVERYTHING
 from mfc.memory.costs import Between
@@ -66,7 +66,7 @@ def environment(given: Mapping[str, Any]) -> dict[str, Any]:
         model = {**model, "config": str(CASES / model["config"])}
     spec = {"model": model, "hardware": hardware, **given.pop("spec", {})}
     profile = _profile(given.pop("profile", {}))
-    env = facts(layouts(_problem(yaml.safe_dump(spec)), profile)[0], profile)
+    env = facts(layouts(_problem(json.dumps(spec)), profile)[0], profile)
     env.setdefault("quantization", None)
     if "architecture" in given:
         env["architecture"] = _changed(env["architecture"], given.pop("architecture"))
@@ -86,7 +86,7 @@ def _changed(architecture: Architecture, changes: Mapping[str, Any]) -> Architec
 
 @lru_cache(maxsize=256)
 def _problem(text: str) -> Any:
-    return resolve(load(yaml.safe_load(text)), hub_cache=False)
+    return resolve(load(json.loads(text)), hub_cache=False)
 
 
 def _profile(given: Mapping[str, Any]) -> Profile:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import yaml
 from mfc import target
 from mfc.planner.space import stages
 from mfc.rules import RULES
 from mfc.rules.engine import Rather, Rule
 from mfc.target import Target
 
+from tests import tables
 from tests.rules.given import answer
 from tests.targets.cases import table
 
@@ -30,7 +30,7 @@ class Owner(NamedTuple):
 
 
 def core() -> Owner:
-    files = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in sorted(FOLDER.glob("*.yaml"))}
+    files = {path.stem: tables.table(path) for path in sorted(FOLDER.glob("*.yaml"))}
     cases = {f"{family}/{name}": each for family, rules in files.items() for name, each in rules.items()}
     return Owner(RULES, cases)
 

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from mfc.errors import SpecError
 from mfc.spec.load import load
 
-CASES = yaml.safe_load((Path(__file__).parent / "bad.yaml").read_text(encoding="utf-8"))
+from tests.tables import table
+
+CASES = table(Path(__file__).parent / "bad.yaml")
 JARGON = ("pydantic", "validation", "Input should", "[type=", "input_value", "function-plain", "constrained")
 
 

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from mfc.errors import SpecError
 from mfc.spec.load import LoadedSpec, load
 from mfc.spec.models import Range
 from pydantic import BaseModel
 
-CASES = yaml.safe_load((Path(__file__).parent / "good.yaml").read_text(encoding="utf-8"))
+from tests.tables import table
+
+CASES = table(Path(__file__).parent / "good.yaml")
 
 
 def at(spec: Any, path: str) -> Any:

@@ -10,14 +10,11 @@ from mfc.errors import SpecError
 from mfc.spec import malformed, yaml12
 from mfc.spec.marks import Source
 
+from tests.tables import table
+
 HERE = Path(__file__).parent
-TEXTS: dict[str, list[str]] = yaml.safe_load((HERE / "malformed.yaml").read_text(encoding="utf-8"))
-SPECS = [
-    case["spec"]
-    for name in ("good.yaml", "bad.yaml")
-    for case in yaml.safe_load((HERE / name).read_text(encoding="utf-8"))
-    if "spec" in case
-]
+TEXTS: dict[str, list[str]] = table(HERE / "malformed.yaml")
+SPECS = [case["spec"] for name in ("good.yaml", "bad.yaml") for case in table(HERE / name) if "spec" in case]
 # What breaks YAML when it stands in the wrong place.
 SHARDS = [
     *"\t\n \"'[]{},:-?&*!|>%@`#\\<0",

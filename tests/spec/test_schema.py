@@ -5,15 +5,16 @@ from typing import Any
 
 import jsonschema
 import pytest
-import yaml
 from mfc.errors import SpecError
 from mfc.spec import schema
 from mfc.spec.load import load
 
+from tests.tables import table
+
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
-GOOD = [case for case in yaml.safe_load((HERE / "good.yaml").read_text(encoding="utf-8")) if "spec" in case]
-BAD = [case for case in yaml.safe_load((HERE / "bad.yaml").read_text(encoding="utf-8")) if case.get("spec")]
+GOOD = [case for case in table(HERE / "good.yaml") if "spec" in case]
+BAD = [case for case in table(HERE / "bad.yaml") if case.get("spec")]
 
 
 @pytest.fixture(scope="module")

@@ -36,6 +36,8 @@ from mfc import api
 from mfc.emit.compiled import Compiled
 from mfc.target import File, get, names
 
+from tests import tables
+
 FOLDER = Path(__file__).parent.parent / "cases" / "targets"
 MISSING = object()
 
@@ -44,7 +46,7 @@ def table(target: str, file: str) -> Any:
     """One file of a target's cases."""
     ours = FOLDER / target
     folder = ours if ours.is_dir() else get(target).folder / "cases"
-    return yaml.safe_load((folder / file).read_text(encoding="utf-8"))
+    return tables.table(folder / file)
 
 
 @cache
@@ -118,7 +120,7 @@ def read(file: str, text: str) -> Any:
     """What a YAML, JSON or Python file says, as data."""
     match Path(file).suffix:
         case ".yaml":
-            return yaml.safe_load(text)
+            return tables.parsed(text)
         case ".json":
             return json.loads(text)
         case ".py":

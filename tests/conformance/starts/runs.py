@@ -16,16 +16,16 @@ from string import Template
 from typing import Any, NamedTuple
 
 import mfc
-import yaml
 from mfc.emit.compiled import Compiled
 
 from tests.conformance.environments import environment
 from tests.conformance.starts.cover import Run, cover, fits, possible
 from tests.conformance.warm import Warm, warm
+from tests.tables import table
 
 DRIVERS = Path(__file__).parents[1] / "drivers"
 CASES = Path(__file__).parents[2] / "cases" / "starts"
-VALUES: dict[str, dict[str, Any]] = yaml.safe_load((CASES / "values.yaml").read_text(encoding="utf-8"))
+VALUES: dict[str, dict[str, Any]] = table(CASES / "values.yaml")
 OTHERS = ("values", "not_started")  # files that are no target's
 STEPS = 2
 SECONDS = 600  # until a run counts as hanging; generous, since machines are busy
@@ -77,7 +77,7 @@ class Started(NamedTuple):
 
 def matrix(name: str) -> Matrix:
     """The matrix in `tests/cases/starts/<name>.yaml`."""
-    said = yaml.safe_load((CASES / f"{name}.yaml").read_text(encoding="utf-8"))
+    said = table(CASES / f"{name}.yaml")
     return Matrix(**{"variables": {}, "imported_with": {}, "specs": [], "never": [], **said})
 
 

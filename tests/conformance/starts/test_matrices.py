@@ -8,16 +8,16 @@ from typing import Any
 
 import mfc
 import pytest
-import yaml
 from mfc.errors import MfcError
 from mfc.target import names
 
 from tests.conformance.starts.cover import Run, cover, fits, pairs, possible
 from tests.conformance.starts.judge import name_of
 from tests.conformance.starts.runs import CASES, matrices, spec_of
+from tests.tables import table
 
 MATRICES = matrices()
-NOT_STARTED = yaml.safe_load((CASES / "not_started.yaml").read_text(encoding="utf-8"))
+NOT_STARTED = table(CASES / "not_started.yaml")
 ENOUGH = 60
 # What no CPU can run, by target; an entry more is a run less, and needs a reason as good as these.
 NOT_ON_CPU: dict[str, int] = {}
