@@ -25,12 +25,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 from mfc import api, emit, imports
 from mfc.errors import CannotFit, Fault, MfcError
+from mfc.target.values import adapted
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
 
 SOURCES = Path(__file__).with_suffix(".yaml")
 HARDWARE = "{gpu: H200, host_memory: 2TiB, nvme: /nvme, interconnect: {inter: 400Gbps}}"
+EIGHT = HARDWARE.replace("{gpu", "{count: 8, gpu", 1)  # where a file does not tell how many GPUs it runs on
 OUTCOMES = {
     "whole": "read, and no key lost but by the file's own doing",
     "noted": "the same, with notes beside: data sets that are not there, rows of an unknown layout …",
@@ -122,6 +124,8 @@ def outcome(path: Path) -> Outcome:
     """What import makes of one file, and of what mfc writes for it."""
     try:
         one = imports.read(str(path), None, HARDWARE, path.parent)
+        if any("how many GPUs" in note for note in one.notes):
+            one = imports.read(str(path), None, EIGHT, path.parent)
     except Fault as error:
         return Outcome("traceback", (str(error),))
     except MfcError as error:
@@ -179,8 +183,11 @@ def _circle(one: imports.Imported) -> str | None:
 
 def _whole(plan: Plan | None, spec: Mapping[str, Any]) -> dict[str, str]:
     """All that a run does, as text."""
-    sets = [{key: value for key, value in one.items() if key != "columns"} for one in _plain(spec["data"]["train"])]
+    places = ("path", "hub", "subset", "split", "samples", "weight")  # what no note leaves open
+    sets = [{key: one[key] for key in places if key in one} for one in _plain(spec["data"]["train"])]
     decided = {name: str(decision.value) for name, decision in plan.decisions.items()} if plan else {}
+    if plan and plan.strategy.lora:  # all linears by their group, or by their names
+        decided = {**decided, "lora": "", "lora_targets": ",".join(sorted(adapted(plan)))}
     return {**decided, "data.train": str([sorted(one.items()) for one in sets])}
 
 

@@ -1,4 +1,4 @@
-"""Whatever a file holds, import reads it or says in a line why not: no traceback.
+"""Whatever a file holds, import, lint and convert read it or say in a line why not: no traceback.
 
 Files are bytes at random, and files of every kind that are read, mangled: bytes and lines lost, doubled, swapped and
 strewn with what means something to a parser.
@@ -7,11 +7,16 @@ strewn with what means something to a parser.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from mfc import emit, imports
+from mfc import emit, imports, lint
 from mfc.errors import Fault, MfcError
+from mfc.imports import converted
+from mfc.imports.convert import convert
+from mfc.lint import show
 from mfc.target import imports as imports_of
 from mfc.target import names
 
@@ -85,6 +90,25 @@ def tried(path: Path, target: str | None, hardware: str | None) -> bool:
     return error is None
 
 
+def told(tell: Callable[[], object]) -> None:
+    """Call what ends in an answer or in a refusal."""
+    refused: MfcError | None = None
+    try:
+        assert tell()
+    except MfcError as error:
+        refused = error
+    assert not isinstance(refused, Fault), refused
+    assert refused is None or "error:" in str(refused)
+
+
+def linted(path: Path, target: str) -> object:
+    return show.document(lint.lint(str(path), target, "RTX 4090"))
+
+
+def converted_of(path: Path, target: str, to: str) -> object:
+    return converted.document(convert(imports.read(str(path), target, "2x A100-80G", path.parent), to))
+
+
 @pytest.mark.parametrize("target", IMPORTED)
 def test_mangled_files_end_in_no_traceback(target: str, folder: Path) -> None:
     rng = random.Random(target)
@@ -96,7 +120,12 @@ def test_mangled_files_end_in_no_traceback(target: str, folder: Path) -> None:
         path = one.out / name
         path.write_bytes(mangled(one.files[name], rng).encode("utf-8", "replace"))
         beside = next((file for file in one.files if file.endswith(".sh")), name)
-        tried(one.out / rng.choice((name, beside)), target, "2x A100-80G" if number % 10 == 0 else None)
+        file = one.out / rng.choice((name, beside))
+        tried(file, target, "2x A100-80G" if number % 10 == 0 else None)
+        if number % 15 == 0:
+            told(partial(linted, file, target))
+        if number % 15 == 5:
+            told(partial(converted_of, file, target, rng.choice([other for other in names() if other != target])))
 
 
 def test_bytes_at_random_end_in_no_traceback(tmp_path: Path) -> None:

@@ -67,8 +67,7 @@ def test_what_both_can_say_stays(source: str, folder: Path) -> None:
             break
         made = cases.compiled(source, name, folder)
         emit.write(made, True)
-        start = str(made.out / Path(made.launch.split()[-1]).name)
-        one = imports.read(start, None, "{gpu: A100-80G, interconnect: {inter: 100Gbps}}", made.out)
+        one = imports.read(cases.started(made), None, "{gpu: A100-80G, interconnect: {inter: 100Gbps}}", made.out)
         able = able or "model" in one.spec  # the file of an engine alone names none
         for to in rng.sample([other for other in names() if other != source], k=1):
             try:

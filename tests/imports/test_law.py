@@ -56,8 +56,7 @@ def again(made: Compiled, spec: Mapping[str, Any], target: str, name: str) -> Co
     assert made.spec is not None
     home = made.spec.parent
     hardware = yaml.safe_dump(spec["hardware"], default_flow_style=True, width=10**6)
-    start = next(word for word in reversed(made.launch.split()) if word.endswith(".sh"))
-    one = imports.read(str(made.out / Path(start).name), None, hardware, home)
+    one = imports.read(cases.started(made), None, hardware, home)
     told = one.spec.get("model", spec["model"])  # sizes alone may tell no published one
     found = {**one.spec, "model": {"id": told} if isinstance(told, str) else told}
     whole = cases.laid(found, untold(spec, target))

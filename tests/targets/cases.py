@@ -109,6 +109,12 @@ def compiled(target: str, name: str, folder: Path) -> Compiled:
     return one
 
 
+def started(made: Compiled) -> str:
+    """The script that starts what was compiled, where it was written."""
+    script = next(word for word in reversed(made.launch.split()) if word.endswith(".sh") or "." in word)
+    return str(made.out / Path(script).name)
+
+
 @cache
 def lowered(target: str, name: str, folder: Path) -> tuple[File, ...]:
     """The files of a case as data, without the user's own keys."""
