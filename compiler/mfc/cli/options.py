@@ -92,6 +92,9 @@ def write_new(path: Path, text: str, flag: str) -> None:
     try:
         content = text.encode()
         path.parent.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:
+        raise _unwritable(path, error) from None
+    try:
         with open(path, "xb") as stream:
             stream.write(content)
     except FileExistsError:
@@ -100,7 +103,11 @@ def write_new(path: Path, text: str, flag: str) -> None:
                 f"{path}: error: is there already, and says something else; choose another name for {flag}"
             ) from None
     except (OSError, ValueError) as error:
-        raise SpecError(f"{path}: error: cannot be written: {getattr(error, 'strerror', None) or error}") from None
+        raise _unwritable(path, error) from None
+
+
+def _unwritable(path: Path, error: OSError | ValueError) -> SpecError:
+    return SpecError(f"{path}: error: cannot be written: {getattr(error, 'strerror', None) or error}")
 
 
 def _content(path: Path) -> bytes | None:
