@@ -34,3 +34,14 @@ def read(path: str | os.PathLike[str], most: int = MOST) -> bytes:
             return stream.read(most + 1)
     finally:
         os.close(handle)
+
+
+def linked(folder: str | os.PathLike[str], path: str) -> bool:
+    """Whether a file in a folder is a link, or reached through one."""
+    whole = os.path.join(os.path.realpath(folder), os.path.normpath(path))
+    return os.path.lexists(whole) and os.path.normcase(os.path.realpath(whole)) != os.path.normcase(whole)
+
+
+def runs(file: str | os.PathLike[str]) -> bool:
+    """Whether a file may be started by its owner, as far as this system tells."""
+    return os.name == "nt" or bool(os.stat(file).st_mode & stat.S_IXUSR)

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 from mfc.check import memo
 from mfc.emit import manifest
-from mfc.emit.manifest import digest
 
 WHO = "someone"
 
@@ -34,9 +33,13 @@ def save(top: Path, started: int | None = None) -> None:
         WHO,
         inputs=[str(top / "run.yaml"), str(top / "base.yaml")],
         absent=[str(top / "config.json")],
-        outputs={str(top / "out"): {name: digest(f"out/{name}".encode()) for name in ("run.yaml", ".mfc.json")}},
+        outputs={str(top / "out"): {name: state(top, name) for name in ("run.yaml", ".mfc.json")}},
         started=time.time_ns() + 10**9 if started is None else started,
     )
+
+
+def state(top: Path, name: str) -> str:
+    return memo.state(str(top / "out"), name, f"out/{name}".encode())
 
 
 def holds(top: Path, folders: tuple[str, ...] = ("out",), who: str = WHO) -> bool:
@@ -62,6 +65,15 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "list for entry": lambda top: entry(top).write_text("[1]"),
     "entry of another spec": lambda top: entry(top).write_text(entry(top).read_text().replace("/run.yaml", "/x.yaml")),
     "unreadable entry": lambda top: entry(top).write_bytes(b"\xff\xfe"),
+    "others may write the entry": lambda top: entry(top).chmod(0o666),
+    "others may write where entries are": lambda top: entry(top).parent.chmod(0o777),
+    "entry is a link": lambda top: entry(top).symlink_to(entry(top).rename(top / "moved")),
+    "entry that nests without end": lambda top: entry(top).write_text("[" * 100_000),
+    "run bit": lambda top: (top / "out" / "run.yaml").chmod(0o755),
+    "output is a link": lambda top: (top / "out" / "run.yaml").symlink_to(
+        (top / "out" / "run.yaml").rename(top / "moved")
+    ),
+    "a write cut short": lambda top: (top / "out" / ".mfc-x.tmp").write_text(""),
     "no cache": lambda top: (top / "cache").rename(top / "moved"),
 }
 
@@ -151,7 +163,7 @@ def test_a_hit_imports_no_dependency(kept: Path, monkeypatch: pytest.MonkeyPatch
     recorded = manifest.Manifest("../run.yaml", "c", (), declared=True, version="0", inputs={}, files={})
     (kept / "out/.mfc.json").write_text(manifest.text(recorded))
     spec, out = str(kept / "run.yaml"), str(kept / "out")
-    outputs = {out: {".mfc.json": digest((kept / "out/.mfc.json").read_bytes())}}
+    outputs = {out: {".mfc.json": memo.state(out, ".mfc.json", (kept / "out/.mfc.json").read_bytes())}}
     memo.save(spec, WHO, inputs=[spec], absent=[], outputs=outputs, started=time.time_ns() + 10**9)
     code = (
         "import sys\n"

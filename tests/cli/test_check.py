@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from mfc import api, emit
-from mfc.check import memo
+from mfc.check import discover, memo
 from mfc.cli import main
 from mfc.errors import CannotFit
 
@@ -319,3 +319,92 @@ def test_a_memo_of_ignored_outputs_is_not_kept(project: Project, remembered: lis
     assert project.check()[0] == 0
     project.write(".gitignore", "")
     assert project.check()[0] == 1
+
+
+def test_compile_check_and_check_agree_where_overrides_were_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    Path("run.yaml").write_text(f"{SPEC.replace('one, two', 'trl')}data: a.jsonl\n")
+
+    def run(*words: str) -> int:
+        with pytest.raises(SystemExit) as end:
+            main([*words])
+        capsys.readouterr()
+        return int(str(end.value.code))
+
+    assert run("compile", "run.yaml", "--set", "train.learning_rate=3e-5") == 0
+    assert (run("check"), run("compile", "--check"), run("compile", "run.yaml", "--check")) == (0, 0, 0)
+    assert run("compile", "run.yaml", "--check", "--set", "train.learning_rate=4e-5") == 1
+    Path("run.yaml").write_text(Path("run.yaml").read_text().replace("4x", "2x"))
+    assert (run("check"), run("compile", "--check")) == (1, 1)
+
+
+def test_run_bits_links_and_leftovers_are_said(project: Project, remembered: list[str]) -> None:
+    assert project.check()[0] == 0
+    assert remembered
+    script = Path("run/one/launch.sh")
+    script.chmod(0o644)
+    assert project.verdicts() == {"run/one/launch.sh": "stale"}
+    project.compile("run.yaml")
+    assert project.check()[0] == 0
+    config = Path("run/one/run.yaml")
+    config.rename("elsewhere.txt")
+    config.symlink_to("../../elsewhere.txt")
+    assert project.verdicts() == {"run/one/run.yaml": "edited"}
+    assert "a link, and mfc writes a file there" in project.check()[1]
+    config.unlink()
+    Path("elsewhere.txt").rename(config)
+    assert project.check()[0] == 0
+    project.write("run/one/.mfc-abc.tmp", "")
+    assert project.verdicts() == {"run/one/.mfc-abc.tmp": "orphaned"}
+    assert "delete what is orphaned" in project.check()[2]
+
+
+def git(*words: str) -> None:
+    subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@example.com", *words], check=True)
+
+
+def test_outputs_that_a_commit_would_leave_out(project: Project, remembered: list[str]) -> None:
+    assert project.check()[0] == 0
+    assert remembered
+    git("add", "run.yaml", "run/one")
+    assert project.check()[0] == 0
+    assert project.verdicts("--tracked") == dict.fromkeys(
+        sorted(path for path in ALL if "/two/" in path), "uncommitted"
+    )
+    assert "to mend: git add run/two" in project.check("--tracked")[2]
+    git("add", "run")
+    assert project.check("--tracked")[0] == 0
+    git("rm", "-q", "--cached", "run.yaml")  # a spec that is not committed either
+    assert project.check("--tracked")[0] == 0
+
+
+def test_repositories_within_are_looked_into(project: Project) -> None:
+    for name in ("nested", "a/module"):
+        Path(name).mkdir(parents=True)
+        subprocess.run(["git", "init", "-q"], cwd=name, check=True)
+        project.write(f"{name}/inner.yaml", SPEC)
+        subprocess.run(["git", "add", "."], cwd=name, check=True)
+        subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@b.c", "commit", "-qm", "x"], cwd=name, check=True
+        )
+    project.write(".gitmodules", '[submodule "m"]\n\tpath = a/module\n\turl = ../m\n')
+    git("-c", "advice.addEmbeddedRepo=false", "add", ".gitmodules", "a/module")
+    found = project.verdicts()
+    assert set(found.values()) == {"missing"}
+    assert {path.split("/inner/")[0] for path in found} == {"nested", "a/module"}
+    assert [path.as_posix() for path in discover.specs()] == ["run.yaml"]  # what compile would write
+
+
+def test_git_starts_no_program_that_a_repository_names(project: Project) -> None:
+    """A repository from a stranger may come with settings of git's."""
+    project.write("monitor", "#!/bin/sh\ntouch was-run\n")
+    Path("monitor").chmod(0o755)
+    git("config", "core.fsmonitor", str(Path("monitor").resolve()))
+    project.check()
+    project.check("--tracked")
+    assert not Path("was-run").exists()
+    git("status", "--short")
+    assert Path("was-run").exists(), "git itself would have run it"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,8 +45,8 @@ class Audit:
         return max([error.exit_code for _, error in self.errors] + [1] * bool(self.drifted), default=0)
 
 
-def audit(arguments: Sequence[str], use_memo: bool) -> Audit:
-    """Check the specs named, or all that the current folder holds."""
+def audit(arguments: Sequence[str], use_memo: bool, tracked: bool = False) -> Audit:
+    """Check the specs named, or all that the current folder holds; `tracked`: git has to have their outputs too."""
     specs, outputs = discover.scope(arguments)
     who = memo.identity() if use_memo else None
     started, result = time.time_ns(), Audit(checked=len(specs))
@@ -68,6 +68,8 @@ def audit(arguments: Sequence[str], use_memo: bool) -> Audit:
             orphaned = _orphaned(folder)
             if not seen.intersection(finding.path for finding in orphaned.findings):
                 result.drifted.append(orphaned)
+    if tracked:
+        result.drifted += uncommitted({spec: outputs.get(spec, ()) for spec in specs})
     return result
 
 
@@ -158,10 +160,7 @@ class _Check:
         """One target into its declared folder, with the overrides that the outputs there were made with."""
         from mfc import api
 
-        recorded = _recorded(out)
-        if recorded and (recorded.target, recorded.spec_from(os.fspath(out))) == (name, self.spec):
-            loaded = api.load(shown(self.spec), recorded.overrides) if recorded.overrides else loaded
-        return api.compile(loaded, [name], out=out)[0]
+        return api.compile(as_recorded(loaded, name, out), [name], out=out)[0]
 
     def _compare(self, compiled: Compiled) -> None:
         folder = os.path.realpath(compiled.out)
@@ -171,11 +170,40 @@ class _Check:
         if compiled.by_folders:
             self.who = None  # the memo would not notice that one has gone
         seen = self.outputs.setdefault(folder, {})
-        findings = drift.compare(compiled, lambda path, content: seen.update({path: manifest.digest(content)}))
+        findings = drift.compare(compiled, lambda path, content: seen.update({path: memo.state(folder, path, content)}))
+        if left := manifest.leftovers(folder):
+            notes = [Finding(compiled.out / name, "orphaned", "left by a write that was cut short") for name in left]
+            self.found.append(Drifted(shown(self.spec), compiled.target, tuple(notes)))
         self.inputs.update(map(discover.absolute, compiled.inputs))
         self.absent.update(map(discover.absolute, compiled.probes))
         if findings:
             self.found.append(Drifted(shown(self.spec), compiled.target, tuple(findings), _mend(compiled)))
+
+
+def as_recorded(loaded: LoadedSpec, target: str, out: Path) -> LoadedSpec:
+    """The spec with the overrides that its outputs in a folder were made with, where it has none of its own."""
+    from mfc import api
+
+    recorded = _recorded(out)
+    if loaded.overrides or loaded.path is None or recorded is None or not recorded.overrides:
+        return loaded
+    same = (recorded.target, recorded.spec_from(os.fspath(out))) == (target, discover.absolute(loaded.path))
+    return api.load(loaded.path, recorded.overrides) if same else loaded
+
+
+def uncommitted(outputs: Mapping[str, Collection[str]]) -> list[Drifted]:
+    """Outputs that git does not have, of specs that it has."""
+    untracked = discover.untracked()
+    found = []
+    for spec, folders in outputs.items():
+        for folder in folders if spec and spec not in untracked else ():
+            recorded = _recorded(Path(folder))
+            files = [os.path.join(folder, name) for name in (*recorded.files, manifest.NAME)] if recorded else []
+            if recorded and (new := [Finding(shown(file), "uncommitted") for file in files if file in untracked]):
+                found.append(
+                    Drifted(shown(spec), recorded.target, tuple(new), shlex.join(["git", "add", str(shown(folder))]))
+                )
+    return found
 
 
 def shown(path: str | os.PathLike[str]) -> Path:

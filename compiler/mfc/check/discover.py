@@ -1,6 +1,8 @@
 """Finding specs and their outputs: through git's file list, or outside a repository by walking the folder.
 
-Candidates are told by their text alone, so that looking costs no YAML parser. Light: imports only the standard library.
+Candidates are told by their text alone, so that looking costs no YAML parser: one is asked only where a text could be a
+spec in another style. Light: imports only the standard library otherwise. Git is asked with nothing switched on by
+which a repository's own settings could have it start a program.
 """
 
 from __future__ import annotations
@@ -18,7 +20,10 @@ if TYPE_CHECKING:
 
     from mfc.errors import MfcError
 
-_KEYS = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?(mfc|model|hardware|targets|extends)["']?[ \t]*:""", re.MULTILINE)
+_NAMES = b"mfc|model|hardware|data|train|objective|strategy|run|targets|extends"
+_KEYS = re.compile(rb"""^(?:\xef\xbb\xbf)?["']?(%b)["']?[ \t]*:""" % _NAMES, re.MULTILINE)
+_ANYWHERE = re.compile(rb"""(?<![\w-])(%b)["']?\s*:""" % _NAMES)  # flow style, indented, `? key`, old line ends
+_BASE = re.compile(rb"""(?<![\w-])extends["']?\s*:[^:]*?\.ya?ml""")
 _SKIP = frozenset({"node_modules", "__pycache__", "site-packages"})
 
 
@@ -35,7 +40,7 @@ def everything() -> tuple[list[str], dict[str, list[str]]]:
     All paths are absolute. Outputs whose manifest cannot be read are listed under the spec "".
     """
     found, outputs = [], dict[str, list[str]]()
-    for path in sorted(_listing()):
+    for path in sorted(_listing(nested=True)):
         if os.path.basename(path) == manifest.NAME:
             folder = os.path.dirname(path)
             outputs.setdefault(owner(folder), []).append(folder)
@@ -101,13 +106,45 @@ def asks(path: str) -> bool:
     if not path.endswith((".yaml", ".yml")):
         return False
     try:
-        keys = {match.decode() for match in _KEYS.findall(read_file(path))}
+        text = read_file(path)
     except OSError:
         return False  # listed by git but deleted, or a link to nowhere
-    whole = {"model", "hardware"} <= keys or "extends" in keys
+    extends = bool(_BASE.search(text))
+    if _like_a_spec(set(_KEYS.findall(text)), extends):
+        return True
+    return _like_a_spec(set(_ANYWHERE.findall(text)), extends) and _like_a_spec(_top(text), extends)
+
+
+def _like_a_spec(keys: set[bytes], extends: bool) -> bool:
+    """Whether these keys at the top are those of a spec; `extends`: the text names a YAML file as a base."""
+    if b"extends" in keys:
+        return extends or b"mfc" in keys or len(keys) > 1
     # Without the version line it takes more than one key that other YAML files have too.
-    ours = "mfc" in keys or len(keys) > (1 if "extends" in keys else 2)
-    return whole and ours and bool(keys & {"targets", "extends"})
+    return keys >= {b"model", b"hardware", b"targets"}
+
+
+def _top(text: bytes) -> set[bytes]:
+    """The keys of the mapping that a YAML text is, as far as it can be read."""
+    import yaml
+
+    keys, depth, key = set[bytes](), 0, True
+    try:
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            elif depth == 1 and key and isinstance(event, yaml.ScalarEvent):
+                keys.add(event.value.encode())
+            if depth == 1 and not isinstance(event, yaml.DocumentEndEvent):
+                key = not key
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+                if depth == 1:
+                    if not isinstance(event, yaml.MappingStartEvent):
+                        return set()
+                    key = True
+    except (yaml.YAMLError, ValueError, OverflowError):
+        pass
+    return keys
 
 
 def absolute(path: str | os.PathLike[str]) -> str:
@@ -118,32 +155,81 @@ def absolute(path: str | os.PathLike[str]) -> str:
 
 def ignored(path: str) -> bool:
     """Whether git is told not to keep this file."""
-    import subprocess
-
     folder = os.path.dirname(path)
     while not os.path.isdir(folder):
         folder = os.path.dirname(folder)
+    return _git(folder, "check-ignore", "-q", path) is not None
+
+
+def untracked() -> frozenset[str]:
+    """The files of this repository that git has not been told of, and is not told to ignore; absolute paths."""
+    here = os.getcwd()
+    listed = _git(here, "ls-files", "-z", "--others", "--exclude-standard", "--", ":(top)") or b""
+    return frozenset(os.path.normpath(os.path.join(here, os.fsdecode(name))) for name in listed.split(b"\0") if name)
+
+
+def _listing(*, nested: bool = False) -> Iterable[str]:
+    """Absolute paths: YAML files below the current folder, and manifests anywhere in the repository.
+
+    `nested`: those in submodules and other repositories below this folder too.
+    """
+    here = os.getcwd()
+    return _walk(here) if (listed := _listed(here, nested)) is None else listed
+
+
+def _listed(folder: str, nested: bool) -> set[str] | None:
+    words = ["-z", "--cached", "--others", "--exclude-standard", "--", "*.yaml", "*.yml", f":(top)*{manifest.NAME}"]
+    # Of another repository in it, git lists the folder alone.
+    listed = _git(folder, "ls-files", *words, *(["*/"] if nested else []))
+    if listed is None:  # no git here, or no repository
+        return None
+    found, others = set[str](), set(_submodules(folder)) if nested else set[str]()
+    for name in filter(None, listed.split(b"\0")):
+        path = os.path.normpath(os.path.join(folder, os.fsdecode(name)))
+        (others if name.endswith(b"/") else found).add(path)
+    for other in others:
+        if os.path.exists(os.path.join(other, ".git")):
+            found |= _listed(other, nested) or set()
+    return found
+
+
+def _submodules(folder: str) -> Iterator[str]:
+    """The folders of submodules below a folder."""
+    top = folder
+    while not os.path.exists(os.path.join(top, ".git")) and os.path.dirname(top) != top:
+        top = os.path.dirname(top)
     try:
-        return (
-            subprocess.run(["git", "check-ignore", "-q", path], cwd=folder, capture_output=True, check=False).returncode
-            == 0
-        )
+        said = read_file(os.path.join(top, ".gitmodules"))
     except OSError:
-        return False
+        return
+    for name in re.findall(rb"^\s*path\s*=\s*(.+?)\s*$", said, re.MULTILINE):
+        path = os.path.normpath(os.path.join(top, os.fsdecode(name)))
+        if path.startswith(os.path.join(folder, "")):
+            yield path
 
 
-def _listing() -> Iterable[str]:
-    """Absolute paths: YAML files below the current folder, and manifests anywhere in the repository."""
+def _git(folder: str, *words: str) -> bytes | None:
+    """What git prints; None where it fails or is not there.
+
+    A repository's settings may name programs (a file monitor, remotes, those of a bare repository that lies in it as
+    files): none of them is started.
+    """
     import subprocess
 
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]
-    patterns = ["*.yaml", "*.yml", f":(top)*{manifest.NAME}"]
+    safe = ("core.fsmonitor=false", "safe.bareRepository=explicit")
+    command = ["git", *(word for one in safe for word in ("-c", one)), *words]
+    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_ALLOW_PROTOCOL": ""}
+    if folder != os.getcwd():  # where a hook of git's runs, they speak of its own repository
+        environment = {
+            key: value
+            for key, value in environment.items()
+            if key not in ("GIT_DIR", "GIT_INDEX_FILE", "GIT_WORK_TREE")
+        }
     try:
-        listed = subprocess.run([*command, *patterns], capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):  # no git here, or no repository
-        return _walk(os.getcwd())
-    here = os.getcwd()
-    return {os.path.normpath(os.path.join(here, os.fsdecode(name))) for name in listed.split(b"\0") if name}
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+    except OSError:
+        return None
+    return done.stdout if done.returncode == 0 else None
 
 
 def _walk(top: str) -> Iterator[str]:

@@ -2,19 +2,22 @@
 
 One small file per spec in the user's cache folder. It holds digests of every input read and every output compared,
 the files that were looked for in vain, and the identity of mfc and all that is installed beside it. Whatever differs,
-is missing or cannot be read is a miss, and a miss recompiles. An editable install has no memo: its code may change
-without a sign. Light: a hit parses no YAML and imports no dependency.
+is missing or cannot be read is a miss, and a miss recompiles. What others may have written is a miss too: a
+memo cannot prove that outputs are what a spec gives, only who says so. An editable install has no memo: its code may
+change without a sign. Light: a hit parses no YAML and imports no dependency.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 from typing import TYPE_CHECKING, Any
 
 from mfc.check import discover
-from mfc.emit.manifest import digest
+from mfc.emit.manifest import digest, leftovers
+from mfc.files import linked, runs
 from mfc.files import read as read_file
 
 if TYPE_CHECKING:
@@ -44,14 +47,22 @@ def identity() -> str | None:
     return digest(json.dumps(facts).encode())
 
 
-def unchanged(arguments: Sequence[str]) -> int | None:
-    """How many specs there are to check, when all of them are known to be clean; None otherwise."""
+def unchanged(arguments: Sequence[str], tracked: bool = False) -> int | None:
+    """How many specs there are to check, when all of them are known to be clean; None otherwise.
+
+    `tracked`: clean is only what git has no untracked output of.
+    """
     who = identity()
     if who is None:
         return None
     specs, outputs = discover.scope(arguments)
     known = outputs.keys() <= set(specs)
     known = known and all(recall(spec, outputs.get(spec, ()), who, bool(arguments)) for spec in specs)
+    if known and tracked:
+        new = discover.untracked()
+        known = not any(
+            path.startswith(os.path.join(folder, "")) for each in outputs.values() for folder in each for path in new
+        )
     return len(specs) if known else None
 
 
@@ -62,8 +73,10 @@ def recall(spec: str, folders: Collection[str], who: str, named: bool) -> list[s
     as long as it was not `named` by the user.
     """
     try:
-        with open(_file(spec), "rb") as stream:
-            entry = json.loads(stream.read())
+        file = _file(spec)
+        if not (_own(os.path.dirname(file)) and _own(file)):
+            return None
+        entry = json.loads(read_file(file))
         same = (
             entry["identity"] == who
             and entry["spec"] == spec
@@ -71,16 +84,30 @@ def recall(spec: str, folders: Collection[str], who: str, named: bool) -> list[s
             and set(folders) <= entry["outputs"].keys()
             and all(_is(path, sha) for path, sha in entry["inputs"].items())
             and not any(os.path.lexists(path) for path in entry["absent"])
-            and all(_stat(path) == stat for path, stat in entry["code"].items())
+            and all(_stat(path) == then for path, then in entry["code"].items())
             and all(
-                _is(os.path.join(folder, path), sha)
+                state(folder, path, read_file(os.path.join(folder, path))) == known
                 for folder, files in entry["outputs"].items()
-                for path, sha in files.items()
+                for path, known in files.items()
             )
+            and not any(map(leftovers, entry["outputs"]))
         )
         return list(entry["inputs"]) if same else None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _own(path: str) -> bool:
+    """Whether a file or folder is this user's, and nobody else may write to it."""
+    if not hasattr(os, "getuid"):
+        return True  # Windows keeps the cache in the user's own profile
+    found = os.lstat(path)
+    return found.st_uid == os.getuid() and not stat.S_ISLNK(found.st_mode) and not found.st_mode & 0o022
+
+
+def state(folder: str, path: str, content: bytes) -> str:
+    """What a file of an output folder is: a digest, and whether it is a link or may be started."""
+    return f"{digest(content)}{'@' * linked(folder, path)}{'*' * runs(os.path.join(folder, path))}"
 
 
 def save(
@@ -91,7 +118,7 @@ def save(
     outputs: Mapping[str, Mapping[str, str]],
     started: int,
 ) -> None:
-    """Remember that a spec is clean. `outputs` are digests by folder and path, `started` is when the check began (ns).
+    """Remember that a spec is clean. `outputs` are `state`s by folder and path, `started` is when the check began (ns).
 
     Nothing is kept when an input is as new as the check, or a target's code is editable. A cache that cannot be
     written is no error.
@@ -111,14 +138,19 @@ def save(
             "code": code,
         }
         file = _file(spec)
-        os.makedirs(os.path.dirname(file), exist_ok=True)
+        os.makedirs(os.path.dirname(os.path.dirname(file)), exist_ok=True)
+        os.makedirs(os.path.dirname(file), mode=0o700, exist_ok=True)
         # Another check may do the same at this moment: each writes its own file, the last rename wins whole.
         temporary = f"{file}.{os.getpid()}"
-        with open(temporary, "w", encoding="utf-8") as stream:
+        with open(temporary, "w", encoding="utf-8", opener=_private) as stream:
             json.dump(entry, stream)
         os.replace(temporary, file)
     except OSError:
         return
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _file(spec: str) -> str:

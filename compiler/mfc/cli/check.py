@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 def fast(args: Sequence[str]) -> int | None:
     """The exit code, when only specs are named and all of them are known to be clean."""
-    if any(arg.startswith("-") for arg in args) or (count := memo.unchanged(args)) is None:
+    specs = [arg for arg in args if arg != "--tracked"]
+    if any(arg.startswith("-") for arg in specs) or (count := memo.unchanged(specs, "--tracked" in args)) is None:
         return None
     _clean(count)
     return 0
@@ -35,16 +36,18 @@ def __getattr__(name: str) -> Any:
     @click.command()
     @click.argument("specs", nargs=-1, metavar="[SPEC]...")
     @click.option("--no-cache", is_flag=True, help="Recompile everything; neither read nor write the local memo.")
+    @click.option("--tracked", is_flag=True, help="Outputs that git has not been told of fail too, as before a commit.")
     @options.as_format
-    def command(specs: tuple[str, ...], no_cache: bool, form: str) -> int:
+    def command(specs: tuple[str, ...], no_cache: bool, tracked: bool, form: str) -> int:
         """Tell whether generated files are what the specs would give (default: all specs that name their targets).
 
         A file is stale (the spec gives something else now), edited (by hand, since mfc wrote it), missing, or
-        orphaned (nothing asks for it any more). Exit code 1 then; 0 when all is clean.
+        orphaned (nothing asks for it any more). Exit code 1 then; 0 when all is clean. Repositories that lie in this
+        one are looked into.
         """
         from mfc.check.audit import audit
 
-        result = audit(specs, use_memo=not no_cache)
+        result = audit(specs, use_memo=not no_cache, tracked=tracked)
         if form == "json":
             print(options.dump(_json(result)))
         else:

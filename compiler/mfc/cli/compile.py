@@ -18,6 +18,7 @@ from mfc.plans import attempt
 if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
     from mfc.emit.writing import WriteReport
+    from mfc.spec.load import LoadedSpec
 
 
 @click.command()
@@ -67,7 +68,7 @@ def command(
             elif stdout:
                 options.show_files(done)
             elif check or diff:
-                codes.append(_compare(done, diff))
+                codes.append(_compare(loaded, done, diff))
             else:
                 codes += _write(made, force, several=len(names) > 1)
         except MfcError as error:
@@ -75,8 +76,15 @@ def command(
     return options.worst(codes)
 
 
-def _compare(done: list[Compiled], diff: bool) -> int:
-    findings = [finding for compiled in done for finding in emit.compare(compiled)]
+def _compare(loaded: LoadedSpec, done: list[Compiled], diff: bool) -> int:
+    """Say what differs from what lies there. As in `mfc check`, outputs made with --set are what that gives."""
+    from mfc.check.audit import as_recorded
+
+    findings = []
+    for compiled in done:
+        source = as_recorded(loaded, compiled.target, compiled.out)
+        again = compiled if source is loaded else api.compile(source, [compiled.target], out=compiled.out)[0]
+        findings += emit.compare(again)
     for finding in findings:
         print(f"{finding.path}: {finding.verdict}" + (f": {finding.note}" if finding.note else ""))
         if diff and finding.diff:

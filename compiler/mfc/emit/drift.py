@@ -6,6 +6,8 @@
 | same | differ | stale |
 | differ | differ | edited by hand |
 | absent | | missing |
+| a link | | edited by hand |
+| same, not executable | | stale |
 | not expected, or spec gone | | orphaned |
 
 Files that differ from the manifest but are what the spec gives now (a write that was cut short) make the manifest
@@ -21,13 +23,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from mfc.emit import manifest
+from mfc.files import linked, runs
 from mfc.files import read as read_file
 
 if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
     from mfc.emit.manifest import Manifest
 
-Verdict = Literal["stale", "edited", "missing", "orphaned"]
+Verdict = Literal["stale", "edited", "missing", "orphaned", "uncommitted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,9 @@ def compare(compiled: Compiled, seen: Callable[[str, bytes], object] | None = No
     files: Mapping[str, str] = recorded.files if recorded else {}
     unlisted = False
     for path, text in compiled.files.items():
+        if linked(folder, path):
+            findings.append(Finding(folder / path, "edited", "a link, and mfc writes a file there"))
+            continue
         there = _read(folder / path)
         if there is None:
             findings.append(Finding(folder / path, "missing"))
@@ -60,6 +66,8 @@ def compare(compiled: Compiled, seen: Callable[[str, bytes], object] | None = No
         as_recorded = files.get(path) == manifest.digest(there)
         if there == text.encode():
             unlisted |= not as_recorded
+            if path in compiled.executable and not runs(folder / path):
+                findings.append(Finding(folder / path, "stale", "not executable"))
         else:
             verdict: Verdict = "stale" if as_recorded else "edited"
             note = "" if as_recorded or path in files else "not written by mfc"
@@ -69,7 +77,9 @@ def compare(compiled: Compiled, seen: Callable[[str, bytes], object] | None = No
             note = "no longer produced" + ("" if manifest.digest(there) == sha else "; edited by hand")
             findings.append(Finding(folder / path, "orphaned", note))
     name = folder / manifest.NAME
-    if broken:
+    if linked(folder, manifest.NAME):
+        findings.append(Finding(name, "edited", "a link, and mfc writes a file there"))
+    elif broken:
         findings.append(Finding(name, "edited", broken))
     elif recorded is None:
         findings.append(Finding(name, "missing"))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
 
 NAME = ".mfc.json"
+STAGED = (".mfc-", ".tmp")  # what the names of files begin and end with while they are written
 SCHEMA = 1
 
 
@@ -91,6 +92,15 @@ def read(folder: str | os.PathLike[str]) -> Manifest | None:
         return None
     except OSError as error:
         raise Broken(error.strerror) from error
+
+
+def leftovers(folder: str | os.PathLike[str]) -> list[str]:
+    """Files that writes left in an output folder as they were cut short."""
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return []
+    return sorted(name for name in names if name.startswith(STAGED[0]) and name.endswith(STAGED[1]))
 
 
 def parse(content: bytes) -> Manifest:

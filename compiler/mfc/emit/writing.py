@@ -135,7 +135,7 @@ def _content(file: Path) -> bytes | None:
 
 
 def _stage(file: Path, content: bytes, executable: bool) -> Path:
-    handle, name = tempfile.mkstemp(prefix=".mfc-", suffix=".tmp", dir=file.parent)
+    handle, name = tempfile.mkstemp(prefix=manifest.STAGED[0], suffix=manifest.STAGED[1], dir=file.parent)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as stream:
