@@ -85,8 +85,9 @@ class Strategy(NamedTuple):
     rollout: Rollout | None = None
     offload_activations: Offload = "none"  # none or cpu: where the layer inputs that checkpointing keeps wait
     pin_memory: bool = True  # what DeepSpeed keeps in host memory is pinned
-    trained_blocks: TrainedBlocks = "last"  # which blocks those are; what is not "last" has no field in a spec
     mlp: Tiling = "whole"  # tiled: dense MLPs run in `tiles` along the sequence, and once more in the backward pass
+    # Which of the blocks train; what is not "last" has no field in a spec, so this one stays the last.
+    trained_blocks: TrainedBlocks = "last"
 
     @property
     def zero_stage(self) -> int:
