@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from mfc import rows
 from mfc.rules import packages
+from mfc.rules.data import unread
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.rollout import is_model
 from mfc.rules.words import listed
@@ -118,13 +119,7 @@ def adapters_start_where_the_trainer_allows(spec: Spec, task: str, method: str) 
 @require(_DATA)
 def rows_suit_the_task(spec: Spec, task: str) -> str | None:
     """The rows of each data set have a layout that Axolotl reads for the task."""
-    able = data.FORMATS.get(task, ())
-    for one in spec.data.train:
-        form = rows.layout(one, task)
-        if form not in able and not _own_prompt(form, task):
-            name = f"data.train: {one.path or one.hub}"
-            return f"{name} is in format {form}; for task {task} Axolotl reads {listed(able, 'and')}"
-    return None
+    return unread(spec, task, {**data.FORMATS, "sft": (*data.FORMATS["sft"], data.OWN_PROMPT)}, "Axolotl")
 
 
 @require("Axolotl prompt_strategies/alpaca_w_system.py and prompters.py: AlpacaPrompter", blames="target")

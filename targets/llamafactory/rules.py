@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from mfc import rows
 from mfc.rules import packages
 from mfc.rules.attention import flash_cannot
+from mfc.rules.data import unread
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
 from mfc.strategy import FULLY
@@ -327,13 +327,7 @@ def stable_steps_are_counted(schedule: str, max_steps: int | None) -> str | None
 @require(_DATA)
 def rows_suit_the_task(spec: Spec, task: str) -> str | None:
     """The rows of each data set have a layout that LLaMA-Factory can read for the task."""
-    able = data.FORMATS.get(task, ())
-    for one in spec.data.train:
-        form = rows.layout(one, task)
-        if form not in able:
-            name = f"data.train: {one.path or one.hub}"
-            return f"{name} is in format {form}; for task {task} it reads {listed(able, 'and')}"
-    return None
+    return unread(spec, task, data.FORMATS, "it")
 
 
 @advise("LLaMA-Factory data/converter.py: a column that dataset_info.json names is read from every row")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mfc import rows
 from mfc.rules import packages
+from mfc.rules.data import unread
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.words import listed
 from mfc.target import liger
@@ -325,13 +326,7 @@ def names_hold_no_syntax(spec: Spec) -> str | None:
 @require("ms-swift swift/dataset/preprocessor/core.py, AutoPreprocessor")
 def rows_suit_the_task(spec: Spec, task: str) -> str | None:
     """The rows of each data set have a layout that ms-swift reads for the task."""
-    able = data.FORMATS.get(task, ())
-    for one in spec.data.train:
-        form = rows.layout(one, task)
-        if form not in able:
-            name = f"data.train: {one.path or one.hub}"
-            return f"{name} is in format {form}; for task {task} it reads {listed(able, 'and')}"
-    return None
+    return unread(spec, task, data.FORMATS, "it")
 
 
 @require("ms-swift swift/dataset/register.py, and preprocessor/core.py, MessagesPreprocessor")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mfc import rows
 from mfc.catalog.stored import bare
 from mfc.rules import packages
+from mfc.rules.data import unread
 from mfc.rules.engine import Value, advise, derive, require
 from mfc.rules.rollout import is_model
 from mfc.rules.words import listed
@@ -151,13 +152,7 @@ def references_stay_out_of_fsdp(sharding: str, reference_model: bool) -> str | N
 @require(_DATA)
 def rows_suit_the_task(spec: Spec, task: str) -> str | None:
     """The rows of each data set have the one layout that TRL reads for the task."""
-    able = data.FORMATS.get(task, ())
-    for one in spec.data.train:
-        form = rows.layout(one, task)
-        if form not in able:
-            name = f"data.train: {one.path or one.hub}"
-            return f"{name} is in format {form}; for task {task} TRL reads {listed(able, 'and')}"
-    return None
+    return unread(spec, task, data.FORMATS, "TRL")
 
 
 @require(_DATA + ": columns are taken by their names; sft_config.py: dataset_text_field")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import random
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -107,6 +108,33 @@ def test_several_nodes_ask_who_they_are(target: str, tmp_path: Path) -> None:
         done = launch(one, tmp_path / "out", file, "train.py")
         assert done.returncode != 0
         assert "set NODE_RANK" in done.stderr
+
+
+@every_target
+def test_up_to_64_nodes_of_8_gpus(target: str, tmp_path: Path) -> None:
+    """Drawn counts, each under an engine that starts it: the batch is held, and every node starts its processes."""
+    draw = random.Random(target)
+    for nodes in (1, *sorted(draw.sample(range(2, 64), 2)), 64):
+        inter = {"interconnect": {"inter": "400Gbps"}} if nodes > 1 else {}
+        engine = draw.choice(("torchrun", "slurm", "ray", "skypilot"))
+        spec = over_base(target, {"hardware": {"count": 8, "nodes": nodes, "host_memory": "2TiB", **inter}})
+        spec["train"] = {**spec.get("train", {}), "batch_size": draw.choice(("auto", 32 * nodes * draw.randint(1, 3)))}
+        words = {} if engine == "torchrun" else {"arguments": ["train.py"]}  # some start scripts want a script's name
+        spec["run"] = {**spec.get("run", {}), "launcher": {"engine": engine, **words}}
+        (tmp_path / "run.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+        try:
+            (one,) = api.compile(tmp_path / "run.yaml", [target])
+        except CannotExpress:
+            assert nodes == 1  # what cannot run on several nodes cannot run on eight GPUs either
+            return
+        plan = one.plan
+        assert plan.fits
+        assert plan.strategy.world_size == 8 * nodes
+        assert plan.strategy.micro_batch * plan.strategy.gradient_accumulation * 8 * nodes == (
+            plan.values["batch_size"] * plan.strategy.sequence_parallel
+        )
+        assert 1e-7 < plan.values["learning_rate"] < 1e-2
+        assert 0 < plan.memory.upper_bytes <= plan.budget_bytes
 
 
 def words(target: str, text: str, folder: Path) -> Compiled:

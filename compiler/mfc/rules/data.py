@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from mfc import rows
@@ -17,6 +18,24 @@ if TYPE_CHECKING:
 _SPEC = "the spec language"
 _WORKERS = 4
 _PREPARING = 16
+
+
+def unread(spec: Spec, task: str, formats: Mapping[str, Sequence[str]], reader: str) -> str | None:
+    """What is wrong with the first data set whose layout `reader` does not read for a task, and how to say another.
+
+    `formats` are the layouts that it reads, by task.
+    """
+    able = formats.get(task, ())
+    one = next((one for one in spec.data.train if rows.layout(one, task) not in able), None)
+    if one is None:
+        return None
+    found, form, reads = f"data.train: {one.path or one.hub}", rows.layout(one, task), listed(able, "and")
+    if one.format != "auto" or not able:
+        return f"{found} is in format {form}; for task {task} {reader} reads {reads}"
+    return (
+        f"{found} says no format, and for task {task} that means {form}; {reader} reads {reads}: "
+        f"where its rows are so, say format: {able[0]}"
+    )
 
 
 @derive("dataloader_workers", "torch.utils.data docs: num_workers; one core is left to each training process")
