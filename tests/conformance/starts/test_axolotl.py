@@ -10,10 +10,18 @@ from tests.conformance.starts.judge import name_of, trains
 from tests.conformance.starts.runs import Machine, Run, matrix
 
 MATRIX = matrix("axolotl")
+FSDP2 = {
+    "sharding": "fsdp2",
+    "task": "sft",
+    "method": "full",
+    "model": "text",
+    "processes": "two",
+    "packing": "apart",
+}
 
 
 @pytest.mark.framework
-@pytest.mark.parametrize("run", MATRIX.runs(), ids=name_of)
+@pytest.mark.parametrize("run", [*MATRIX.runs(), FSDP2], ids=name_of)
 def test_it_trains(run: Run, folder: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     trains(run, MATRIX, machine)

@@ -11,6 +11,7 @@ import deepspeed.comm
 import torch
 import transformers
 import wandb
+from accelerate.parallelism_config import ParallelismConfig
 from axolotl.telemetry.manager import TelemetryManager
 from deepspeed.runtime.zero.stage_1_and_2 import DeepSpeedZeroOptimizer
 
@@ -19,6 +20,7 @@ TelemetryManager.get_instance()  # reads RANK, for telemetry that is off; here n
 wandb.run = None  # none goes on; the stand-in has a class for every name
 load: Any = transformers.PreTrainedModel.from_pretrained.__func__
 join: Any = deepspeed.comm.init_distributed
+meshed: Any = ParallelismConfig.build_device_mesh
 
 
 def on_cpu(cls: Any, /, *args: Any, device_map: Any = None, **kwargs: Any) -> Any:
@@ -31,6 +33,12 @@ def by_gloo(dist_backend: Any = None, **kwargs: Any) -> Any:
     return join(dist_backend="gloo", **kwargs)
 
 
+def of_cpus(self: Any, _: str) -> Any:
+    """FSDP2 splits over the devices that there are, where Axolotl says cuda."""
+    return meshed(self, "cpu")
+
+
 transformers.PreTrainedModel.from_pretrained = classmethod(on_cpu)
 deepspeed.comm.init_distributed = by_gloo
+ParallelismConfig.build_device_mesh = of_cpus
 DeepSpeedZeroOptimizer.step = torch.no_grad()(DeepSpeedZeroOptimizer.step)
