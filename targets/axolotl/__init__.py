@@ -119,7 +119,6 @@ def lower(plan: Plan, extra: Mapping[str, Any], out_to_spec: str) -> Lowered:
     launch = {
         "nodes": hardware.nodes,
         "processes": hardware.gpus_per_node,
-        "plain": plan.strategy.world_size == 1 and plan.strategy.sharding == "ddp",
         "one_gpu": plan.strategy.world_size == 1 and not hardware.devices,
         "existing": plan.values["existing"],
         "output_dir": plan.values["output_dir"],
