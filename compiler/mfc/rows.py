@@ -6,7 +6,7 @@ them when the spec says nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -77,6 +77,16 @@ def usual(form: str, task: str) -> dict[str, str]:
 def may_have(form: str, task: str) -> tuple[str, ...]:
     """The columns that a spec may name for a layout."""
     return (*usual(form, task), *_BESIDES.get(form, ()), "images", "videos")
+
+
+def like(names: Collection[str]) -> list[str]:
+    """The formats whose own columns these columns hold, so far as rows cannot be without them."""
+    optional = {"query"}
+    return [
+        form
+        for form, columns in {**COLUMNS, "preference": {"chosen": "chosen", "rejected": "rejected"}}.items()
+        if all(column in names for name, column in columns.items() if name not in optional)
+    ]
 
 
 def renamed(one: DatasetSpec) -> dict[str, str]:

@@ -88,6 +88,26 @@ def test_what_is_not_there_is_one_error(tmp_path: Path, mfc: Callable[..., Done]
     assert mfc("data", "spec.yaml").returncode == 2
 
 
+def test_another_format_is_recognised(tmp_path: Path, mfc: Callable[..., Done]) -> None:
+    lay(tmp_path, [{"instruction": "a", "input": "", "output": "b"}])
+    done = mfc("data", "spec.yaml", "--write")
+    assert done.returncode == 2
+    assert "1 of 1 rows are bad" in done.stderr or "no row of the data can be counted" in done.stderr
+    assert "they look like alpaca: say format: alpaca under data" in done.stderr
+    assert mfc("data", "spec.yaml", "--set", "data.format=alpaca").returncode == 0
+    found = {
+        "sharegpt": {"conversations": []},
+        "text": {"text": "a"},
+        "preference": {"prompt": "a", "chosen": "b", "rejected": "c"},
+        "prompt": {"prompt": "a"},
+        "": {"a": 1},
+    }
+    for form, row in found.items():
+        lay(tmp_path, [row])
+        told = mfc("data", "spec.yaml").stderr
+        assert (f"they look like {form}:" in told) == bool(form), told
+
+
 def png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR" + width.to_bytes(4, "big") + height.to_bytes(4, "big")
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mfc import api
+from mfc import rows as rows_of
 from mfc.data import estimate, tokenizer
 from mfc.data.lines import Advance
 from mfc.data.pictures import Sight, head_of, pixels
-from mfc.data.samples import GENERATES
+from mfc.data.samples import GENERATES, MISSING
 from mfc.data.show import Account
 from mfc.data.sources import EVAL, Source, sources
 from mfc.data.summary import mixed, summarise
@@ -48,6 +49,7 @@ def account(loaded: LoadedSpec, target: str | None, tokens_by: Path | None, prog
     sizes = {source.field: sum(path.stat().st_size for path in source.files) for source in found}
     with progress(sum(sizes.values())) as advance:
         tallies = {source.field: survey(source, counter, sight, advance) for source in found}
+    notes += [hint for source in found if (hint := _other_format(source, tallies[source.field]))]
     exact = counter.exact and not _unseen(loaded, [*tallies.values()], sight, notes)
     weighed = [(tallies[source.field], source.weight) for source in training]
     counts, rows = mixed(weighed), sum(_drawn(source, tallies[source.field]) for source in training)
@@ -91,6 +93,17 @@ def _sight(loaded: LoadedSpec, target: str | None) -> Sight | None:
     return tokens
 
 
+def _other_format(source: Source, tally: Tally) -> str:
+    """Which format the rows have instead, where most of them lack a column of theirs."""
+    if not tally.columns or 2 * tally.kinds[MISSING] < tally.rows:
+        return ""
+    if not (fitting := [form for form in rows_of.like(tally.columns) if form != source.layout.form]):
+        return ""
+    here, other = source.files[0], fitting[0]
+    looks = f"they look like {other}: say format: {other} under data"
+    return f"the rows of {here} are not of format {source.layout.form}; {looks}"
+
+
 def _unseen(loaded: LoadedSpec, tallies: Sequence[Tally], sight: Sight | None, notes: list[str]) -> bool:
     """Whether rows hold what counts no tokens here, and a note of it."""
     videos = loaded.spec.data.image.frames or any(one.columns.videos for one in loaded.spec.data.train)
@@ -125,7 +138,8 @@ def _counter(loaded: LoadedSpec, given: Path | None, notes: list[str]) -> Counte
             return tokenizer.Tokenizer(path)
         notes.append(
             f"tokens are estimated: no tokenizer.json of {loaded.spec.model.id} lies on this machine, neither in its "
-            "folder nor in the Hugging Face cache; --tokenizer PATH names one"
+            f"folder nor in the Hugging Face cache (hf download {loaded.spec.model.id} tokenizer.json "
+            "tokenizer_config.json brings it there); --tokenizer PATH names one"
         )
     except SpecError as error:
         if given is not None:

@@ -31,6 +31,11 @@ def measured(account: Account, sha256: str) -> dict[str, Any]:
     summary = account.summary
     if summary.lengths is None:
         raise SpecError(f"{account.spec}: error: no row of the data can be counted, so there are no lengths to write")
+    if 2 * summary.bad > summary.rows:
+        raise SpecError(
+            f"{account.spec}: error: {summary.bad:,} of {summary.rows:,} rows are bad, so what is left may not be like "
+            "them: mend the rows, or data.format, before lengths are written"
+        )
     lengths = {
         "samples": account.rows,
         "tokens": "counted" if account.exact else "estimated",

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from mfc.data.turns import CHAT, Bad, Fault, Turn, kind, order, turns
 
+MISSING = "missing column"
 GENERATES = ("ppo", "grpo")  # tasks whose rows are prompts: the answers are made in training
 
 
@@ -82,9 +83,9 @@ def _prompt(row: dict[str, Any], layout: Layout, faults: list[Fault]) -> Iterato
         return
     if column not in row and {"chosen", "rejected"} <= columns.keys():
         return  # whole conversations, prompt included, in either answer
-    text = _text(row, column, faults)
     query = _optional(row, columns["query"]) if "query" in columns else ""
-    yield Turn("user", f"{text}\n{query}" if query else text)
+    text = _text(row, column, [] if query.strip() else faults)  # alpaca's instruction may be empty beside an input
+    yield Turn("user", f"{text}\n{query}" if text and query else text or query)
 
 
 def _answer(row: dict[str, Any], column: str, layout: Layout, faults: list[Fault]) -> Iterator[Turn]:
@@ -102,7 +103,7 @@ def _answer(row: dict[str, Any], column: str, layout: Layout, faults: list[Fault
 
 def _column(row: dict[str, Any], column: str) -> Any:
     if column not in row:
-        raise Bad("missing column", f"no column {column}; there are {', '.join(list(row)[:6]) or 'none'}")
+        raise Bad(MISSING, f"no column {column}; there are {', '.join(list(row)[:6]) or 'none'}")
     return row[column]
 
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, Protocol
 from mfc.data import estimate, reading
 from mfc.data.lines import Advance, Row
 from mfc.data.pictures import Sight
-from mfc.data.samples import Sample, sample
+from mfc.data.samples import MISSING, Sample, sample
 from mfc.data.sources import Source
 from mfc.data.tally import Tally
 from mfc.data.turns import Fault
@@ -62,6 +62,8 @@ def survey(source: Source, counter: Counter, sight: Sight | None, advance: Advan
         faults = (*made.faults, *_missing(made, source))
         if faults:
             tally.blame(file, row.place, faults)
+            if not tally.columns and isinstance(row.value, dict) and faults[0].kind == MISSING:
+                tally.columns = tuple(row.value)
             continue
         waiting.append((file, row.place, made))
         size += sum(len(text) if isinstance(text, str) else sum(len(t.text) for t in text) for text in made.sequences)

@@ -30,6 +30,7 @@ class Tally:
     kinds: Counter[str] = field(default_factory=Counter)
     first: list[Found] = field(default_factory=list)
     longest: tuple[int, str, str] = (0, "", "")  # tokens, file, place
+    columns: tuple[str, ...] = ()  # of the first row that lacks one
     images: Counter[int] = field(default_factory=Counter)  # samples by how many images they hold
 
     def blame(self, file: str, place: str, faults: Sequence[Fault]) -> None:
