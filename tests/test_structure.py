@@ -28,7 +28,7 @@ LAYERS = (
     ("emit", "calibration", "plans"),
     ("launchers", "report"),
     ("api",),
-    ("", "check", "data", "imports", "machine"),  # "" is the package itself, which hands on the names of `api`
+    ("", "check", "data", "imports", "machine", "size"),  # "" is the package itself, which hands on the names of `api`
     ("lint", "diff"),
     ("cli", "__main__"),
 )

@@ -85,8 +85,8 @@ def _planned(loaded: LoadedSpec, name: str, problem: Problem, *, relaxed: bool) 
 
     target = target_of(loaded, name)
     rules = (*RULES, *target.RULES)
-    editor = _editor(loaded, target) if relaxed else None
-    return plan(_own(loaded, name, problem), _profile(target, problem), rules, editor)
+    edited = editor(loaded, target) if relaxed else None
+    return plan(_own(loaded, name, problem), _profile(target, problem), rules, edited)
 
 
 def _own(loaded: LoadedSpec, name: str, problem: Problem) -> Problem:
@@ -144,7 +144,7 @@ def _version(target: Target, settings: TargetSpec) -> str:
     return settings.version
 
 
-def _editor(loaded: LoadedSpec, target: Target) -> Callable[[Mapping[str, Any]], tuple[Problem, Profile] | None]:
+def editor(loaded: LoadedSpec, target: Target) -> Callable[[Mapping[str, Any]], tuple[Problem, Profile] | None]:
     """Problems of a target for edited specs, by way of the loader, so that an edit is checked like any spec."""
     from mfc.spec.load import load
 

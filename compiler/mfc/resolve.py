@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+ANY = "any"  # the model of a spec that asks which ones can be trained
 _LINKS = {"pcie3": 12.0e9, "pcie4": 24.0e9, "pcie5": 48.0e9}  # x16, per direction, as transfers reach
 
 
@@ -120,6 +121,9 @@ def model(spec: ModelSpec, folder: Path, hub_cache: bool) -> Model:
     from mfc.catalog import hf_config, modelscope
     from mfc.catalog.parameters import count
 
+    if spec.id == ANY:
+        text = f"model: {ANY} asks which models can be trained"
+        raise Refused("model.id", text, "mfc size answers that; name one for all else")
     assumed: tuple[str, ...] = ()
     instruct = None
     quantized: Quantization | None = None

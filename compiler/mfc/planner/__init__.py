@@ -72,7 +72,7 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
     if best.fits or edited is None:
         return made
     packages = wanted(profile, outcome.rejections)
-    return made._replace(relaxations=relax.relaxations(whole, made, packages, _attempt(edited, rules)))
+    return made._replace(relaxations=relax.relaxations(whole, made, packages, attempt(edited, rules)))
 
 
 def possible(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> bool:
@@ -88,7 +88,7 @@ def _cure(problem: Problem, profile: Profile, rules: tuple[Rule, ...], rejection
     return ""
 
 
-def _attempt(edited: Edited, rules: tuple[Rule, ...]) -> relax.Attempt:
+def attempt(edited: Edited, rules: tuple[Rule, ...]) -> relax.Attempt:
     """What the search finds after spec edits, rollouts included; nothing when they lead nowhere."""
 
     def enough(edit: Mapping[str, Any]) -> bool:

@@ -33,10 +33,12 @@ class Bill(NamedTuple):
 
 def bill(plan: Plan, price: Price | None) -> Bill:
     """The bill of a plan; `price` is that of one GPU for an hour."""
-    spec = plan.problem.spec
-    hardware = spec.hardware
-    seconds = plan.speed.seconds_per_step
-    a_step, known = _rows_of_a_step(plan.strategy, spec, plan.values), _rows(spec, plan.strategy.max_length)
+    return charge(plan.problem.spec, plan.strategy, plan.values, plan.speed.seconds_per_step, price)
+
+
+def charge(spec: Spec, strategy: Strategy, values: Mapping[str, Any], seconds: float, price: Price | None) -> Bill:
+    """The bill of a strategy whose step takes `seconds`; `values` are the fields of its plan."""
+    a_step, known = _rows_of_a_step(strategy, spec, values), _rows(spec, strategy.max_length)
     steps: int | None = spec.train.max_steps
     if steps is None and known is not None and a_step is not None:
         steps = math.ceil(max(math.ceil(known / a_step), 1) * (spec.train.epochs or 1))
@@ -45,9 +47,9 @@ def bill(plan: Plan, price: Price | None) -> Bill:
         steps=steps,
         seconds=None if steps is None else steps * seconds,
         thousand_seconds=None if a_step is None else THOUSAND / a_step * seconds,
-        gpus=hardware.count * hardware.nodes,
+        gpus=spec.hardware.count * spec.hardware.nodes,
         price=price,
-        full_length=_mean(spec, plan.strategy) is None and not plan.strategy.fills_rows,
+        full_length=_mean(spec, strategy) is None and not strategy.fills_rows,
     )
 
 

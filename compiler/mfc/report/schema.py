@@ -7,11 +7,13 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 
-class _Part(BaseModel):
+class Part(BaseModel):
+    """A part of a report, with no keys but its own."""
+
     model_config = ConfigDict(extra="forbid")
 
 
-class LoraReport(_Part):
+class LoraReport(Part):
     """The adapters."""
 
     rank: int
@@ -22,7 +24,7 @@ class LoraReport(_Part):
     modules_to_save: list[str]
 
 
-class QuantizationReport(_Part):
+class QuantizationReport(Part):
     """How the frozen base is stored."""
 
     bits: int
@@ -31,7 +33,7 @@ class QuantizationReport(_Part):
     pre: bool = Field(description="the checkpoint itself is quantised")
 
 
-class StrategyReport(_Part):
+class StrategyReport(Part):
     """The strategy, in neutral terms."""
 
     task: str
@@ -58,7 +60,7 @@ class StrategyReport(_Part):
     quantization: QuantizationReport | None
 
 
-class GpuReport(_Part):
+class GpuReport(Part):
     """Memory of one GPU, in bytes."""
 
     capacity_bytes: int = Field(description="what the run may use of the GPU")
@@ -74,7 +76,7 @@ class GpuReport(_Part):
     moments: dict[str, int]
 
 
-class HostReport(_Part):
+class HostReport(Part):
     """Memory of one node's host, in bytes."""
 
     per_node_bytes: int
@@ -82,14 +84,14 @@ class HostReport(_Part):
     budget_bytes: int | None = Field(description="of the node's RAM, less what is left to the system; null: unknown")
 
 
-class LoadReport(_Part):
+class LoadReport(Part):
     """Memory while the model loads, in bytes: of one GPU, and of one node's host."""
 
     gpu_bytes: int
     host_bytes: int
 
 
-class CalibrationKeyReport(_Part):
+class CalibrationKeyReport(Part):
     """What the runs have in common with the plan."""
 
     target: str = Field(description="with its version")
@@ -99,7 +101,7 @@ class CalibrationKeyReport(_Part):
     gpu: str
 
 
-class CalibrationReport(_Part):
+class CalibrationReport(Part):
     """What runs measured on this machine say about the plan, which itself does not follow them. Bytes of one GPU."""
 
     key: CalibrationKeyReport
@@ -112,7 +114,7 @@ class CalibrationReport(_Part):
     outdated: int = Field(description="runs whose predictions another version of mfc made: not counted")
 
 
-class MemoryReport(_Part):
+class MemoryReport(Part):
     """All memory."""
 
     gpu: GpuReport
@@ -123,7 +125,7 @@ class MemoryReport(_Part):
     calibration: CalibrationReport | None = Field(default=None, description="null: no run of this kind was measured")
 
 
-class SpeedReport(_Part):
+class SpeedReport(Part):
     """An estimate of time."""
 
     seconds_per_step: float
@@ -131,7 +133,7 @@ class SpeedReport(_Part):
     bound_by: str
 
 
-class HardwareReport(_Part):
+class HardwareReport(Part):
     """The machines."""
 
     gpu: str
@@ -139,14 +141,14 @@ class HardwareReport(_Part):
     nodes: int
 
 
-class ParametersReport(_Part):
+class ParametersReport(Part):
     """Numbers of parameters."""
 
     total: int
     trainable: int
 
 
-class DecisionReport(_Part):
+class DecisionReport(Part):
     """One value and why."""
 
     field: str
@@ -157,7 +159,7 @@ class DecisionReport(_Part):
     pinned: bool
 
 
-class AlternativeReport(_Part):
+class AlternativeReport(Part):
     """A strategy that lost, by what differs from the winner."""
 
     changes: dict[str, Any]
@@ -167,7 +169,7 @@ class AlternativeReport(_Part):
     because: str
 
 
-class PointReport(_Part):
+class PointReport(Part):
     """A strategy that no other beats in both memory and time, by what differs from the plan."""
 
     changes: dict[str, Any]
@@ -176,7 +178,7 @@ class PointReport(_Part):
     fits: bool
 
 
-class LeverReport(_Part):
+class LeverReport(Part):
     """One field of the plan set to another value, all else kept."""
 
     field: str
@@ -186,7 +188,7 @@ class LeverReport(_Part):
     fits: bool
 
 
-class RelaxationReport(_Part):
+class RelaxationReport(Part):
     """Spec edits after which a plan fits."""
 
     set: dict[str, Any]
@@ -195,7 +197,7 @@ class RelaxationReport(_Part):
     fits: bool
 
 
-class CostReport(_Part):
+class CostReport(Part):
     """What the GPUs of a run cost."""
 
     currency: str = Field(description="the sign before the price; empty where there was none")
@@ -204,7 +206,7 @@ class CostReport(_Part):
     thousand_rows: float | None = Field(description="trained on once")
 
 
-class RunReport(_Part):
+class RunReport(Part):
     """The whole run: training alone, without loading, evaluation and saving. Null: the spec does not say enough."""
 
     rows: int | None = Field(description="of one epoch")
@@ -216,14 +218,14 @@ class RunReport(_Part):
     cost: CostReport | None = Field(description="null: hardware.price says nothing of this GPU")
 
 
-class WarningReport(_Part):
+class WarningReport(Part):
     """Advice that changes nothing."""
 
     id: str
     message: str
 
 
-class PlanReport(_Part):
+class PlanReport(Part):
     """One plan of one spec for one target."""
 
     spec: str
@@ -250,7 +252,7 @@ class PlanReport(_Part):
     warnings: list[WarningReport]
 
 
-class RefusalReport(_Part):
+class RefusalReport(Part):
     """Why a target does not write a spec, or nothing does."""
 
     spec: str
@@ -259,7 +261,7 @@ class RefusalReport(_Part):
     exit_code: int
 
 
-class PlansReport(_Part):
+class PlansReport(Part):
     """What `mfc plan --format json` prints. A plan that fits and that its target cannot write is in both lists."""
 
     schema_version: Literal[1]
