@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from mfc import memory, speed
 from mfc.fields import CHOICES, FIELDS, simplicity
-from mfc.memory.costs import fixed_costs
+from mfc.memory.costs import Costs, fixed_costs
 from mfc.planner.space import BoundRule, Rejections, Walk, domain, facts, pruning
 from mfc.problem import Problem
 from mfc.profile import Profile
@@ -32,6 +32,7 @@ OFFLOAD_DOUBT = 1.34
 *_SAID, _UNSAID = Strategy._fields  # the last is what no spec can say: it keeps its default
 assert _UNSAID == "trained_blocks"
 _STRATEGY = itemgetter(*_SAID)
+_REST = frozenset(Costs._fields)  # what a run takes besides its peak
 _OFFLOADED = itemgetter("offload_optimizer", "offload_parameters", "offload_activations")
 _MACHINERY = tuple((field.name, field.machinery) for field in FIELDS if field.machinery)
 
@@ -78,12 +79,8 @@ def search(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> Outco
 def fits(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> bool:
     """Whether the best that `search` finds fits: told sooner, from the leanest strategy to the first that fits."""
     costing = Costing(problem, profile, rules)
-    return any(
-        refused is None
-        for walk in _leanest_first(problem, profile, rules)
-        for combination in walk
-        for _, _, refused in costing.judged(combination, walk.micro_batches(combination), leanest=True)
-    )
+    walks = _leanest_first(problem, profile, rules)
+    return any(costing.fits(one, walk.micro_batches(one)) for walk in walks for one in walk)
 
 
 def allowed(problem: Problem, profile: Profile, rules: tuple[Rule, ...]) -> bool:
@@ -191,33 +188,54 @@ class Costing:
         self.clock = speed.clock(problem, profile.stack)
         self._memory = preparer(problem, profile)
         self._fit = [step for step in pruning(rules)[len(CHOICES) + 1] if step[0].kind == "require"]
+        self._of_tensors = [step for step in self._fit if not _REST.intersection(step[0].reads)]
 
     def judged(
-        self, combination: Mapping[str, Any], sizes: Sequence[Mapping[str, Any]], *, leanest: bool = False
+        self, combination: Mapping[str, Any], sizes: Sequence[Mapping[str, Any]]
     ) -> Iterator[tuple[Strategy, dict[str, Any], tuple[Rule, str] | None]]:
-        """A combination with each of its micro-batches: what it needs, and the rule about memory that refuses it.
-
-        `leanest`: of the micro-batches that accumulate only the smallest, as the others need no less.
-        """
+        """A combination with each of its micro-batches: what it needs, and the rule about memory that refuses it."""
         held: dict[bool, tuple[Strategy, memory.Prepared, dict[str, Any]]] = {}
         for size in sizes:
-            accumulates = (
-                size["gradient_accumulation"] > 1
-            )  # all of the two sizes that memory and time do not vary with
+            accumulates = size["gradient_accumulation"] > 1  # of the sizes all that memory and time do not vary with
             if accumulates not in held:
-                strategy = strategy_of({**combination, **size})
-                prepared = self._memory.prepare(strategy)
+                strategy, prepared = self._prepared({**combination, **size})
                 held[accumulates] = (strategy, prepared, {**combination, **fixed_costs(prepared)._asdict()})
-            elif leanest:
-                continue
             strategy, prepared, rest = held[accumulates]
-            micro_batch = size["micro_batch"]
             env = {**rest, **size}
-            env["upper_bytes"], env["held_bytes"] = prepared.bounds(micro_batch)
-            if waiting := prepared.waiting(micro_batch):
-                env["host_bytes"] += waiting
-                env["save_host_bytes"] = max(env["save_host_bytes"], env["host_bytes"])
+            env["upper_bytes"], env["held_bytes"] = prepared.bounds(size["micro_batch"])
+            _wait(env, prepared)
             yield strategy, env, _refused(self._fit, env)
+
+    def fits(self, combination: Mapping[str, Any], sizes: Sequence[Mapping[str, Any]]) -> bool:
+        """Whether a combination fits with any of its micro-batches.
+
+        Of those that accumulate the smallest alone is asked, as the others need no less; and what tensors need before
+        the rest is worked out.
+        """
+        smallest: dict[bool, Mapping[str, Any]] = {}
+        for size in sizes:
+            smallest.setdefault(size["gradient_accumulation"] > 1, size)
+        return any(self._fits({**combination, **size}) for size in smallest.values())
+
+    def _fits(self, env: dict[str, Any]) -> bool:
+        _, prepared = self._prepared(env)
+        env["upper_bytes"], env["held_bytes"] = prepared.bounds(env["micro_batch"])
+        if _refused(self._of_tensors, env):
+            return False
+        env.update(fixed_costs(prepared)._asdict())
+        _wait(env, prepared)
+        return _refused(self._fit, env) is None
+
+    def _prepared(self, env: Mapping[str, Any]) -> tuple[Strategy, memory.Prepared]:
+        strategy = strategy_of(env)
+        return strategy, self._memory.prepare(strategy)
+
+
+def _wait(env: dict[str, Any], prepared: memory.Prepared) -> None:
+    """Add to host memory what waits there for the backward pass."""
+    if waiting := prepared.waiting(env["micro_batch"]):
+        env["host_bytes"] += waiting
+        env["save_host_bytes"] = max(env["save_host_bytes"], env["host_bytes"])
 
 
 def _refused(fit: Sequence[BoundRule], env: Mapping[str, Any]) -> tuple[Rule, str] | None:
