@@ -6,12 +6,12 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
 from mfc import api, emit
-from mfc.cli import options
+from mfc.cli import cores, options
 from mfc.errors import MfcError, SpecError
 from mfc.plans import attempt
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from mfc.emit.compiled import Compiled
     from mfc.emit.writing import WriteReport
     from mfc.spec.load import LoadedSpec
+
+Outcome = Literal["shown", "compared", "written"]
 
 
 @click.command()
@@ -53,27 +55,46 @@ def command(
     overrides = options.with_launcher(overrides, launcher)
     paths, errors = ([Path(path) for path in specs], []) if specs else discover.whole(overrides)
     codes = [options.report(error) for error in errors]
-    for path in paths:
-        try:
-            loaded = api.load(path, overrides)
-            names = api.compiled_for(loaded, targets)
-            folder = None if out is None else Path(out) / path.stem if len(paths) > 1 else Path(out)
-            made, refused = options.parted(names, api.compile_each(loaded, names, folder))
-            codes += options.report_each(refused, several=len(names) > 1)
-            done = [compiled for _, compiled in made]
-            for warning in dict.fromkeys(warning for compiled in done for warning in compiled.plan.warnings):
-                print(f"{loaded.name}: warning: {warning.message} [{warning.id}]", file=sys.stderr)
-            if strict and any(compiled.plan.warnings for compiled in done):
-                codes.append(SpecError.exit_code)
-            elif stdout:
-                options.show_files(done)
-            elif check or diff:
-                codes.append(_compare(loaded, done, diff))
-            else:
-                codes += _write(made, force, several=len(names) > 1)
-        except MfcError as error:
-            codes.append(options.report(error))
-    return options.worst(codes)
+    outcome: Outcome = "shown" if stdout else "compared" if check or diff else "written"
+    asked = Asked(targets, out, len(paths) > 1, overrides, outcome, diff, force, strict)
+    each = cores.in_turn if stdout else cores.each  # files are printed as bytes
+    return options.worst(codes + each(partial(_compile, asked), paths))
+
+
+class Asked(NamedTuple):
+    """What is asked of every spec."""
+
+    targets: tuple[str, ...]
+    out: str | None
+    several: bool  # each spec gets a folder of its own in `out`
+    overrides: tuple[str, ...]
+    outcome: Outcome
+    diff: bool
+    force: bool
+    strict: bool
+
+
+def _compile(asked: Asked, path: Path) -> list[int]:
+    """Compile one spec and tell of it; the exit codes of what went wrong."""
+    try:
+        loaded = api.load(path, asked.overrides)
+        names = api.compiled_for(loaded, asked.targets)
+        folder = None if asked.out is None else Path(asked.out) / path.stem if asked.several else Path(asked.out)
+        made, refused = options.parted(names, api.compile_each(loaded, names, folder))
+        codes = options.report_each(refused, several=len(names) > 1)
+        done = [compiled for _, compiled in made]
+        for warning in dict.fromkeys(warning for compiled in done for warning in compiled.plan.warnings):
+            print(f"{loaded.name}: warning: {warning.message} [{warning.id}]", file=sys.stderr)
+        if asked.strict and any(compiled.plan.warnings for compiled in done):
+            return [*codes, SpecError.exit_code]
+        if asked.outcome == "shown":
+            options.show_files(done)
+            return codes
+        if asked.outcome == "compared":
+            return [*codes, _compare(loaded, done, asked.diff)]
+        return codes + _write(made, asked.force, several=len(names) > 1)
+    except MfcError as error:
+        return [options.report(error)]
 
 
 def _compare(loaded: LoadedSpec, done: list[Compiled], diff: bool) -> int:
