@@ -211,6 +211,7 @@ def lora_count(
     return sum(a.parameters for a in chosen) + magnitudes
 
 
+@lru_cache(maxsize=256)
 def saved_count(arch: Architecture, lora: Lora) -> int:
     """Parameters of the modules trained whole beside the adapters. PEFT copies each, also where two are tied."""
     n = names(arch.family, arch.text)
@@ -221,13 +222,14 @@ def saved_count(arch: Architecture, lora: Lora) -> int:
     return sum(sizes.get(name, by_kind.get(name, 0)) for name in lora.modules_to_save)
 
 
+@lru_cache(maxsize=1024)
 def trainable_count(
     arch: Architecture,
     method: Method,
     *,
     lora: Lora | None = None,
-    freeze_parts: Collection[str] = (),
-    whole_parts: Collection[str] = (),
+    freeze_parts: tuple[str, ...] = (),
+    whole_parts: tuple[str, ...] = (),
     trainable_layers: int = 0,
     fused_experts: bool = True,
     expert_adapters: bool = True,

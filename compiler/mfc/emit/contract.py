@@ -18,6 +18,7 @@ from mfc.target.contracts import load
 if TYPE_CHECKING:
     from mfc.target.outputs import File
 
+_KINDS = {"object": dict, "array": list}
 Blame = Callable[[str, str, Collection[str]], SpecError]
 
 _TYPES = {
@@ -84,17 +85,22 @@ def _by_value(validator: Any) -> Any:
 
 
 def _of_another(condition: Any, instance: Any) -> bool:
-    """Whether a condition is about instances with another text at a key, and so says nothing of this one."""
+    """Whether a condition is about instances of another type, or with another text at a key than this one has."""
     if not isinstance(condition, dict) or "if" not in condition or condition.keys() - {"if", "then"}:
         return False
-    asked = condition["if"].get("properties", {}) if isinstance(condition["if"], dict) else {}
-    return isinstance(instance, dict) and any(
-        isinstance(wanted, dict)
-        and isinstance(text := wanted.get("const"), str)
-        and isinstance(there := instance.get(key), str)
-        and there != text
-        for key, wanted in asked.items()
-    )
+    asked = condition["if"]
+    if not isinstance(asked, dict):
+        return False
+    if isinstance(kind := asked.get("type"), str) and kind in _KINDS and not isinstance(instance, _KINDS[kind]):
+        return True
+    if not isinstance(instance, dict):
+        return False
+    for key, wanted in asked.get("properties", {}).items():
+        text = wanted.get("const") if isinstance(wanted, dict) else None
+        there = instance.get(key)
+        if isinstance(text, str) and isinstance(there, str) and there != text:
+            return True
+    return False
 
 
 def _problems(error: Any, name: str) -> list[tuple[list[str], str, Collection[str]]]:

@@ -10,6 +10,7 @@ from math import hypot
 from typing import Any, NamedTuple
 
 from mfc.catalog.architecture import Architecture
+from mfc.catalog.parameters import trainable_count
 from mfc.lengths import Lengths
 from mfc.lengths import padded as longest_of
 from mfc.memory.formats import Formats, formats
@@ -19,7 +20,7 @@ from mfc.speed import constants as c
 from mfc.speed.chip import Chip, Passes
 from mfc.speed.lengths import padded
 from mfc.speed.links import Machines, activation_seconds, links, step_seconds
-from mfc.speed.work import adapter_work, trained, work
+from mfc.speed.work import adapter_work, work
 from mfc.strategy import Strategy
 
 
@@ -198,14 +199,14 @@ class Clock:
         waiting = activation_seconds(architecture, strategy, machines, form)
         chip = Chip(strategy, machines.gpu, form, stack, passes)
         token, micro = chip.token_seconds(once, adapted), chip.micro_seconds(once, adapted)
-        trains = passes.trained * trained(
+        trains = passes.trained * trainable_count(
             architecture,
             strategy.method,
-            lora,
-            strategy.freeze_parts,
-            strategy.trainable_layers,
-            stack.fused_experts,
-            stack.expert_adapters,
+            lora=lora,
+            freeze_parts=strategy.freeze_parts,
+            trainable_layers=strategy.trainable_layers,
+            fused_experts=stack.fused_experts,
+            expert_adapters=stack.expert_adapters,
         )
         context, masked = chip.attention(once)
         if mask_bytes(strategy, stack):  # packed rows with a mask, whatever their lengths

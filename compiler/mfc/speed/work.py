@@ -6,9 +6,9 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture, Block, Linear, Mlp, Moe
-from mfc.catalog.parameters import adapters, linears, trainable_count
+from mfc.catalog.parameters import adapters, linears
 from mfc.speed.constants import MLP_BYTES, NORM_BYTES, RESIDUAL_BYTES, ROTARY_BYTES, ROUTED_BYTES
-from mfc.strategy import Lora, Method
+from mfc.strategy import Lora
 
 
 class Work(NamedTuple):
@@ -84,28 +84,6 @@ def adapter_work(
         merged_active=sum(
             each.linear.weights * _share(each.linear, architecture) for each in found if each.linear.fused_expert
         ),
-    )
-
-
-@lru_cache(maxsize=256)
-def trained(
-    architecture: Architecture,
-    method: Method,
-    lora: Lora | None,
-    freeze_parts: tuple[str, ...],
-    trainable_layers: int,
-    fused_experts: bool,
-    expert_adapters: bool,
-) -> int:
-    """Numbers that train in the course of a run: catalog.parameters.trainable_count, cached."""
-    return trainable_count(
-        architecture,
-        method,
-        lora=lora,
-        freeze_parts=freeze_parts,
-        trainable_layers=trainable_layers,
-        fused_experts=fused_experts,
-        expert_adapters=expert_adapters,
     )
 
 
