@@ -39,9 +39,10 @@ def family(architecture: Architecture, model: Model, profile: Profile) -> str | 
         return f"loads weights in bf16, not {model.quantized.kind}"
     if known in ours.families:
         return None
-    if known == _REMOTE:
-        return "loads no code from a model's repository: take the model whose name ends in -hf, or an older version"
     able = [name for name in VERSIONS if known in FORMS[name].families]
+    if known == _REMOTE:
+        older = f'targets: {{glm4: {{version: "{able[0]}"}}}}'
+        return f"loads no code from a model's repository: take the model whose name ends in -hf, or say {older}"
     return f"cannot load {known} in its form of {profile.version}; version {listed(able)} can"
 
 
