@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from mfc.report.text import gib, seconds, show
+from mfc.planner.search import OFFLOAD_DOUBT
+from mfc.report.text import gib, seconds, show, strategy_parts
 
 if TYPE_CHECKING:
     from mfc.planner.frontier import Lever, Survey
@@ -18,7 +19,10 @@ def text(plan: Plan, survey: Survey) -> str:
 
 
 def _lines(plan: Plan, survey: Survey) -> Iterator[str]:
-    yield f"memory against time ({survey.evaluated:,} strategies; none is both leaner and faster than one of these)"
+    yield f"memory against time: of {survey.evaluated:,} strategies none is both leaner and faster than one of these"
+    names = {name for point in survey.frontier for name in point.changes} | strategy_parts(plan).keys()
+    if any(name.startswith("offload") for name in names):
+        yield f"(where offload counts as {OFFLOAD_DOUBT - 1:.0%} slower, as in the search)"
     for point in survey.frontier:
         changes = ", ".join(f"{name} {show(value)}" for name, value in point.changes.items()) or "the plan"
         lack = "" if point.fits else "; does not fit"

@@ -158,7 +158,7 @@ def hint_line(bill: Bill) -> str:
         wanted.append("data.mean_length (how many samples share a row)")
     if bill.steps is None and bill.rows is None:
         wanted.append("data.train[].samples or train.max_steps (for the whole run)")
-    return f"give {' and '.join(wanted)}" if wanted else ""
+    return f"give {' and '.join(wanted)}, or run mfc data SPEC --write, which measures that" if wanted else ""
 
 
 def cost_line(bill: Bill) -> str:
