@@ -279,3 +279,16 @@ def test_an_engine_may_cross_nodes_where_the_spec_says_so() -> None:
     plan = grpo({"mode": "colocate", "tensor_parallel": 8}, hardware=hardware, model="Qwen/Qwen2.5-32B-Instruct")
     assert plan.values["rollout_share"].tensor_parallel == 8
     assert any(warning.id == "sharing/engines-cross-nodes" for warning in plan.warnings)
+
+
+@pytest.mark.parametrize("mode", ["colocate", "server"])
+def test_alternatives_are_told_with_their_rollouts(mode: str) -> None:
+    """Whatever else is chosen, answers are generated and the engine keeps what it keeps."""
+    made = grpo({"mode": mode})
+    share = made.values["rollout_share"]
+    others = [one for one in made.alternatives if "rollout_mode" not in one.changes]
+    assert others
+    assert made.speed.parts["decode"] > 0
+    for one in others:
+        assert one.seconds_per_step > made.speed.parts["decode"]
+        assert one.upper_bytes >= (share.generating_bytes if mode == "colocate" else 0)

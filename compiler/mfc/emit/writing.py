@@ -67,7 +67,7 @@ def prepare(compiled: Compiled, force: bool = False) -> Staged:
                 obstacles.append(f"{folder / path}: {by}")
         if obstacles and not force:
             raise FileInTheWay(
-                "\n".join(f"error: {line}; kept, nothing was written" for line in obstacles)
+                "\n".join(f"error: {line}; kept, nothing was written to {folder}" for line in obstacles)
                 + "\n  move your changes into the spec, or --force to overwrite"
             )
         gone = {path: _content(place.inside(folder, path)) for path in files if path not in new}

@@ -64,7 +64,10 @@ def plan(problem: Problem, profile: Profile, rules: tuple[Rule, ...], edited: Ed
         decisions={name: one for name, one in decisions.items() if decided(name, env)},
         warnings=decide.advice(problem, env, decisions, rules),
         needs=needed(env, rules),
-        alternatives=(*layouts.alternatives(chosen, planned), *decide.alternatives(outcome)),
+        alternatives=(
+            *layouts.alternatives(chosen, planned),
+            *layouts.beside_rollouts(chosen, decide.alternatives(outcome)),
+        ),
         rejected={rule: reason for rule, (_, reason, _) in outcome.rejections.by_rule.items()},
         limited_by="" if best.refused is None else best.refused[0].limits or "",
         evaluated=sum(one.outcome.evaluated for one in planned),

@@ -208,6 +208,20 @@ def alternatives(chosen: Planned, planned: list[Planned]) -> tuple[Alternative, 
     return tuple(made)
 
 
+def beside_rollouts(chosen: Planned, found: tuple[Alternative, ...]) -> tuple[Alternative, ...]:
+    """Strategies that lost in the chosen layout, with its rollouts: their time, and their memory on GPUs that train."""
+    share, best = chosen.share, chosen.outcome.best
+    if share is None or best is None:
+        return found
+    made = chosen.generated.seconds if chosen.generated else 0.0
+    kept = max(share.stepping_bytes - int(best.upper_bytes), 0)  # what the engine keeps while training steps
+    least = max(share.handing_bytes, share.generating_bytes if share.stepping_bytes else 0)
+    return tuple(
+        one._replace(upper_bytes=max(one.upper_bytes + kept, least), seconds_per_step=one.seconds_per_step + made)
+        for one in found
+    )
+
+
 def _told(one: Planned) -> str:
     found, split = one.outcome.best, one.problem.split
     assert split is not None

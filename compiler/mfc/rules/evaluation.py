@@ -63,7 +63,7 @@ def evaluation_has_whole_logits(
         return None
     tokens = strategy.sequences // strategy.micro_batch * strategy.max_length * (eval_micro_batch - trained)
     size = _logits(architecture, tokens)
-    if size <= budget_bytes - upper_bytes:
+    if size <= budget_bytes - upper_bytes or upper_bytes > budget_bytes:  # training alone is what does not fit
         return None
     what = "one sequence" if eval_micro_batch == 1 else f"{eval_micro_batch} samples"
     cure = "shorten the evaluation set" if eval_micro_batch == 1 else "lower run.eval_micro_batch"

@@ -7,6 +7,7 @@ counted at their longest, which is the same for every layout that is compared.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import fsum
 from typing import NamedTuple
 
 from mfc.catalog.architecture import Architecture
@@ -68,4 +69,4 @@ def generation(
     if share.offload:
         parts["states to the host and back"] = 2 * moved_bytes / host
     parts = {name: seconds / iterations for name, seconds in parts.items()}
-    return Generation(sum(parts.values()), parts)
+    return Generation(fsum(parts.values()), parts)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from math import hypot
+from math import fsum, hypot
 from typing import Any, NamedTuple
 
 from mfc.catalog.architecture import Architecture
@@ -174,7 +174,7 @@ class Clock:
             step=step,
             token_total=made.token_total,
             micro_total=made.micro_total,
-            step_total=sum(step.values()),
+            step_total=fsum(step.values()),
             rows=strategy.sequences // strategy.micro_batch,
             lengths=made.lengths,
         )
@@ -224,8 +224,8 @@ class Clock:
             weights=(once.stored + once.head) * chip.weight_bytes * passes.products / chip.stream,
             micro=micro,
             launch=passes.launches * chip.launch(once, adapted),
-            token_total=sum(token.values()) + waiting,
-            micro_total=sum(micro.values()),
+            token_total=fsum(token.values()) + waiting,
+            micro_total=fsum(micro.values()),
             mean=mean,
             lengths=lengths,
         )
