@@ -125,7 +125,8 @@ def outcome(path: Path) -> Outcome:
     try:
         one = imports.read(str(path), None, HARDWARE, path.parent)
         if any("how many GPUs" in note for note in one.notes):
-            one = imports.read(str(path), None, EIGHT, path.parent)
+            other = imports.read(str(path), None, EIGHT, path.parent)
+            one = other if other.plan else one
     except Fault as error:
         return Outcome("traceback", (str(error),))
     except MfcError as error:

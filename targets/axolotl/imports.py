@@ -89,6 +89,8 @@ def settings(run: Run, place: Place) -> Settings:
     parts, told, notes = _engine(said, run.beside, version)
     spec, task, lost = _data(said, place)
     taken = dict(_TAKEN)
+    if said.get("bf16") == "auto":  # as the GPU can: the spec leaves it open
+        taken |= dict.fromkeys(("bf16", "fp16"), "train.precision")
     if isinstance(plugins := said.get("plugins"), list) and CUT in plugins and {*plugins} <= {CUT, LIGER}:
         taken["plugins"], told["loss"] = "strategy.loss", ("fused",)
         notes += ("cut cross-entropy is strategy.loss: fused, and Liger's where packages does not declare it",)
@@ -146,8 +148,6 @@ def _words(said: dict[str, Any]) -> None:
         said.setdefault("use_wandb", True)
     if said.get("adapter") == "qlora":
         said.setdefault("load_in_4bit", True)
-    if said.get("bf16") == "auto":
-        said["bf16"] = True
     if said.get("saves_per_epoch") == 1:
         said.setdefault("save_strategy", "epoch")
     if said.get("evals_per_epoch") == 1:
@@ -172,6 +172,8 @@ def _defaults(said: Mapping[str, Any]) -> dict[str, Any]:
     packs = said.get("sample_packing", False)
     made = {**_DEFAULTS, "pad_to_sequence_len": packs, "eval_sample_packing": packs, "bf16": not said.get("fp16")}
     made["fp16"] = False
+    if said.get("bf16") == "auto":
+        made |= dict.fromkeys(("bf16", "fp16"))
     made["save_strategy"] = "steps" if said.get("save_steps") else "epoch"
     made["eval_strategy"] = "steps" if said.get("eval_steps") else "epoch"
     made["eval_batch_size"] = said.get("micro_batch_size", 1)

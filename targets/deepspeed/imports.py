@@ -22,6 +22,7 @@ _STAGE = re.compile(r"z(?:ero)?[-_]?(?:stage)?[-_]?([0-3])", re.IGNORECASE)
 _IDLE = {
     "steps_per_print": "how often DeepSpeed itself logs",
     "wall_clock_breakdown": "how DeepSpeed itself logs",
+    "zero_optimization.round_robin_gradients": "which process copies which gradient to the host",
     "train_batch_size": "it follows from micro-batch, accumulation and GPUs",
 }
 

@@ -84,7 +84,7 @@ def _row(
         yield row
         return
     if isinstance(fact.value, str) and unknown(fact.value):
-        row = row._replace(why=UNSAID)
+        row = row._replace(why=UNSAID, cause="unsaid")
     if written is None:
         yield row._replace(status="translated" if to else "dropped", why=row.why or ("" if to else _LEFT))
         return

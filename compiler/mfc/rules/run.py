@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _SPEC = "the spec language"
 _LARGE = 100 * 2**30  # bytes on disk that are worth a word
+_MANY = 100  # checkpoints: no run is asked to keep so many, but to keep all
 
 
 @derive("save_every", _SPEC)
@@ -70,10 +71,8 @@ def checkpoints_take_disk(
     if save_every == "never" or each * keep < _LARGE:
         return None
     cure = "run.keep: 1" if keep > 1 else "run.save_every: never"
-    return (
-        f"a checkpoint takes about {gib(each)} of disk with its optimizer, {gib(each * keep)} for run.keep: {keep}; "
-        f"{cure} takes less"
-    )
+    together = "which counts for each that is kept" if keep > _MANY else f"{gib(each * keep)} for run.keep: {keep}"
+    return f"a checkpoint takes about {gib(each)} of disk with its optimizer, {together}; {cure} takes less"
 
 
 RULES = (save_every, keep, log_every, samples, report_to, output_dir, existing, checkpoints_take_disk)

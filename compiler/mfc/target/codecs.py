@@ -63,6 +63,7 @@ class Codec(NamedTuple):
     """A way to say some fields. `one_way` is why it cannot be read; empty: it can.
 
     `cites` names the fields whose reasons are why this value stands in the file of a plan; None: those that it says.
+    `fixed`: it says nothing, as mfc writes one value alone.
     """
 
     fields: tuple[str, ...]
@@ -70,6 +71,7 @@ class Codec(NamedTuple):
     read: Callable[[Any, Reader], Reading]
     one_way: str = ""
     cites: Callable[[Plan], tuple[str, ...]] | None = None
+    fixed: bool = False
 
     def citing(self, *fields: str) -> Codec:
         """The same, beside the reasons of these fields alone."""
@@ -198,7 +200,7 @@ def constant(value: Any, *fields: str) -> Codec:
             raise Unwritten(f"mfc always has {show(value)} here, not {show(found)}")
         return {}
 
-    return Codec(fields, lambda _: value, read).citing()
+    return Codec(fields, lambda _: value, read, fixed=True).citing()
 
 
 def joined(field: str, separator: str = ",") -> Codec:
