@@ -26,6 +26,19 @@ data: {path: train.jsonl, format: messages, max_length: 4096}
 train: {method: lora, batch_size: 64}
 targets: [deepspeed]
 """
+TRAIN = """\
+model_name_or_path: Qwen/Qwen2.5-7B-Instruct
+stage: sft
+do_train: true
+finetuning_type: lora
+lora_rank: 8
+dataset: rows
+template: qwen
+cutoff_len: 1024
+bf16: true
+per_device_train_batch_size: 1
+gradient_accumulation_steps: 8
+"""
 # A model with even one field imports pydantic.fields, which `Field` stands for.
 SPEC_LANGUAGE = "import yaml, click; from pydantic import BaseModel, Field"
 COMPILE = f"{SPEC_LANGUAGE}; import jinja2, jsonschema"
@@ -45,6 +58,7 @@ def measure(runs: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "spec.yaml").write_text(SPEC, encoding="utf-8")
+        (folder / "train.yaml").write_text(TRAIN, encoding="utf-8")
         commands = {
             "python -c pass": [sys.executable, "-c", "pass"],
             "import the spec language": [sys.executable, "-c", SPEC_LANGUAGE],
@@ -52,6 +66,8 @@ def measure(runs: int) -> dict[str, float]:
             "mfc --help": [*MFC, "--help"],
             "mfc plan": [*MFC, "plan", "spec.yaml"],
             "mfc compile": [*MFC, "compile", "spec.yaml"],
+            "mfc import": [*MFC, "import", "train.yaml", "--hardware", "8x RTX 4090"],
+            "mfc lint": [*MFC, "lint", "train.yaml", "--hardware", "8x RTX 4090"],
             "mfc check, memo": [*MFC, "check", "spec.yaml"],
             "mfc check, no memo": [*MFC, "check", "--no-cache", "spec.yaml"],
         }
