@@ -120,8 +120,10 @@ class _Gatherer:
         if isinstance(value, str) and unknown(value) and not isinstance(_reading(key.codec, value, reader), Mapping):
             return fact._replace(note=UNSAID, cause="unsaid")
         if reason := self._excluded(key):
-            if key.codec.fixed:  # the framework may look at it all the same
-                return fact._replace(note="mfc writes this key for other runs alone")
+            if key.codec.fixed:  # of it alone mfc does not know whether the framework looks at it all the same
+                return fact._replace(
+                    note=f"mfc writes it for other runs: {reason.partition(': ')[2]}", cause="elsewhere"
+                )
             return fact._replace(note=reason, cause="no-effect")
         if not typed.fits(value, key.name, _contract(part)):
             note = f"{value!r} is nothing that {part.contract} takes"

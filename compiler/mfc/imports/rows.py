@@ -27,6 +27,7 @@ CAUSES = {
     "unknown-key": "the framework knows no such key",
     "overruled": "another key has the last word",
     "no-effect": "what the key goes with is not there",
+    "elsewhere": "mfc says the key beside values that are not there",
     "idle": "the framework does not look at the key",
     "unsaid": "only a shell could tell its value",
     "default": "the framework does the same without the key",
