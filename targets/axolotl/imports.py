@@ -98,6 +98,7 @@ def settings(run: Run, place: Place) -> Settings:
         isinstance(one, Mapping) and one.get("type") == "alpaca" for one in said["datasets"]
     ):
         told["template"] = (data.OWN_PROMPT,)
+        notes += ("rows of alpaca have a prompt of Axolotl's own; other frameworks put them in the chat template",)
         idle["chat_template"] = "rows of alpaca have a prompt of their own"
     told |= {"existing": ("fail",) if run.stops_at_checkpoints else ("overwrite", "resume")}
     if not said.get("adapter"):
@@ -192,7 +193,8 @@ def _defaults(said: Mapping[str, Any]) -> dict[str, Any]:
 
 def _data(said: Mapping[str, Any], place: Place) -> tuple[dict[str, Any], str, tuple[str, ...]]:
     """The data sets, and the task that their rows alone tell."""
-    found = [one for one in said.get("datasets") or said.get("pretraining_dataset") or () if isinstance(one, Mapping)]
+    listed = said.get("datasets") or said.get("pretraining_dataset") or ()
+    found = [one for one in listed if isinstance(one, Mapping) and (one.get("path") or one.get("data_files"))]
     task = str(said.get("rl") or ("reward" if said.get("reward_model") else ""))
     if not task:
         task = "pretrain" if found and found[0].get("type") == "completion" else "sft"
@@ -216,7 +218,7 @@ def _set(one: Mapping[str, Any], task: str, place: Place) -> tuple[dict[str, Any
     files = one.get("data_files")
     if isinstance(files, list) and len(files) == 1:
         files = files[0]
-    if isinstance(files, str) and one.get("ds_type") == path:
+    if isinstance(files, str) and (not path or one.get("ds_type") == path):
         path = files
     if path.startswith((".", "/", "~")) or PurePosixPath(path).suffix.removeprefix(".") in data.KINDS:
         made["path"] = place.spec_path(path)

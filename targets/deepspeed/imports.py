@@ -18,8 +18,10 @@ from .keys import KEYS
 AUTO = "auto"
 CONTRACTS = ("0.19.8", "0.18.4", "0.16.9")
 _STAGE = re.compile(r"z(?:ero)?[-_]?(?:stage)?[-_]?([0-3])", re.IGNORECASE)
+_MEASURED = {"flops_profiler.enabled": "what DeepSpeed measures beside"}
 # Keys of which the Trainer, not the JSON, has the last word, and that say nothing more.
 _IDLE = {
+    **_MEASURED,
     "steps_per_print": "how often DeepSpeed itself logs",
     "wall_clock_breakdown": "how DeepSpeed itself logs",
     "zero_optimization.round_robin_gradients": "which process copies which gradient to the host",
@@ -102,7 +104,7 @@ def starts(_program: str, _arguments: Sequence[str]) -> bool:
 
 def settings(run: Run, _: Place) -> Settings:
     """A JSON alone: what it says of a run, the rest being its script's."""
-    read = part("the config", run.config or {}, CONTRACTS[0], {})
+    read = part("the config", run.config or {}, CONTRACTS[0], _MEASURED)
     return Settings(CONTRACTS[0], (read,), notes=("the JSON says a part of a run: the rest is its script's",))
 
 

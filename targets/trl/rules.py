@@ -208,7 +208,7 @@ def long_samples_are_cut(spec: Spec, task: str) -> str | None:
     """Samples are cut, but for those of rewards, which are left out."""
     if spec.data.overlong != "drop" or task == "reward":
         return None
-    return f"cuts samples of task {task} that are too long, and cannot leave them out"
+    return f"cuts samples of task {task} that are too long, and cannot leave them out: set data.overlong: truncate"
 
 
 @advise("TRL trainer/reward_trainer.py, _prepare_dataset: pairs longer than max_length are filtered out")

@@ -85,7 +85,7 @@ def short_rows_are_not_offloaded(offload_activations: str, max_length: int) -> s
     """Activations wait on the host for rows of 512 tokens and more."""
     if offload_activations == "none" or max_length >= _LEAST_OFFLOADED:
         return None
-    return f"offloads no activations of rows shorter than {_LEAST_OFFLOADED} tokens"
+    return f"offloads no activations of rows shorter than {_LEAST_OFFLOADED} tokens: strategy.offload.activations: none"
 
 
 @require("Unsloth unsloth/trainer.py, PADDING_FREE_BLOCKLIST", blames="target")
@@ -93,7 +93,7 @@ def packing_needs_varlen_attention(packing: bool, architecture: Architecture) ->
     """Rows are packed where the attention of the family can keep their samples apart."""
     if not packing or architecture.family != "gemma2":
         return None
-    return "packs no rows for gemma2, and says so in its log alone"
+    return "packs no rows for gemma2, and says so in its log alone: set data.packing: false"
 
 
 @require(_DATA, blames="target")

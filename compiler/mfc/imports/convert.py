@@ -94,7 +94,8 @@ def convert(one: Imported, to: str, overrides: Sequence[str] = ()) -> Converted:
         raise relabelled(error, one.file) from None
     loaded = api.load(spec, overrides)
     plan = api.writable(loaded, api.plan(loaded, to))
-    loosened = tuple(Loosened(path, value, _now(plan, path), why) for path, value, why in taken)
+    every = (Loosened(path, value, _now(plan, path), why) for path, value, why in taken)
+    loosened = tuple(each for each in every if not equal(each.before, each.after))  # others chose it all the same
     left = {each.path for each in loosened}
     shifts, same = _compared(one.plan, plan, left) if one.plan else ((), {})
     own = tuple(row for row in one.rows if row.status == "carried" or (row.status == "dropped" and not row.cause))
