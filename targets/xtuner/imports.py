@@ -221,6 +221,10 @@ def _unlike(config: Mapping[str, Any]) -> dict[str, str]:
     ):
         if _at(config, key) not in (None, usual):
             idle[key] = why
+    if isinstance(tokenizer := config.get("tokenizer"), Mapping):
+        known = {"type", "pretrained_model_name_or_path", "trust_remote_code", "padding_side"}
+        others = (key for key in tokenizer if key not in known)
+        idle |= {f"tokenizer.{key}": "mfc takes the tokenizer as it is published" for key in others}
     prompts = config.get("evaluation_inputs")
     if isinstance(prompts, list) and not all(isinstance(one, str) and one.isprintable() for one in prompts):
         idle["evaluation_inputs"] = "run.samples of a spec are single lines of text"
