@@ -18,7 +18,7 @@ from ..deepspeed.imports import json_of
 from .forms import FORMS, VERSIONS
 from .keys import ARGUMENTS, ENVIRONMENT, KEYS
 
-_MARKS = frozenset({"data_config", "max_input_length", "max_output_length", "training_args", "freezeV"})
+_MARKS = frozenset({"data_config", "max_input_length", "max_output_length", "freezeV"})
 _TAKEN = {
     **dict.fromkeys(("data_config.train_file", "data_config.val_file"), "data.train"),
     "training_args.deepspeed": "strategy.sharding",
