@@ -64,6 +64,7 @@ class Source(NamedTuple):
     files: Sequence[str]
     apart: Mapping[str, str] = {}
     beside: Sequence[str] = ()  # files that the runs name
+    blocks: Sequence[str] = ()  # sources whose docstrings hold commands between fences
 
 
 def sources() -> list[Source]:
@@ -104,7 +105,7 @@ def _fetch(source: Source, folder: Path | None, tree: Path) -> None:
         subprocess.run([*git, "remote", "add", "origin", f"https://github.com/{source.repository}"], check=True)
         subprocess.run([*git, "fetch", "-q", "--depth", "1", "--filter=blob:none", "origin", commit], check=True)
         commit = "FETCH_HEAD"
-    tops = sorted({pattern.split("/")[0] for pattern in (*source.files, *source.beside)})
+    tops = sorted({pattern.split("/")[0] for pattern in (*source.files, *source.beside, *source.blocks)})
     archive = subprocess.run(
         ["git", "--git-dir", str(clone), "archive", commit, "--", *tops], check=True, capture_output=True
     ).stdout
@@ -118,6 +119,14 @@ def _files(source: Source, tree: Path) -> Iterator[str]:
             name = path.relative_to(tree).as_posix()
             if path.is_file() and not any(fnmatch(name, each) for each in source.apart):
                 yield name
+    for path in sorted(found for pattern in source.blocks for found in tree.glob(pattern)):
+        for number, block in enumerate(_BLOCK.findall(path.read_text(encoding="utf-8"))):
+            script = path.with_suffix(f".{number}.sh")
+            script.write_text(block, encoding="utf-8")
+            yield script.relative_to(tree).as_posix()
+
+
+_BLOCK = re.compile(r"```(?:bash|sh|shell)?\n(.*?)```", re.DOTALL)
 
 
 def outcome(path: Path) -> Outcome:
@@ -186,10 +195,14 @@ def _whole(plan: Plan | None, spec: Mapping[str, Any]) -> dict[str, str]:
     """All that a run does, as text."""
     places = ("path", "hub", "subset", "split", "samples", "weight")  # what no note leaves open
     sets = [{key: one[key] for key in places if key in one} for one in _plain(spec["data"]["train"])]
-    decided = {name: str(decision.value) for name, decision in plan.decisions.items()} if plan else {}
+    decided = {name: _text(decision.value) for name, decision in plan.decisions.items()} if plan else {}
     if plan and plan.strategy.lora:  # all linears by their group, or by their names
         decided = {**decided, "lora": "", "lora_targets": ",".join(sorted(adapted(plan)))}
     return {**decided, "data.train": str([sorted(one.items()) for one in sets])}
+
+
+def _text(value: object) -> str:
+    return f"{value:g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def _plain(tree: Any) -> Any:

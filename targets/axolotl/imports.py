@@ -49,6 +49,8 @@ _IDLE = {
     "tokenizer_type": "which class loads the tokenizer: transformers finds it",
     "strict": "whether unknown keys are refused",
 }
+# What only the first FSDP has, for which Axolotl takes FSDP2.
+_OF_FSDP1 = ("limit_all_gathers", "sync_module_states", "use_orig_params", "sharding_strategy", "backward_prefetch")
 # What Axolotl does where the contract has no default (core/builders/base.py, transformers training_args.py).
 _DEFAULTS: Mapping[str, Any] = {
     "adam_beta1": 0.9,
@@ -145,6 +147,9 @@ def _words(said: dict[str, Any]) -> None:
     for old, new in (("flash_attention", "flash_attention_2"), ("sdp_attention", "sdpa"), ("eager_attention", "eager")):
         if said.get(old) is True:
             said.setdefault("attn_implementation", new)
+    if isinstance(sharding := said.get("fsdp_config"), Mapping):
+        plain = {str(key).removeprefix("fsdp_"): value for key, value in sharding.items()}
+        said["fsdp_config"] = {key: value for key, value in plain.items() if key not in _OF_FSDP1}
     if said.get("wandb_project"):
         said.setdefault("use_wandb", True)
     if said.get("adapter") == "qlora":

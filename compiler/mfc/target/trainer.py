@@ -30,7 +30,7 @@ def read(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     idle = {}
     if _number(made.get("warmup_steps")) > 0 and "warmup_ratio" in made:
         idle["warmup_ratio"] = "warmup_steps has the last word"
-    elif "warmup_steps" in made and not _number(made["warmup_steps"]):
+    elif "warmup_steps" in made and "warmup_ratio" in made:
         idle["warmup_steps"] = "0 steps leave the word to warmup_ratio"
     if _number(made.get("max_steps")) > 0:
         idle["num_train_epochs"] = "max_steps has the last word"
