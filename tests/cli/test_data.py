@@ -75,6 +75,12 @@ def test_bad_rows_are_named_by_line(tmp_path: Path, mfc: Callable[..., Done]) ->
     assert mfc("data", "spec.yaml").returncode == 1
 
 
+def test_empty_files_are_no_data(tmp_path: Path, mfc: Callable[..., Done]) -> None:
+    lay(tmp_path, [])
+    done = mfc("data", "spec.yaml")
+    assert (done.returncode, done.stdout) == (1, "spec.yaml: 0 rows in 1 file, nothing to train on\n")
+
+
 def test_what_is_not_there_is_one_error(tmp_path: Path, mfc: Callable[..., Done]) -> None:
     lay(tmp_path, [chat("a", "b")], SPEC.replace("train.jsonl", "none.jsonl"))
     done = mfc("data", "spec.yaml")

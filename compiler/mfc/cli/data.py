@@ -34,7 +34,9 @@ def command(
 ) -> int:
     """Read the data of SPEC: check each row against its format, and say how many tokens rows have.
 
-    Then what that means: what each max_length cuts, padding, packing, steps and hours. Exit code 1 for bad rows.
+    Then what that means: what each max_length cuts, padding, packing, steps and hours.
+
+    Exit code 1 where rows are bad, or none are there.
     """
     from mfc import api
     from mfc.data import show
@@ -50,7 +52,8 @@ def command(
             print(f"note: {note}", file=sys.stderr)
     if write:
         _write(loaded, done)
-    return 1 if done.summary.bad or (done.evaluation and done.evaluation.bad) else 0
+    parts = [done.summary, *([done.evaluation] if done.evaluation else [])]
+    return 1 if any(part.bad or not part.rows for part in parts) else 0
 
 
 def _write(loaded: LoadedSpec, done: Account) -> None:

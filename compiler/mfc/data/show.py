@@ -56,6 +56,8 @@ def _lines(account: Account) -> Iterator[str]:
 
 
 def _judged(summary: Summary) -> str:
+    if not summary.rows:
+        return "nothing to train on"
     if not summary.bad:
         return "all of them good"
     kinds = ", ".join(f"{kind} {number:,}" for kind, number in summary.kinds.items())
