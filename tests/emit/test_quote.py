@@ -149,3 +149,19 @@ def test_python_names(name: str) -> None:
 def test_what_is_no_python_name(name: str) -> None:
     with pytest.raises(quote.Unwritable, match="no Python name"):
         quote.name(name)
+
+
+def test_order_letters_and_words_stay() -> None:
+    """What a reader of the text sees: keys in their order, letters as letters, comments not broken inside a word."""
+    assert list(yaml.safe_load(quote.document({"b": 1, "a": 2}))) == ["b", "a"]
+    assert list(yaml.safe_load(quote.block({"b": 1, "a": 2}))) == ["b", "a"]
+    assert "é" in quote.yaml(["é"])
+    assert "é" in quote.document({"a": "é"})
+    words = quote.comment(" ".join(["flash-attention-two"] * 40)).split("\n")
+    assert all(word == "flash-attention-two" for line in words for word in line.split()[1:])
+
+
+@pytest.mark.parametrize("half", [0xD800, 0xDBFF, 0xDC00, 0xDFFF])
+def test_halves_of_surrogate_pairs_are_refused_by_shells(half: int) -> None:
+    with pytest.raises(quote.Unwritable):
+        quote.sh(chr(half))
