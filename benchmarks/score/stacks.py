@@ -164,12 +164,12 @@ def _qwen(text: str) -> Stack:
 
 def _deepspeed(text: str) -> Stack:
     """A script on deepspeed.initialize: the engine casts once, no autocast; fp32 masters from stage 0 on."""
-    return _own_loop(text)._replace(trainable_fp32=True)
+    return _own_loop(text)._replace(trainable_fp32=True, engine_replicates=True)
 
 
 def _llamafactory(text: str) -> Stack:
     """llamafactory/model/adapter.py casts what trains to fp32; its own k-bit preparation upcasts nothing."""
-    return hugging_face(text)._replace(trainable_fp32=True, kbit_fp32=False)
+    return hugging_face(text)._replace(trainable_fp32=True, whole_fp32=True, kbit_fp32=False)
 
 
 def _axolotl(text: str) -> Stack:

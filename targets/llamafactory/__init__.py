@@ -71,6 +71,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             name=f"{NAME}-{nearest(version, VERSIONS)}",
             known=True,  # the Trainer and PEFT; its wiki's QLoRA peaks by length lie within 11 % of the prediction
             trainable_fp32=True,
+            whole_fp32=True,  # model/adapter.py, init_adapter: all that requires a gradient
             adapter_fp32=True,
             adapter_fp32_zero3=False,  # DeepSpeed up to 0.18 casts the whole module (engine.py, module.bfloat16())
             kbit_fp32=False,

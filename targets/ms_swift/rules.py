@@ -352,6 +352,17 @@ def long_samples_disappear(spec: Spec) -> str | None:
     return "samples above max_length are left out with a line in the log only" if spec.data.overlong == "drop" else None
 
 
+@advise("ms-swift 3.12 and 4.6 grpo_trainer.py: answers are encoded with their prompts while max_length is unset")
+def prompts_train_whole(task: str, overlong: str, max_prompt_length: int | None) -> str | None:
+    """GRPO cuts prompts for generating alone."""
+    if task != "grpo" or overlong != "truncate":
+        return None
+    return (
+        f"GRPO cuts prompts above {max_prompt_length} tokens where it generates, but trains on them whole, and such "
+        "steps take more memory than is planned; data.overlong: drop leaves them out"
+    )
+
+
 @advise("ms-swift swift/pipelines/train/rlhf.py: swift rollout has to answer before training starts")
 def the_server_starts_first(problem: Problem, rollout_mode: str | None, max_length: int) -> str | None:
     """In server mode vLLM is a process of its own."""
@@ -423,6 +434,7 @@ RULES = (
     rows_suit_the_task,
     rows_can_be_described,
     long_samples_disappear,
+    prompts_train_whole,
     the_server_starts_first,
     liger_knows_the_loss_type,
     flash_is_installed,

@@ -249,7 +249,7 @@ def test_a_reward_model_counts_at_its_own_size() -> None:
     assert mfc.plan(spec, "ms-swift").fits
     judged = mfc.plan(spec, "ms-swift", ["train.rollout.rewards=[Qwen/Qwen2.5-32B-Instruct]"])
     assert not judged.fits
-    assert judged.memory.components["training between steps"] > 60 * GIB
+    assert judged.memory.process_bytes > 60 * GIB
     unknown = mfc.plan(spec, "ms-swift", ["train.rollout.rewards=[./judge]"])
     assert any(warning.id == "rollout/sizes-of-rewards-are-assumed" for warning in unknown.warnings)
 

@@ -48,10 +48,12 @@ def engine(
     sequences: int,
     tensor_parallel: int,
     quantization: Quantization | None = None,
+    reads: int = PREFILL,
 ) -> Engine:
     """A vLLM engine over `tensor_parallel` GPUs, its weights in 16 bit or as `quantization` stores linears.
 
-    The work space is counted from its profile run: inferred.
+    `reads` is how many tokens of prompts pass its layers at once. The work space is counted from its profile run:
+    inferred.
     """
     kv, widest = 0.0, 0
     for repeat, block in architecture.blocks:
@@ -62,7 +64,7 @@ def engine(
         elif attention.kind == "gqa":
             heads = max(attention.kv_heads / tensor_parallel, 1)
             kv += repeat * 2.0 * heads * (attention.head_dim + attention.value_dim)
-    work = 2.0 * PREFILL * (2 * widest / tensor_parallel + 6 * architecture.hidden)
+    work = 2.0 * reads * (2 * widest / tensor_parallel + 6 * architecture.hidden)
     work += 8.0 * architecture.vocab * sequences
     weights = _weights(architecture, quantization) / tensor_parallel
     return Engine(weights, work, kv or 1.0, length, sequences, tensor_parallel)

@@ -53,7 +53,7 @@ def tiled(given: Inputs, head: Head, head_rows: float) -> Tiled:
         return Tiled()
     scored = given.architecture.hidden * given.tokens * head.vocab / given.architecture.vocab
     element = 2.0 if formats.autocast else float(formats.logits)
-    wide = 4.0 * head_rows if head.trains and formats.trained < 4 else 0.0
+    wide = 4.0 * head_rows if head.trains and head.share * formats.trained < 4 else 0.0
     return Tiled(formats.stream * scored, 4.0 * scored, element * tiles.tokens * tiles.vocab, wide)
 
 

@@ -101,7 +101,7 @@ def _loss(model: Shape, given: Inputs, head: Head, left: Saved, logits: Logits) 
     tiles = tiled(given, head, model.head_rows)
     fixed = left.fixed + left.casts + tiles.tile
     yield Phase("loss forward", "loss", forward + tiles.hidden, logits.forward * vocab, fixed)
-    if head.preference is not None and head.preference.reference and not head.fused:
+    if head.preference is not None and head.preference.reference:
         yield _reference(model, given, head, left, passing)
     fixed = left.fixed + left.cast_head + tiles.tile
     backward = left.sequence + left.final + tiles.hidden + tiles.gradient
@@ -122,12 +122,16 @@ def _reference(model: Shape, given: Inputs, head: Head, left: Saved, passing: fl
     if preferences.reference_cache:
         attentions = [(layer.block.attention, layer.size) for layer in model.layers]
         cache = sum(2.0 * given.formats.element * each.kv_width * count for each, count in attentions) * given.tokens
+    activations = left.sequence + passing + cache
+    if head.fused:  # it passes its head as the policy does
+        tile = tiled(given, head, model.head_rows).tile
+        return Phase("reference", "loss", activations, scratch=left.fixed + left.casts + tile)
     width = moments.reference + (2.0 if given.architecture.logit_softcap else 0.0)
     casts = left.casts if preferences.within_autocast else left.cast_head
     return Phase(
         "reference",
         "loss",
-        activations=left.sequence + passing + cache,
+        activations=activations,
         logits=width * head.vocab * given.tokens,
         scratch=left.fixed + casts + moments.chunk * head.vocab,
     )

@@ -78,8 +78,8 @@ class Stack(NamedTuple):
 
     # Number formats
     trainable_fp32: bool = False  # trained base weights are upcast to fp32 when DeepSpeed is absent (mixed precision)
-    edges_fp32: bool = False  # embedding, head and norms that train are fp32 in a 16-bit model, with DDP, unless
-    # flash attention or a loss kernel of the framework's own takes 16 bits alone
+    whole_fp32: bool = False  # and so are modules that train whole beside adapters, else they have the base's type
+    edges_fp32: bool = False  # embedding, head and norms that train are fp32 in a 16-bit model, with DDP and no flash
     frozen_fp32: bool = False  # the frozen base is loaded in fp32 and cast by autocast (transformers' default before 5)
     adapter_fp32: bool = True  # adapters are fp32 when DeepSpeed does not cast them
     adapter_fp32_kbit: bool = True  # also beside a base that bitsandbytes quantises

@@ -67,7 +67,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
     )
     whole, narrow, parts = 0, 1.0, _whole_parts(figure, strategy) if lora else 0
     saved = saved_count(architecture, lora) + parts if lora else 0
-    if saved and form.trained > form.weights and not (form.master or stack.trainable_fp32):
+    if saved and form.trained > form.weights and not (form.master or stack.whole_fp32):
         # PEFT upcasts adapters only: whole modules stay in the base's type, and so do their gradients and moments
         whole, narrow = saved, form.weights / form.trained
     head = _head(architecture, strategy, stack, form, narrow)

@@ -122,6 +122,7 @@ def shared(problem: Problem, candidate: Candidate) -> Share:
         env["profile"],
         batch_size=env["batch_size"],
         max_length=env["max_length"],
+        max_prompt_length=env["max_prompt_length"],
         quantization=env["quantization"],
         upper_bytes=env["upper_bytes"],
         between=env["between"],

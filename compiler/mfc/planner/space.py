@@ -26,7 +26,10 @@ FACTS = ("problem", "spec", "hardware", "gpu", "model", "architecture", "profile
 COSTS = ("upper_bytes", "held_bytes", *Costs._fields)
 ANSWER = ("strategy", "memory", "speed")
 # What the planner itself reads of an assignment.
-_READ = {*Strategy._fields, *COSTS, "batch_size", "max_completion_length", "num_generations", "iterations"}
+_READ = {
+    *(*Strategy._fields, *COSTS, "batch_size"),
+    *("max_prompt_length", "max_completion_length", "num_generations", "iterations"),
+}
 
 Getter = Callable[[Mapping[str, Any]], tuple[Any, ...]]
 BoundRule = tuple[Rule, Getter]

@@ -44,6 +44,7 @@ def rollout_share(
     profile: Profile,
     batch_size: int,
     max_length: int,
+    max_prompt_length: int | None,
     quantization: Quantization | None,
     upper_bytes: float,
     between: Between,
@@ -54,7 +55,16 @@ def rollout_share(
     if problem.split is None:
         return NONE
     share = share_of(
-        problem, profile, batch_size, max_length, quantization, upper_bytes, between, host_bytes, budget_bytes
+        problem,
+        profile,
+        batch_size,
+        max_length,
+        max_prompt_length,
+        quantization,
+        upper_bytes,
+        between,
+        host_bytes,
+        budget_bytes,
     )
     sent = f"{gib(share.gathered_bytes)} of whole weights at most on each GPU while they are handed over"
     if problem.split.outside:
@@ -91,6 +101,7 @@ def rollouts_fit(
     profile: Profile,
     batch_size: int,
     max_length: int,
+    max_prompt_length: int | None,
     quantization: Quantization | None,
     upper_bytes: float,
     between: Between,
@@ -101,7 +112,16 @@ def rollouts_fit(
     if problem.split is None:
         return None
     share = share_of(
-        problem, profile, batch_size, max_length, quantization, upper_bytes, between, host_bytes, budget_bytes
+        problem,
+        profile,
+        batch_size,
+        max_length,
+        max_prompt_length,
+        quantization,
+        upper_bytes,
+        between,
+        host_bytes,
+        budget_bytes,
     )
     room = problem.hardware.usable_host_bytes
     if room and host_bytes + share.host_bytes > room:
@@ -177,6 +197,7 @@ def share_of(
     profile: Profile,
     batch_size: int,
     max_length: int,
+    max_prompt_length: int | None,
     quantization: Quantization | None,
     upper_bytes: float,
     between: Between,
@@ -199,7 +220,9 @@ def share_of(
     if split.outside:
         return memory.elsewhere(training, batch_size, bucket)
     if split.mode == "native":
-        alone = engine(architecture, max_length, max(batch_size // hardware.world_size, 1), 1)
+        sequences = max(batch_size // hardware.world_size, 1)
+        # The trainer's own model reads all prompts at once (transformers generation/utils.py, _prefill).
+        alone = engine(architecture, max_length, sequences, 1, reads=sequences * (max_prompt_length or max_length))
         return memory.native(alone, training)
     pinned = None if asked.gpu_memory_utilization == "auto" else asked.gpu_memory_utilization
     sleeps = (False, True) if asked.sleep == "auto" else (asked.sleep,)

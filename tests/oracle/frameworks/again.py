@@ -16,7 +16,8 @@ FEW = 3  # of each target: importing and training take some ten seconds a run
 
 def drawn(target: str) -> list[str]:
     """The names of some recorded runs."""
-    return random.Random(target).sample(sorted(rows_of(target)), FEW)
+    every = sorted(rows_of(target))
+    return random.Random(target).sample(every, min(FEW, len(every)))
 
 
 def check(target: str, run: str, machine: Machine, folder: Path) -> None:

@@ -12,7 +12,7 @@ ROWS = 48
 LENGTH = 512  # tokens
 SIDE = 280  # of a picture, in pixels: 400 patches, 100 tokens
 LONG, SHORTER, SHORT = LENGTH + 200, LENGTH - 110, LENGTH // 4
-PROMPT = LENGTH // 2 - 16  # of a length whose other half is an answer, beside what a template adds
+PROMPT = LENGTH - 64  # beside an answer of 64 tokens; a template adds 72 or 16 of them
 
 
 def digits(tokens: int) -> str:
@@ -45,8 +45,8 @@ def row(number: int, tokens: int, image: Path | None) -> dict[str, dict[str, Any
         "text": {"text": answer},
         "preference": {"prompt": ask, "chosen": f"{number:02}{digits(LONG)}", "rejected": digits(SHORTER), **shown},
         "kto": {"prompt": ask, "completion": answer, "label": number % 4 < 2},
-        "prompt": {"prompt": digits(LONG)},
-        "turns": {"prompt": [{"role": "user", "content": digits(PROMPT)}]},
+        "prompt": {"prompt": digits(PROMPT - 72)},
+        "turns": {"prompt": [{"role": "user", "content": digits(PROMPT - 16)}]},
     }
 
 

@@ -32,6 +32,7 @@ USUAL = {factor: next(iter(values)) for factor, values in VALUES.items()}
 FACTOR = {word: factor for factor, values in VALUES.items() for word in values}
 ALWAYS = ("model", "method")  # factors that every name says
 STEPS = 2
+SECONDS = 3600  # until a run counts as hanging: tracing takes time, and machines are busy
 LIBRARIES = ("torch", "transformers", "peft", "trl", "accelerate", "deepspeed")
 BASE: dict[str, Any] = {
     "hardware": {"gpu": "A100 SXM 80GB", "count": 1, "host_memory": "256GiB"},
@@ -164,7 +165,7 @@ def traced(name: str, of: Target, machine: Machine, folder: Path, by: str = "tra
     said = " ".join(one["say"] for one in of.of.arguments if fits(run, one.get("when", {})))
     command = ["bash", of.of.script, *Template(said).substitute(run, DRIVERS=DRIVERS).split()]
     tracing = machine._replace(variables={**machine.variables, "MFC_TRACE": str(place), "MFC_TRACE_BY": by})
-    left = tracing.start(command, out)
+    left = tracing.start(command, out, SECONDS)
     assert left.code == 0, f"{name}: {left.code}\n{left.said[-6000:]}"
     found: dict[str, Any] = json.loads(Path(f"{place}.0.json").read_text(encoding="utf-8"))
     return found

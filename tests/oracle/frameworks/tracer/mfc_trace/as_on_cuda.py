@@ -56,6 +56,8 @@ def computed(func: Any, args: Any, kwargs: Any) -> Any:
     if not str(func).startswith(PRODUCTS) or not isinstance(args[0], torch.Tensor) or args[0].dtype not in HALF:
         return func(*args, **kwargs)
     kind = args[0].dtype
+    if (out := kwargs.get("out")) is not None:
+        return out.copy_(computed(func.overloadpacket.default, args, {}))
     made = func(*tree_map_only(torch.Tensor, _wide, args), **tree_map_only(torch.Tensor, _wide, kwargs))
     if isinstance(made, torch.Tensor):
         return made.to(kind)
