@@ -29,7 +29,7 @@ LOADS_NOT = {
     "compile": SEARCHES | {"rich"},
     "import": {"jinja2", "jsonschema", "mfc.lint", "mfc.diff", "mfc.imports.convert", "mfc.imports.lines"} | RARE,
     "convert": {"rich", "mfc.lint", "mfc.diff", "mfc.imports.lines", "mfc.emit.writing"},
-    "lint": {"jinja2", "jsonschema", "mfc.diff", "mfc.emit.writing"} | RARE,
+    "lint": {"jinja2", "jsonschema", "mfc.diff", "mfc.emit.writing"} | (RARE - {"difflib"}),  # its patch is one
     "diff": {"jinja2", "jsonschema", "mfc.lint", "mfc.emit.writing", "mfc.imports.convert"} | RARE,
     "init": {"jinja2", "jsonschema", "mfc.imports", "mfc.lint", "mfc.emit.writing", "rich"},
     "doctor": {"jinja2", "jsonschema", "mfc.imports", "mfc.lint", "mfc.emit.writing", "rich"},

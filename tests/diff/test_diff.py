@@ -35,6 +35,7 @@ CASES: dict[str, Any] = yaml.safe_load(
 )
 WHOLE = [name for name in names() if (found := imports_of(name)) and found.whole]
 DRAWN = 2  # cases of each target
+OTHERWISE = {"xtuner-v1": {"save_every"}}  # its files say steps where a plan says epoch
 
 
 def laid(name: str, folder: Path) -> tuple[str, str]:
@@ -91,8 +92,10 @@ def test_a_spec_and_its_own_files_do_the_same(target: str, tmp_path: Path) -> No
     for name in rng.sample(cases.good(target), k=DRAWN):
         made = cases.compiled(target, name, tmp_path)
         emit.write(made, True)
-        one = diff.diff(str(made.spec), str(made.out / Path(made.launch.split()[-1]).name))
-        assert one.equal, (name, show.text(one))
+        one = diff.diff(str(made.spec), cases.started(made))
+        told = {each.field for each in one.differences} - OTHERWISE.get(target, set())
+        assert not told, (name, show.text(one))
+        assert not one.own
 
 
 def test_every_field_to_compare_has_its_reason() -> None:

@@ -1,10 +1,12 @@
 """What lint tells of a file, and that what it writes fits: `tests/cases/lint.yaml`.
 
 file      text of a config
+beside    name: text, of files that it names
 hardware  what the user adds
 code      exit code
 findings  id: line, 0 for the file as a whole
 silent    ids that are not told
+mended    id: {key: value} of the first edit that mends it, null for a key that is taken out
 text      text in what is printed
 fixed     whether --fix makes it fit
 """
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,9 @@ def run(*args: str | Path) -> int:
 
 def laid(name: str, folder: Path) -> tuple[dict[str, Any], Path]:
     (folder / "train.yaml").write_text(CASES[name]["file"], encoding="utf-8")
+    for file, text in CASES[name].get("beside", {}).items():
+        (folder / file).parent.mkdir(exist_ok=True)
+        (folder / file).write_text(text, encoding="utf-8")
     return CASES[name], folder / "train.yaml"
 
 
@@ -45,26 +51,48 @@ def test_what_is_told(name: str, tmp_path: Path) -> None:
     assert one.exit_code == case["code"], show.text(one)
     assert case.get("findings", {}).items() <= told.items()
     assert not told.keys() & set(case.get("silent", ()))
+    for of, keys in case.get("mended", {}).items():
+        made = next(way.keys for way in one.mends if way.of == of)
+        plain = {key: None if value is edit.GONE else value for key, value in made.items()}
+        assert keys.items() <= plain.items(), (of, plain)
     assert case.get("text", "") in show.text(one)
     assert show.document(one)["exit_code"] == case["code"]
 
 
 @pytest.mark.parametrize("name", [name for name, case in CASES.items() if case.get("fixed")])
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])
-def test_what_is_fixed_fits_and_the_rest_is_byte_identical(name: str, newline: str, tmp_path: Path) -> None:
+def test_what_is_fixed_fits_and_the_rest_is_byte_identical(
+    name: str, newline: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     case, path = laid(name, tmp_path)
-    path.write_bytes(path.read_bytes().replace(b"\n", newline.encode()))
-    before = path.read_bytes().decode().splitlines(keepends=True)
-    keys = lint.lint(str(path), None, case["hardware"]).mends[0].keys
+    files = [path, *(tmp_path / file for file in case.get("beside", {}))]
+    for file in files:
+        file.write_bytes(file.read_bytes().replace(b"\n", newline.encode()))
+    before = [file.read_bytes().decode() for file in files]
     assert run("lint", path, "--hardware", case["hardware"], "--fix") == 0
-    after = path.read_bytes().decode().splitlines(keepends=True)
-    for line in difflib.ndiff(before, after):
-        assert line[0] in " ?" or any(f"{key}:" in line for key in keys), line
+    written = [line for line in capsys.readouterr().out.splitlines() if line.startswith(f"{path}: writes ")]
+    keys = {key.rpartition(".")[2] for line in written for key in re.findall(r"([\w.]+): ", line)}
+    for file, old in zip(files, before, strict=True):
+        now, then = ([line.rstrip(",") for line in text.splitlines()] for text in (file.read_bytes().decode(), old))
+        for line in difflib.ndiff(then, now):
+            assert line[0] in " ?" or any(f"{key}:" in line.replace('"', "") for key in keys) or "}" in line, line
+        assert file.read_bytes().count(b"\n") == file.read_bytes().count(newline.encode())
     again = imports.read(str(path), None, case["hardware"])
     assert again.plan is not None
     assert again.plan.fits
+    after = [file.read_bytes() for file in files]
     assert run("lint", path, "--hardware", case["hardware"], "--fix") == 0
-    assert path.read_bytes().decode().splitlines(keepends=True) == after
+    assert [file.read_bytes() for file in files] == after
+
+
+def test_strict_fixes_what_it_counts(tmp_path: Path) -> None:
+    case, path = laid("a-trap-has-an-edit", tmp_path)
+    hardware = ("--hardware", case["hardware"])
+    assert run("lint", path, *hardware, "--fix") == 0
+    assert path.read_text(encoding="utf-8") == case["file"]
+    run("lint", path, *hardware, "--fix", "--strict")
+    assert "freeze_trainable_layers" not in path.read_text(encoding="utf-8")
+    assert "enable_liger_kernel: true\n" in path.read_text(encoding="utf-8")
 
 
 def test_sarif_has_what_code_hosts_need(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -87,13 +115,30 @@ def test_sarif_has_what_code_hosts_need(tmp_path: Path, capsys: pytest.CaptureFi
     assert {"unknown-key", "unreadable"} <= {result["ruleId"] for result in one["results"]}
 
 
+GONE = edit.GONE
 EDITS: dict[str, tuple[str, dict[str, Any], str | None]] = {
     "set": ("a: 1  # one\nb: 2\n", {"a": 3}, "a: 3  # one\nb: 2\n"),
     "added": ("a: 1\n# end\nc: 2\n", {"b": "x"}, "a: 1\nb: x\n# end\nc: 2\n"),
     "added at an open end": ("a: 1", {"b": 2}, "a: 1\nb: 2"),
-    "taken out": ("a: 1\nb: 2 # two\nc: 3\n", {"b": edit.GONE}, "a: 1\nc: 3\n"),
+    "added behind a list": ("a:\n- x\n- y\nd: 3\n", {"b": 5}, "a:\n- x\n- y\nb: 5\nd: 3\n"),
+    "added in a section": ("c:\n  x: 1  # one\nd: 3\n", {"c.b": "q"}, "c:\n  x: 1  # one\n  b: q\nd: 3\n"),
+    "a section added": ("b: 1\nd: 3\n", {"c.b": "q"}, "b: 1\nc: {b: q}\nd: 3\n"),
+    "taken out": ("a: 1\nb: 2 # two\nc: 3\n", {"b": GONE}, "a: 1\nc: 3\n"),
+    "a list taken out": ("a: 1\nb:\n- x\n- y\nc: 3\n", {"b": GONE}, "a: 1\nc: 3\n"),
+    "not there to be taken out": ("a: 1\n", {"b": GONE}, "a: 1\n"),
+    "a list in lines": (
+        "a:  # names\n  - x  # one\n  - 'y'\n  # end\nc: 2\n",
+        {"a": ["x", "z"]},
+        "a:  # names\n  - x  # one\n  - z\n  # end\nc: 2\n",
+    ),
+    "a list at an open end": ("a:\n- x", {"a": ["x", "z"]}, "a:\n- x\n- z"),
+    "a list in another order": ("a:\n- x\n- y\n", {"a": ["y", "x"]}, None),
+    "a list becomes a word": ("a:\n  - 1\n  - 2\n", {"a": 3}, None),
     "json": ('{"a": 1, "c": {"b": 2}}', {"a": True, "c.b": "x"}, '{"a": true, "c": {"b": "x"}}'),
-    "a list of several lines": ("a:\n  - 1\n  - 2\n", {"a": 3}, None),
+    "json added": ('{\n  "c": {\n    "x": 1\n  }\n}', {"c.b": 2}, '{\n  "c": {\n    "x": 1,\n    "b": 2\n  }\n}'),
+    "json, a section added": ('{\n  "a": 1\n}', {"c.b": 2}, '{\n  "a": 1,\n  "c": {"b": 2}\n}'),
+    "json taken out": ('{\n  "a": 1,\n  "b": 2\n}', {"a": GONE}, '{\n  "b": 2\n}'),
+    "json, the last taken out": ('{\n  "a": 1,\n  "b": 2\n}', {"b": GONE}, '{\n  "a": 1\n}'),
     "no yaml": ("a: [", {"a": 3}, None),
 }
 
@@ -106,5 +151,14 @@ def test_a_config_is_edited(name: str) -> None:
 
 def test_a_script_is_edited() -> None:
     text = "# --len 1\nswift sft \\\n  --len 8 \\\n  --lr=1e-4 --on true\n"
-    edits = {"len": 4, "on": edit.GONE, "new": "a b"}
+    edits = {"len": 4, "on": GONE, "new": "a b"}
     assert edit.script(text, edits) == "# --len 1\nswift sft \\\n  --new 'a b' --len 4 \\\n  --lr=1e-4 \n"
+    assert edit.script(text, {"len": GONE}) == "# --len 1\nswift sft \\\n  --lr=1e-4 --on true\n"
+    assert edit.script("x --len 1 --len 2\n", {"len": 3}) is None
+
+
+def test_a_key_gets_another_name() -> None:
+    assert edit.renamed("a: 1\n'b-c': 2  # two\n", "b-c", "bc", is_script=False) == "a: 1\n'bc': 2  # two\n"
+    assert edit.renamed("a: 1\nb: 2\n", "b", "a", is_script=False) is None
+    assert edit.renamed("x --a-b 1 # --a_b\n", "a_b", "ab", is_script=True) is None
+    assert edit.renamed("x --a-b 1\n", "a_b", "ab", is_script=True) == "x --ab 1\n"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from mfc import api, imports
 from mfc.diff.compare import Compared, compare
-from mfc.diff.places import Places, text_of
+from mfc.diff.places import Places
 from mfc.diff.reading import of_import, of_spec
 from mfc.diff.side import Side
 from mfc.emit import quote
@@ -39,9 +39,9 @@ def _side(found: Found, other: Found, target: str | None, hardware: str | None) 
         return _spec(found, other, target)
     one = _read(found, target, hardware)
     if told := "gpu" in one.spec.get("hardware", {}):
-        return of_import(one, Places(one, text_of(found.name)), hardware=told)
+        return of_import(one, Places(one, found.text), hardware=told)
     one = _read(found, target, STAND_IN)
-    return of_import(one, Places(one, text_of(found.name)), hardware=told)
+    return of_import(one, Places(one, found.text), hardware=told)
 
 
 def is_spec(found: Found) -> bool:

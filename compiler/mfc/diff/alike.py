@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -51,10 +52,19 @@ def _rewards(side: Side, value: Any) -> Any:
     names = side.values["rewards"].value if "rewards" in side.values else ()
     if not isinstance(value, list | tuple) or len(names) != len(value):
         return value
-    return [one for _, one in sorted(zip(names, value, strict=True))]
+    return [_path(side, one) for _, one in sorted(zip((_path(side, name) for name in names), value, strict=True))]
+
+
+def _path(side: Side, value: Any) -> Any:
+    """A file or a folder by its whole path; any other name as it is."""
+    if not isinstance(value, str) or not (value.startswith((".", "/")) or os.path.exists(side.folder / value)):
+        return value
+    return os.path.realpath(side.folder / value)
 
 
 _FORMS: Mapping[str, Callable[[Side, Any], Any]] = {
+    "model.id": _path,
+    "model.adapter": _path,
     "warmup": _steps,
     "decay": _steps,
     "data.eval": _share,

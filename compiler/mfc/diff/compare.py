@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from mfc.diff.side import Side, Stated
 
 _WORDS = frozenset({"template", "model_type"})  # a framework's own words for what all of them have
-_OPEN = frozenset({"max_length"})  # to say nothing is something else than any value: nothing is cut
 _KINDS: tuple[Kind, ...] = ("result", "cost", "run")
 
 
@@ -63,7 +62,7 @@ class Compared(NamedTuple):
 def compare(a: Side, b: Side) -> Compared:
     """Hold two runs against each other."""
     both = [name for name in a.values if name in b.values and (name not in _WORDS or a.target == b.target)]
-    unlike = [name for name in both if not alike(name, a, b) or (name in _OPEN and _says(name, a) != _says(name, b))]
+    unlike = [name for name in both if not alike(name, a, b) or _cuts(name, a) != _cuts(name, b)]
     keys = (Own(key, a.own.get(key) or a.without(key), b.own.get(key) or b.without(key)) for key in {**a.own, **b.own})
     return Compared(
         a,
@@ -75,8 +74,12 @@ def compare(a: Side, b: Side) -> Compared:
     )
 
 
-def _says(field: str, side: Side) -> bool:
-    return field not in side.unsaid
+def _cuts(field: str, side: Side) -> bool:
+    """Whether nothing said of a field is something else than any value: without a length nothing is cut.
+
+    Where answers are generated, the length of a row is that of prompt and answer.
+    """
+    return field == "max_length" and field in side.unsaid and "max_completion_length" not in side.values
 
 
 def _only(name: str, side: Side, other: Side) -> dict[str, tuple[str, Any]]:

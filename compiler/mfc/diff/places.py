@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from mfc import files
 from mfc.diff.side import Stated
 from mfc.fields import NEUTRAL, place
-from mfc.files import read as read_file
 from mfc.imports import lines
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Places:
         """The file and the line of a key."""
         if path := self.one.beside.get(part):
             if part not in self._beside:
-                self._beside[part] = lines.lines(path.name, text_of(str(path)))
+                self._beside[part] = lines.lines(path.name, files.read(path).decode("utf-8-sig", "replace"))
             return _place(str(path), self._beside[part].get(key, 0))
         return _place(self.one.file, self._main.get(key.replace("-", "_"), self._main.get(key, 0)))
 
@@ -80,8 +80,3 @@ _FOLLOWS = ("pictures", "image_share", "reduce_bucket_elements", "allgather_buck
 
 def _place(file: str, line: int) -> str:
     return f"{file}:{line}" if line else file
-
-
-def text_of(file: str) -> str:
-    """The text of a file that was read; empty for standard input."""
-    return "" if file == "-" else read_file(file).decode("utf-8-sig", "replace")

@@ -13,6 +13,7 @@ from mfc.diff.words import EFFECTS
 from mfc.errors import MfcError
 from mfc.fields import BY_NAME, place
 from mfc.rows import layout
+from mfc.spec.inputs import DatasetSpec
 from mfc.target.values import held
 
 if TYPE_CHECKING:
@@ -54,7 +55,11 @@ def _told(one: Imported, at: Places) -> Iterator[tuple[str, Stated]]:
         if _compared(field) and field not in told.values:
             yield field, at.field(field, decision.value, decision.because)
     if train := one.spec.get("data", {}).get("train"):
-        yield "data.train", at.field("data.train", _sets(train, Path()))
+        task = str(told.values.get("task", "sft"))
+        rows = [
+            {**row, "format": layout(DatasetSpec(path="x", format=row.get("format", "auto")), task)} for row in train
+        ]
+        yield "data.train", at.field("data.train", _sets(rows, Path()))
     yield from ((name, at.field(name, None)) for name in _ALWAYS if name not in told.values)
     if plan:
         yield "hardware", at.field("hardware", machines(plan))
@@ -81,6 +86,7 @@ def of_spec(loaded: LoadedSpec, target: str) -> Side:
         contracts=_contracts(loaded, plan),
         plan=plan,
         spec=loaded,
+        folder=loaded.path.parent if loaded.path else Path(),
         refused="" if plan.fits else api.cannot_fit(plan, loaded.name),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from mfc.imports import typed
@@ -37,6 +38,7 @@ class Side(NamedTuple):
     spec: Any  # what was planned, as `api.load` takes it
     notes: tuple[str, ...] = ()
     refused: str = ""
+    folder: Path = Path()  # that its paths are relative to
     hardware: bool = True  # False: nothing tells the GPU, so it was planned on a stand-in
 
     @property

@@ -92,6 +92,7 @@ _COST = {
     "offload_activations": "what checkpointing keeps waits in host memory",
     "attention": "the attention kernel: eager keeps whole score matrices, and is slow",
     "loss": "plain holds the logits of all tokens in 32 bit; fused never holds them whole",
+    "mlp": "tiled takes the tokens of the wide layers piece by piece, and holds less of them at once",
     "sequence_parallel": "GPUs that share each sequence",
     "rollout_mode": "where answers are generated",
     "rollout_gpus": "GPUs that generate",

@@ -126,11 +126,17 @@ def _without(
     spec: Mapping[str, Any], to: str, error: MfcError, overrides: Sequence[str]
 ) -> Iterator[tuple[tuple[dict[str, Any], str, Any], MfcError | None]]:
     """The spec without each of the values that a refusal names, and what is refused then."""
+    for one in without(spec, error):
+        yield one, _refusal(one[0], to, overrides)
+
+
+def without(spec: Mapping[str, Any], error: MfcError) -> Iterator[tuple[dict[str, Any], str, Any]]:
+    """The spec without each of the values that a refusal names, with the path of that value and the value."""
     for path in _named(str(error).partition("\n")[0], spec):
         changed = copy.deepcopy(dict(spec))
         value = _take(changed, path)
         if value is not None:
-            yield (changed, path, value), _refusal(changed, to, overrides)
+            yield changed, path, value
 
 
 def _named(text: str, spec: Mapping[str, Any]) -> list[str]:

@@ -86,7 +86,7 @@ def document(one: Converted) -> dict[str, Any]:
         "other_defaults": [json.plain(each._asdict()) for each in one.defaults],
         "left_behind": [{"key": row.key, "value": row.value, "why": row.why} for row in one.own],
         "notes": list(source.notes),
-        "warnings": [warning._asdict() for warning in one.plan.warnings],
+        "warnings": [{"id": warning.id, "message": warning.message} for warning in one.plan.warnings],
     }
 
 

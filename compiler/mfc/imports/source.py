@@ -25,6 +25,7 @@ class Found(NamedTuple):
     text: str
     config: Mapping[str, Any] | None = None
     script: shell.Script | None = None
+    instead: Mapping[str, str] = {}  # texts that stand in for files on the disk, by their paths
 
 
 def read(file: str) -> Found:
@@ -56,6 +57,7 @@ class Files:
 
     def __init__(self, found: Found) -> None:
         self._written = found.script.files if found.script else {}
+        self._instead = found.instead
         above = [found.folder, *(found.folder / "/".join([".."] * up) for up in range(1, _UP + 1))]
         self._folders = [*above, Path()]
         self.folder = found.folder
@@ -66,7 +68,7 @@ class Files:
             return written
         for folder in self._folders:
             try:
-                text = _text(folder / path)
+                text = self._instead.get(str(folder / path), "").removeprefix("\ufeff") or _text(folder / path)
             except SpecError:
                 continue
             self.folder, self._folders = folder, [folder, *self._folders]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from mfc import api, imports
 from mfc.errors import CannotFit, MfcError, SpecError
-from mfc.imports import convert, source
 from mfc.imports import lines as places
+from mfc.imports import source
 from mfc.lint import mend
 
 if TYPE_CHECKING:
@@ -52,6 +52,10 @@ class Linted(NamedTuple):
     text: str  # the file as it is
     hardware: bool  # False: nothing tells the hardware, so only what needs none was looked at
 
+    def fix(self, *, strict: bool) -> mend.Mend | None:
+        """The edit to write first: of what counts as a failure, so of warnings where they do."""
+        return next((way for way in self.mends if strict or way.level == "error"), None)
+
     @property
     def exit_code(self) -> int:
         """3 where the run does not fit, 2 for any other error, else 0."""
@@ -68,10 +72,23 @@ def lint(file: str, target: str | None = None, hardware: str | None = None) -> L
     if not told:
         one = imports.read_found(found, target, STAND_IN)
     lines = _Lines(found.text, one)
-    findings = [*_keys(one, lines), *_plan(one, lines, hardware=told)]
-    ways = tuple(mend.mends(mend.Lintable(found.text, found, target, hardware, one))) if told else ()
+    refused, silent = _refusal(one), frozenset() if told else _looking(one.target)
+    findings = [*_keys(one, lines), *_plan(one, lines, refused, silent, hardware=told)]
+    lintable = mend.Lintable(found.text, found, target, hardware if told else STAND_IN, one, told)
+    ways = tuple(mend.mends(lintable, refused, silent)) if file != "-" else ()
     ordered = sorted(findings, key=lambda each: (each.line, ("error", "warning", "note").index(each.level)))
     return Linted(file, one, tuple(dict.fromkeys(ordered)), ways, found.text, told)
+
+
+def _refusal(one: Imported) -> MfcError | None:
+    """What compiling the run would refuse, if anything."""
+    if one.plan is None:
+        return SpecError(one.refused) if one.refused else None
+    try:
+        api.writable(api.load(one.spec), one.plan)
+    except MfcError as error:
+        return error
+    return None
 
 
 class _Lines:
@@ -104,47 +121,37 @@ def _keys(one: Imported, lines: _Lines) -> Iterator[Finding]:
         yield Finding(level, cause, f"{', '.join(keys)} in {part}: {why}")
 
 
-def _plan(one: Imported, lines: _Lines, *, hardware: bool) -> Iterator[Finding]:
+def _plan(
+    one: Imported, lines: _Lines, refused: MfcError | None, silent: frozenset[str], *, hardware: bool
+) -> Iterator[Finding]:
     """What cannot go together, whether it fits, and what to look out for."""
     from mfc.report.text import shortfall
 
     for note in one.notes:
         if hardware or not note.startswith("the file does not tell"):
             yield Finding("note", "import", note)
+    if one.plan is None and "model" not in one.spec:
+        yield Finding("note", "import", "it names no model, as part of a run: only its keys were looked at")
+    elif refused is not None:
+        found = _finding(refused, lines)
+        yield Finding("note", "beyond-mfc", found.message, found.line) if one.beyond else found
     if one.plan is None:
-        yield from _refused(one, lines)
         return
     if not one.plan.fits and hardware:
         yield Finding("error", "does-not-fit", shortfall(one.plan))
-    blind = set() if hardware else _looking(one.target)
     for warning in one.plan.warnings:
-        if warning.id not in blind:
+        if warning.id not in silent:
             yield Finding("warning", warning.id, warning.message, lines.named(warning.message))
-    try:
-        loaded = api.load(one.spec)
-        api.writable(loaded, one.plan)
-    except MfcError as error:
-        yield _finding(error, lines)
-
-
-def _refused(one: Imported, lines: _Lines) -> Iterator[Finding]:
-    if "model" not in one.spec:
-        yield Finding("note", "import", "it names no model, as part of a run: only its keys were looked at")
-    elif one.refused:
-        found = _finding(SpecError(one.refused), lines)
-        yield Finding("note", "beyond-mfc", found.message, found.line) if one.beyond else found
 
 
 def _finding(error: MfcError, lines: _Lines) -> Finding:
-    text = convert.reason(error)
-    rule = re.search(r" \[([\w/-]+)\]$", text)
-    message = text[: rule.start()] if rule else text
-    return Finding("error", rule[1] if rule else "impossible", message, lines.named(message))
+    rule, message = mend.told(error)
+    return Finding("error", rule, message, lines.named(message))
 
 
-def _looking(target: str) -> set[str]:
+def _looking(target: str) -> frozenset[str]:
     """The rules that look at the hardware."""
     from mfc.rules import RULES
     from mfc.target import get
 
-    return {rule.id for rule in (*RULES, *get(target).RULES) if _HARDWARE & {*rule.reads}}
+    return frozenset(rule.id for rule in (*RULES, *get(target).RULES) if _HARDWARE & {*rule.reads})

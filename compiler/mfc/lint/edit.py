@@ -8,65 +8,148 @@ from typing import Any
 
 from mfc.emit import quote
 from mfc.imports.lines import Span, spans
+from mfc.lint import blocks, jsons
 
 GONE: Any = object()  # the value of a key that is taken out
 
 
 def config(text: str, edits: Mapping[str, Any], order: Sequence[str]) -> str | None:
-    """A YAML or JSON text with keys set or taken out; None where that takes more than changing single lines.
+    """A YAML or JSON text with keys set or taken out; None where that cannot be done line by line.
 
-    A key that is not there yet goes behind the nearest that stands before it in `order`.
+    A key that is not there yet goes behind the nearest that stands before it in `order`, a nested one behind the last
+    beside it.
     """
+    as_json = text.lstrip("\ufeff \t\r\n").startswith("{")
     for key, value in edits.items():
         known = spans(text)
-        json = text.lstrip("\ufeff \t\r\n").startswith("{")
-        shown = (quote.json if json else quote.yaml)(None if value is GONE else value)
-        at = known.get(key)
-        if at and ("\n" in text[at.start : at.end].rstrip() or at.start == at.end):
+        if key in known:
+            at = known[key]
+            if value is GONE:
+                made = jsons.without(text, at) if as_json else _without(text, at)
+            elif as_json:
+                made = f"{text[: at.start]}{quote.json(value)}{text[at.end :]}"
+            else:
+                made = _set(text, at, value)
+        elif value is GONE:
+            continue
+        else:
+            made = _added(text, key, value, known, order, as_json=as_json)
+        if made is None:
             return None
-        if at and value is GONE:
-            first, last = text.rfind("\n", 0, at.key) + 1, text.find("\n", at.end) + 1 or len(text)
-            if json or text[first : at.key].strip() or "." in key:
-                return None
-            text = text[:first] + text[last:]
-        elif at:
-            text = text[: at.start] + shown + text[at.end :]
-        elif value is not GONE:
-            before = [name for name in order[: order.index(key)] if name in known] if key in order else []
-            if json or "." in key or not before:
-                return None
-            text = _behind(text, known[before[-1]], f"{key}: {shown}")
+        text = made
     return text
+
+
+def _set(text: str, at: Span, value: Any) -> str | None:
+    """A YAML text with another value at a key that is there."""
+    old = text[at.start : at.end]
+    if at.start == at.end:
+        return None
+    if "\n" not in old.rstrip() and not old.startswith("- "):
+        return f"{text[: at.start]}{quote.yaml(value)}{text[at.end :]}"
+    return blocks.changed(text, at, value) if isinstance(value, list | tuple) else None
+
+
+def _without(text: str, at: Span) -> str | None:
+    """A YAML text without a key and its value, which have lines of their own."""
+    first = text.rfind("\n", 0, at.key) + 1
+    last = at.end if text[at.start : at.end].endswith("\n") else text.find("\n", at.end) + 1 or len(text)
+    if text[first : at.key].strip() or ("\n" in text[at.start : at.end].rstrip() and "#" in text[at.start : at.end]):
+        return None
+    return text[:first] + text[last:]
+
+
+def _added(
+    text: str, key: str, value: Any, known: Mapping[str, Span], order: Sequence[str], *, as_json: bool
+) -> str | None:
+    """A text with a key that was not there."""
+    above, _, name = key.rpartition(".")
+    if above and above not in known:  # a section for it first
+        return _added(text, above, {name: value}, known, order, as_json=as_json)
+    beside = [one for one in known if one.rpartition(".")[0] == above]
+    if above:
+        before = beside[-1] if beside else None
+    else:
+        before = (
+            next((one for one in reversed(order[: order.index(key)]) if one in known), None) if key in order else None
+        )
+        before = before or (beside[-1] if as_json and beside else None)
+    if before is None:
+        return None
+    if as_json:
+        return jsons.behind(text, known[before], name, value)
+    indent = text[text.rfind("\n", 0, known[before].key) + 1 : known[before].key]
+    if indent.strip():  # a mapping in braces, or behind a dash
+        return None
+    return _behind(text, known[before], f"{indent}{quote.yaml(name)}: {quote.yaml(value)}")
 
 
 def _behind(text: str, at: Span, line: str) -> str:
     """A text with a line behind that of a key; comments at its end stay with it."""
-    end = text.find("\n", max(at.start, at.end - 1))
+    end = text.find("\n", max(at.start, len(text[: at.end].rstrip()) - 1))
     newline = "\r\n" if "\r\n" in text else "\n"
     if end < 0:
         return f"{text}{newline}{line}"
     return f"{text[: end + 1]}{line}{newline}{text[end + 1 :]}"
 
 
+def renamed(text: str, old: str, new: str, *, is_script: bool) -> str | None:
+    """A text with another name for a key, which it does not have yet."""
+    if is_script:
+        found = _flags(text, old)
+        if len(found) != 1 or _flags(text, new):
+            return None
+        start, end = found[0].span("name")
+        return text[:start] + new + text[end:]
+    known = spans(text)
+    above = old.rpartition(".")[0]
+    if old not in known or (f"{above}.{new}" if above else new) in known:
+        return None
+    start = known[old].key + (text[known[old].key] in "'\"")
+    last = old.rpartition(".")[2]
+    return text[:start] + new + text[start + len(last) :] if text.startswith(last, start) else None
+
+
 _WORD = r"(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s\\'\"]+)"
+
+
+def _flags(text: str, key: str) -> list[re.Match[str]]:
+    """The places of a flag of a script, however its words are joined, that are no comments."""
+    name = re.escape(key).replace("_", "[-_]")
+    flag = re.compile(rf"(?<![\w-])--(?P<name>{name})(?![\w.-])(?:(?P<by>=|[ \t]+(?!--|\\|\n))(?P<value>{_WORD}))?")
+    return [one for one in flag.finditer(text) if not _in_comment(text, one.start())]
 
 
 def script(text: str, edits: Mapping[str, Any]) -> str | None:
     """A shell script with flags set or taken out; None where it has no flag beside which a new one could stand."""
     for key, value in edits.items():
-        flag = re.compile(rf"(?<![\w-])--{re.escape(key)}(?P<by>=|[ \t]+)(?P<value>{_WORD})")
-        found = [each for each in flag.finditer(text) if not _in_comment(text, each.start())]
-        if len(found) > 1:
+        found = _flags(text, key)
+        if len(found) > 1 or (found and value is not GONE and found[0]["value"] is None and value is not True):
             return None
-        if found:
-            start, end = found[0].span("value") if value is not GONE else found[0].span()
-            text = text[:start] + ("" if value is GONE else quote.sh(value)) + text[end:]
-        elif value is not GONE:
+        if found and value is GONE:
+            text = _shortened(text, found[0])
+        elif found and found[0]["value"] is not None:
+            start, end = found[0].span("value")
+            text = text[:start] + _shell(value) + text[end:]
+        elif not found and value is not GONE:
             first = re.search(r"^(?!\s*#).*?(?<=\s)(?=--\w)", text, re.MULTILINE)
             if first is None or "." in key:
                 return None
-            text = f"{text[: first.end()]}--{key} {quote.sh(value)} {text[first.end() :]}"
+            text = f"{text[: first.end()]}--{key} {_shell(value)} {text[first.end() :]}"
     return text
+
+
+def _shell(value: Any) -> str:
+    return " ".join(map(quote.sh, value)) if isinstance(value, list | tuple) else quote.sh(value)
+
+
+def _shortened(text: str, flag: re.Match[str]) -> str:
+    """A script without a flag; a line that held it alone goes with it, unless it is the last of its command."""
+    start, end = flag.span()
+    first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end) + 1 or len(text)
+    if not text[first:start].strip() and re.fullmatch(r"[ \t]*\\\r?\n", text[end:last]):
+        return text[:first] + text[last:]
+    return text[:start] + text[end:]
 
 
 def _in_comment(text: str, at: int) -> bool:

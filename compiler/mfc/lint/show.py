@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mfc import files
 from mfc.lint.edit import GONE
 from mfc.report import json
 from mfc.report.text import gib, seconds
@@ -30,19 +31,26 @@ def _lines(one: Linted) -> Iterator[str]:
         yield f"{where}: {found.level}: {printable(found.message)} [{found.id}]"
     if not one.hardware:
         yield f"{name}: note: nothing tells the GPU, so whether it fits was not looked at: add --hardware '8x A100-80G'"
+    for of in dict.fromkeys(way.of for way in one.mends):
+        yield f"any of these edits mends {of}:" if of != "does-not-fit" else "any of these edits makes it fit:"
+        yield from (f"  {said(each)}{_elsewhere(one, each)}" for each in one.mends if each.of == of)
     if one.mends:
-        yield "any of these edits of the file makes it fit:"
-        yield from (f"  {said(each)}" for each in one.mends)
-        yield "the first as a patch (--fix writes it):"
+        first = one.fix(strict=True)
+        flags = "--fix" if first and first.level == "error" else "--fix --strict"
+        yield f"the first as a patch ({flags} writes it):"
         yield patch(one).rstrip("\n")
-    elif any(found.id == "does-not-fit" for found in one.findings) and one.one.plan:
+    if any(found.id == "does-not-fit" for found in one.findings) and not _fits(one) and one.one.plan:
         from mfc.report.text import relaxation_lines
 
-        yield "no edit of this file alone makes it fit; as changes of its spec (`mfc import -o`):"
+        yield "no edit of these files alone makes it fit; as changes of its spec (`mfc import -o`):"
         yield from relaxation_lines(one.one.plan)
     counts = {level: sum(found.level == level for found in one.findings) for level in ("error", "warning", "note")}
     told = ", ".join(f"{number} {level}{'' if number == 1 else 's'}" for level, number in counts.items() if number)
     yield f"{name}: {one.one.title} {one.one.version}: {_verdict(one)}{told or 'nothing to tell'}"
+
+
+def _fits(one: Linted) -> bool:
+    return any(way.of == "does-not-fit" for way in one.mends)
 
 
 def _verdict(one: Linted) -> str:
@@ -56,23 +64,34 @@ def _verdict(one: Linted) -> str:
     )
 
 
+def _elsewhere(one: Linted, way: Mend) -> str:
+    """The files beside this one that an edit changes."""
+    beside = [Path(path).name for path in way.texts if path != one.file]
+    return f" (in {', '.join(beside)} too)" if beside else ""
+
+
 def said(way: Mend) -> str:
     """The native keys of a mend with their values, and what it costs."""
     keys = ", ".join(f"{key}: {'(taken out)' if value is GONE else show(value)}" for key, value in way.keys.items())
+    if way.plan is None or way.of != "does-not-fit":
+        return keys
     time = seconds(way.plan.speed.seconds_per_step)
     return f"{keys}: at most {gib(way.plan.memory.upper_bytes)} per GPU, {time} a step"
 
 
 def patch(one: Linted) -> str:
-    """The first mend as a unified diff; empty where there is none."""
+    """The first mend as a unified diff of the files that it changes; empty where there is none."""
     import difflib
 
     if not one.mends:
         return ""
-    name = Path(one.file).as_posix().lstrip("/")
-    old, new = (each.splitlines(keepends=True) for each in (one.text, one.mends[0].text))
-    lines = difflib.unified_diff(old, new, f"a/{name}", f"b/{name}")
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+    made: list[str] = []
+    for path, text in one.mends[0].texts.items():
+        name = Path(path).as_posix().lstrip("/")
+        before = one.text if path == one.file else files.read(path).decode("utf-8", "replace")
+        old, new = (each.splitlines(keepends=True) for each in (before, text))
+        made += difflib.unified_diff(old, new, f"a/{name}", f"b/{name}")
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in made)
 
 
 def document(one: Linted) -> dict[str, Any]:
@@ -86,9 +105,11 @@ def document(one: Linted) -> dict[str, Any]:
         "findings": [found._asdict() for found in one.findings],
         "mends": [
             {
+                "of": way.of,
+                "files": sorted(way.texts),
                 "keys": {key: None if value is GONE else json.plain(value) for key, value in way.keys.items()},
-                "upper_bytes": way.plan.memory.upper_bytes,
-                "seconds_per_step": way.plan.speed.seconds_per_step,
+                "upper_bytes": way.plan.memory.upper_bytes if way.plan else None,
+                "seconds_per_step": way.plan.speed.seconds_per_step if way.plan else None,
             }
             for way in one.mends
         ],

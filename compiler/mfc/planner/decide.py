@@ -53,7 +53,8 @@ def advice(
                 if not answer.alone:
                     continue
                 answer = answer.fact
-            said.append(Advice(rule.id, str(answer)))
+            better = answer.instead if isinstance(answer, Rather) else {}
+            said.append(Advice(rule.id, str(answer), tuple(better.items())))
     return tuple(said)
 
 

@@ -30,10 +30,11 @@ class Decision(NamedTuple):
 
 
 class Advice(NamedTuple):
-    """A warning that changes nothing; `id` is the rule's."""
+    """A warning that changes nothing; `id` is the rule's, `instead` are values of plan fields that would do better."""
 
     id: str
     message: str
+    instead: tuple[tuple[str, Any], ...] = ()
 
 
 class Alternative(NamedTuple):

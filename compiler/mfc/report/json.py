@@ -45,7 +45,7 @@ def to_json(
         "rejected": dict(plan.rejected),
         "relaxations": [plain(relaxation._asdict()) for relaxation in plan.relaxations],
         "needs": list(plan.needs),
-        "warnings": [warning._asdict() for warning in plan.warnings],
+        "warnings": [{"id": warning.id, "message": warning.message} for warning in plan.warnings],
     }
 
 
