@@ -107,14 +107,15 @@ def tiles_have_one_gradient(
 
 
 @require("DeepSpeed runtime/sequence_parallel/ulysses_sp.py, TiledMLP.backward: ds_grad_is_ready at the last tile")
-def tiles_are_all_there(mlp: str, sharding: str, packing: bool) -> str | None:
+def tiles_are_all_there(mlp: str, sharding: str, packing: bool, task: str) -> str | None:
     """DeepSpeed waits for the last tile of a count that short rows do not reach, and then reduces no gradient."""
     if mlp == "whole" or not sharding.startswith("zero") or packing:
         return None
-    return (
+    why = (
         "rows that are shorter than the square of the number of tiles make fewer of them, and DeepSpeed leaves out the "
-        "gradients that it would reduce after the last: data.packing: true fills rows"
+        "gradients that it would reduce after the last"
     )
+    return f"{why}: data.packing: true fills rows" if task in ("sft", "pretrain") else why
 
 
 RULES = (
