@@ -65,7 +65,6 @@ def settings(run: Run, place: Place) -> Settings:
     else:
         told["method"] = ("lora",) if str(said.get("bits", 16)) == "16" else ("qlora",)
         told["whole_parts"] = (("projector",),)
-        del told["freeze_parts"]
     idle |= {name: "it is where the scripts have it" for name, path in facts.TOWERS.items() if said.get(name) == path}
     parts += (Part("the command", KEYS, said, f"mgm-{version}", _DEFAULTS, _TAKEN, {**_IDLE, **idle}, own=True),)
     spec, more = _data(said, place)
