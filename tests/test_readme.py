@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
@@ -65,6 +69,25 @@ def test_the_readmes_show_what_mfc_prints(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert {match[2] for match in BLOCK.finditer(text)} == blocks().keys()
     assert text == rewritten(text), "run: python tests/test_readme.py"
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_first_ten_minutes_run(name: str, tmp_path: Path) -> None:
+    shown = re.search(r"<!-- run -->\n```sh\n(.*?)```", (ROOT / name).read_text(encoding="utf-8"), re.DOTALL)
+    assert shown
+    row = {"messages": [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "I."}]}
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "train.jsonl").write_text(f"{json.dumps(row)}\n" * 8, encoding="utf-8")
+    *commands, launch = (shlex.split(line, comments=True) for line in shown[1].splitlines())
+    commands[0] += ["--gpu", "RTX 4090", "--count", "4"]  # the machine of the tests may have none
+    for program, *words in commands:
+        assert program == "mfc"
+        done = subprocess.run(
+            [sys.executable, "-m", "mfc", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+    assert launch[0] == "bash"
+    assert (tmp_path / launch[1]).is_file()
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def mfc(here: Path, *words: str) -> subprocess.CompletedProcess[str]:
 def test_from_the_machine_to_a_plan(here: Path) -> None:
     done = mfc(here, "init", "--model", "Qwen/Qwen2.5-7B-Instruct", "--method", "lora")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "wrote spec.yaml: 4 x RTX 3090. Next: mfc plan spec.yaml\n"
+    assert done.stdout == "wrote spec.yaml: 4 x RTX 3090. Next: mfc data spec.yaml, mfc plan spec.yaml\n"
     written = (here / "spec.yaml").read_text(encoding="utf-8")
     again = mfc(here, "init", "--model", "Qwen/Qwen2.5-7B", "--method", "lora")
     assert again.returncode == 1

@@ -51,7 +51,7 @@ def command(
     options.write_new(Path(out), text, "-o")
     for note in (*cards.notes, *machine.notes):
         print(f"note: {note}", file=sys.stderr)
-    print(f"wrote {out}: {cards.gpu_count} x {cards.gpu.name}. Next: mfc plan {out}")
+    print(f"wrote {out}: {cards.gpu_count} x {cards.gpu.name}. Next: mfc data {out}, mfc plan {out}")
     return 0
 
 
