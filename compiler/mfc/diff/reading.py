@@ -12,6 +12,7 @@ from mfc.diff.side import Side, Stated
 from mfc.diff.words import EFFECTS
 from mfc.errors import MfcError
 from mfc.fields import BY_NAME, place
+from mfc.imports.gather import leaves
 from mfc.rows import layout
 from mfc.spec.inputs import DatasetSpec
 from mfc.target.values import held
@@ -75,7 +76,7 @@ def of_spec(loaded: LoadedSpec, target: str) -> Side:
 
     plan = api.plan(loaded, target)
     settings = loaded.spec.targets.get(target)
-    own = _leaves(settings.extra if settings else {}, "")
+    own = leaves(settings.extra if settings else {}, "")
     return Side(
         name=loaded.name,
         target=target,
@@ -164,11 +165,3 @@ def _path(path: str, folder: Path) -> str:
 def _plain(model: Any) -> dict[str, Any]:
     made: dict[str, Any] = model.model_dump(exclude_defaults=True)
     return made
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in tree.items():
-        if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

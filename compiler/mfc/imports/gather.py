@@ -198,15 +198,16 @@ def rest(part: Part) -> dict[str, Any]:
     names = [key.name for key in part.keys]
     return {
         path: value
-        for path, value in _leaves(part.data, "")
+        for path, value in leaves(part.data, "")
         if not any(path == name or path.startswith(f"{name}.") for name in names)
     }
 
 
-def _leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def leaves(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    """What a tree of mappings holds, each with its dotted path."""
     for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
 
