@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-FILES = sorted((Path(__file__).parent / "cases").rglob("*.yaml"))
+FILES = sorted(Path(__file__).parent.rglob("*.yaml"))
 
 
 def test_no_line_of_a_case_is_over_120_columns() -> None:

@@ -18,7 +18,7 @@ import re
 import statistics
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -40,6 +40,10 @@ TEXTS = {
 }
 
 
+def _counting(encode: Callable[[str], Sequence[int]]) -> Callable[[str], int]:
+    return lambda text: len(encode(text))
+
+
 def vocabularies(folder: Path) -> dict[str, Callable[[str], int]]:
     """Name and size of each vocabulary, to what counts the tokens of a text."""
     import sentencepiece
@@ -58,7 +62,7 @@ def vocabularies(folder: Path) -> dict[str, Callable[[str], int]]:
         coder: Any = tiktoken.Encoding(
             name, pat_str=_PIECES.format(digits=digits), mergeable_ranks=ranks, special_tokens={}
         )
-        made[f"{name} ({len(ranks):,})"] = lambda text, coder=coder: len(coder.encode_ordinary(text))  # type: ignore[misc]
+        made[f"{name} ({len(ranks):,})"] = _counting(coder.encode_ordinary)
     deepseek = Tokenizer.from_file(str(folder / "litellm/litellm_core_utils/tokenizers/deepseek_tokenizer.json"))
     made[f"DeepSeek ({deepseek.get_vocab_size():,})"] = lambda text: len(
         deepseek.encode(text, add_special_tokens=False).ids
@@ -68,7 +72,7 @@ def vocabularies(folder: Path) -> dict[str, Callable[[str], int]]:
         "Mistral v3": "mistral_common/data/mistral_instruct_tokenizer_240323.model.v3",
     }.items():
         pieces: Any = sentencepiece.SentencePieceProcessor(model_file=str(folder / path))
-        made[f"{name} ({pieces.vocab_size():,})"] = lambda text, pieces=pieces: len(pieces.encode(text))  # type: ignore[misc]
+        made[f"{name} ({pieces.vocab_size():,})"] = _counting(pieces.encode)
     return made
 
 

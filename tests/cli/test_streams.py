@@ -6,6 +6,8 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
+from typing import IO
 
 import pytest
 
@@ -13,12 +15,12 @@ SPEC = "model: Qwen/Qwen2.5-7B-Instruct\nhardware: 8x H100\ndata: a.jsonl\ntarge
 FULL = Path("/dev/full")
 
 
-def mfc(*words: str | bytes, at: Path, **how: object) -> "subprocess.CompletedProcess[bytes]":
-    environment = {**os.environ, **{key: str(value) for key, value in how.items() if key.isupper()}}
-    streams = {key: value for key, value in how.items() if not key.isupper()}
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams}
+def mfc(
+    *words: str | bytes, at: Path, encoding: str = "", stdout: int | IO[str] = PIPE, stderr: int | IO[str] = PIPE
+) -> "subprocess.CompletedProcess[bytes]":
+    environment = {**os.environ, **({"PYTHONIOENCODING": encoding} if encoding else {})}
     command = [sys.executable, "-m", "mfc", *words]
-    return subprocess.run(command, cwd=at, env=environment, check=False, **streams)  # type: ignore[call-overload, no-any-return]
+    return subprocess.run(command, cwd=at, env=environment, check=False, stdout=stdout, stderr=stderr)
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="a device of Linux")
@@ -44,12 +46,12 @@ def test_errors_that_nobody_can_read_keep_their_exit_code(tmp_path: Path) -> Non
 def test_letters_that_the_output_lacks(tmp_path: Path) -> None:
     """Text is escaped, JSON stays JSON, and files are UTF-8 whatever the encoding of the output."""
     (tmp_path / "配置😀.yaml").write_text(SPEC.replace("a.jsonl", "数据.jsonl"), encoding="utf-8")
-    done = mfc("compile", "配置😀.yaml", at=tmp_path, PYTHONIOENCODING="ascii")
+    done = mfc("compile", "配置😀.yaml", at=tmp_path, encoding="ascii")
     assert done.returncode == 0, done.stderr
     assert rb"\u914d\u7f6e\U0001f600/trl" in done.stdout
-    shown = mfc("check", "配置😀.yaml", "--no-cache", "--format", "json", at=tmp_path, PYTHONIOENCODING="ascii")
+    shown = mfc("check", "配置😀.yaml", "--no-cache", "--format", "json", at=tmp_path, encoding="ascii")
     assert json.loads(shown.stdout)["clean"]
-    files = mfc("compile", "配置😀.yaml", "--stdout", at=tmp_path, PYTHONIOENCODING="ascii")
+    files = mfc("compile", "配置😀.yaml", "--stdout", at=tmp_path, encoding="ascii")
     assert "数据.jsonl" in files.stdout.decode("utf-8")
 
 

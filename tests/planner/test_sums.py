@@ -1,6 +1,7 @@
 """Plans are the same to the last bit on every Python: its `sum` adds floats in another way since 3.12."""
 
 import builtins
+import contextlib
 import math
 import sys
 from collections.abc import Iterable
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from mfc import api
-from mfc.errors import MfcError
+from mfc.errors import CannotExpress
 
 SPECS: list[dict[str, Any]] = [
     {"model": "Qwen/Qwen2.5-7B-Instruct", "hardware": "8x H100"},
@@ -42,8 +43,6 @@ def test_no_sum_depends_on_how_it_is_added(spec: dict[str, Any], target: str, mo
         return plain(kept, start)
 
     monkeypatch.setattr(builtins, "sum", checked)
-    try:
-        api.plan(spec, target)
-    except MfcError:
-        pytest.skip("the target cannot say it")
+    with contextlib.suppress(CannotExpress):  # rules were asked and sums made until the target said no
+        assert api.plan(spec, target).strategy
     assert not found, "floats that math.fsum has to add"

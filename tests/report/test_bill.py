@@ -28,7 +28,7 @@ LENGTHS = {
     "file_bytes": 1,
     "sha256": "0" * 64,
 }
-GRPO = {"task": "grpo", "batch_size": 112, "rollout": {"num_generations": 7, "rewards": ["accuracy"]}}
+GRPO: dict[str, Any] = {"task": "grpo", "batch_size": 112, "rollout": {"num_generations": 7, "rewards": ["accuracy"]}}
 # What the spec says, then rows of an epoch and steps of the run.
 CASES: dict[str, tuple[dict[str, Any], int | None, int | None]] = {
     "epochs are rounded up": (case({"train": [ROWS]}), 10_000, 3 * 157),
@@ -79,7 +79,7 @@ def test_a_thousand_rows_take_their_share() -> None:
 
 
 def test_servers_are_paid_for_too() -> None:
-    train = {**GRPO, "rollout": {**GRPO["rollout"], "mode": "server", "gpus": 1}}  # type: ignore[dict-item]
+    train = {**GRPO, "rollout": {**GRPO["rollout"], "mode": "server", "gpus": 1}}
     spec = {**case({"train": [ROWS]}, **train), "hardware": "3x A10"}
     plan = mfc.plan(spec, "ms-swift")
     assert plan.problem.hardware.world_size == 2
