@@ -1,0 +1,121 @@
+"""The pages of the site in one language: the documents of the repository, with what is built from the code put in."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from publish import catalogue, commands, language, rules, scoreboard
+from publish.markdown import relinked
+
+ROOT = Path(__file__).resolve().parent.parent
+LANGUAGES = {"en": "English", "zh": "中文"}
+ENGLISH_ONLY = {"en": "", "zh": "> 本页目前只有英文。\n\n"}
+# What stands for `<!-- built: NAME -->` in a document: made as the site is built, and so never out of date.
+BUILT: Mapping[str, Callable[[str], str]] = {
+    "language": language.built,
+    "commands": commands.built,
+    "rules": rules.built,
+    "gpus": catalogue.built_gpus,
+    "models": catalogue.built_models,
+    "accuracy": scoreboard.built,
+}
+PLACE_OF_BUILT = re.compile(r"^<!-- built: (\S+) -->$", re.MULTILINE)
+# Documents outside docs/, and their places in the site.
+OUTSIDE = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+    "CHANGELOG.md": "changelog.md",
+}
+OTHER_LANGUAGE = re.compile(r"^\[(?:中文|English)\]\(README\S*\)\n\n", re.MULTILINE)  # the site has a menu
+# Sections of the navigation, and their pages in order: a name with a / at its end is a folder, "" what no other has.
+SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "start": ("index.md", "tutorial.md", "symptoms.md", "choosing.md"),
+    "guides": ("data.md", "size.md", ""),
+    "targets": ("targets/",),
+    "reference": ("reference/",),
+    "internals": (
+        *("memory-model.md", "speed-model.md", "rollout-model.md", "oracle.md", "measuring.md", "tour.md"),
+        *("contributing.md", "security.md", "changelog.md"),
+    ),
+}
+TITLES: Mapping[str, Mapping[str, str]] = {
+    "en": {name: name.capitalize() for name in SECTIONS},
+    "zh": {"start": "入门", "guides": "指南", "targets": "目标框架", "reference": "参考", "internals": "内部原理"},
+}
+
+
+class Page(NamedTuple):
+    """One page: its place in the site, its text in Markdown, and the file of the repository that it is from."""
+
+    place: str
+    text: str
+    source: str
+
+
+def pages(language: str) -> dict[str, Page]:
+    """All pages by place. What has no Chinese text is there in English, and says so."""
+    found = [_read(source, place, language) for source, place in _documents()]
+    places = {_english(page.source): page.place for page in found}
+    return {page.place: page._replace(text=_filled(_linked(page, places), language)) for page in found}
+
+
+def _documents() -> Iterator[tuple[str, str]]:
+    """Source and place of every document, by the name of its English text."""
+    yield from OUTSIDE.items()
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        if not path.name.endswith(".zh.md"):
+            yield path.relative_to(ROOT).as_posix(), path.relative_to(ROOT / "docs").as_posix()
+
+
+def _read(source: str, place: str, language: str) -> Page:
+    """A document in the language if it is there, else in English."""
+    translated = source.removesuffix(".md") + f".{language}.md"
+    if (ROOT / translated).is_file():
+        return Page(place, (ROOT / translated).read_text(encoding="utf-8"), translated)
+    return Page(place, ENGLISH_ONLY[language] + (ROOT / source).read_text(encoding="utf-8"), source)
+
+
+def _english(source: str) -> str:
+    return source.replace(".zh.md", ".md")
+
+
+def _linked(page: Page, places: Mapping[str, str]) -> str:
+    """The text with its links led to places of the site; of a link to what the site has not, its text."""
+
+    def led(match: re.Match[str]) -> str:
+        text, link, anchor = match[1], match[2], match[3] or ""
+        file = _english(posixpath.normpath(posixpath.join(posixpath.dirname(page.source), link)))
+        if file not in places:
+            return text
+        return f"[{text}]({posixpath.relpath(places[file], posixpath.dirname(page.place) or '.')}{anchor})"
+
+    return relinked(OTHER_LANGUAGE.sub("", page.text), led)
+
+
+def _filled(text: str, language: str) -> str:
+    return PLACE_OF_BUILT.sub(lambda match: BUILT[match[1]](language), text)
+
+
+def navigation(places: Iterable[str], language: str) -> list[dict[str, list[str]]]:
+    """The sections with their pages. Each page is in exactly one."""
+    home = {place: _section(place) for place in places}
+    sections = []
+    for section, listed in SECTIONS.items():
+        own = [place for place, (name, _) in home.items() if name == section]
+        own.sort(key=lambda place: listed.index(home[place][1]))
+        sections.append({TITLES[language][section]: own})
+    return sections
+
+
+def _section(place: str) -> tuple[str, str]:
+    """The section of a page, and what stands for it there."""
+    for name in (place, f"{posixpath.dirname(place)}/", ""):
+        for section, listed in SECTIONS.items():
+            if name in listed:
+                return section, name
+    raise AssertionError("one section takes what no other has")
