@@ -322,10 +322,11 @@ FIELDS: tuple[Field, ...] = (
     Field("preference_loss", neutral=(), applies=_for(*PREFERENCES)),
     Field("preference_beta", "train.preference.beta", applies=_for(*PREFERENCES)),
     Field("preference_gamma", "train.preference.gamma", applies=_for("simpo")),
-    # How GRPO and PPO generate. The modes are for a target to say, task by task, and what PPO's critic is.
+    # How GRPO and PPO generate. The modes are for a target to say, task by task, and what PPO's critic is: a model like
+    # the reward model, one like the policy, or a head on the policy itself.
     Field("grpo_rollout", values=MODES, neutral=(), decided=False),
     Field("ppo_rollout", values=MODES, neutral=(), decided=False),
-    Field("critic", values=("model", "head"), neutral=("model",), decided=False),
+    Field("critic", values=("model", "policy", "head"), neutral=("model",), decided=False),
     Field("rollout", applies=_for(*ROLLOUTS), compared=False),
     Field("rollout_mode", "train.rollout.mode", applies=_for(*ROLLOUTS)),
     Field("rollout_gpus", "train.rollout.gpus", applies=_for(*ROLLOUTS)),
@@ -340,7 +341,7 @@ FIELDS: tuple[Field, ...] = (
     Field("packing_task", values=TASKS, neutral=("pretrain", "sft"), decided=False),
     Field("reward_weights", "train.rollout.reward_weights", applies=_for("grpo")),
     Field("plugins", "train.rollout.plugins", applies=_for("grpo")),
-    Field("iterations", "train.rollout.iterations", applies=_for("grpo")),
+    Field("iterations", "train.rollout.iterations", applies=_for(*ROLLOUTS)),
     Field("loss_type", "train.rollout.loss_type", values=LOSS_TYPES, neutral=(), applies=_for("grpo")),
     Field("temperature", "train.rollout.temperature", applies=_for(*ROLLOUTS)),
     Field("top_p", "train.rollout.top_p", applies=_for("grpo")),

@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 NEW, OLD = "3", "2"  # minimind-3 and minimind2: commits d65ef2c of 2026-08-21 and 561979c of 2025-04-30
 VERSIONS = (NEW, OLD)
 
-SCRIPTS = {"pretrain": "train_pretrain", "sft": "train_full_sft", "dpo": "train_dpo", "grpo": "train_grpo"}
+SCRIPTS = {
+    "pretrain": "train_pretrain",
+    "sft": "train_full_sft",
+    "dpo": "train_dpo",
+    "grpo": "train_grpo",
+    "ppo": "train_ppo",
+}
+NEW_ALONE = ("train_grpo", "train_ppo")
 # The weights that each script writes, and those that it starts from; OLD reads them from the folder that it writes to.
 WRITES = {
     "train_pretrain": "pretrain",
@@ -23,6 +30,7 @@ WRITES = {
     "train_lora": "lora",
     "train_dpo": "dpo",
     "train_grpo": "grpo",
+    "train_ppo": "ppo_actor",
 }
 READS = {"train_pretrain": "none", "train_full_sft": "pretrain"}
 LORA_RANK = {NEW: 16, OLD: 8}  # model/model_lora.py, apply_lora
@@ -30,7 +38,7 @@ LORA_RANK = {NEW: 16, OLD: 8}  # model/model_lora.py, apply_lora
 # What AdamW, its schedule and its seed are in every script, and adapters in train_lora.py: scale 1, on square linears.
 # torch.optim.AdamW decays by 0.01; setup_seed(42 + rank), of OLD base_seed 1337.
 _ADAMW = {"warmup": 0.0, "weight_decay": 0.01, "adam_beta1": 0.9, "adam_beta2": 0.999, "adam_epsilon": 1e-8, "keep": 1}
-_SAMPLING = {"temperature": 0.8, "top_p": 0.85, "top_k": 50, "repetition_penalty": 1.0, "iterations": 1}
+_SAMPLING = {"temperature": 0.8, "top_p": 0.85, "top_k": 50, "repetition_penalty": 1.0}
 
 
 def always(version: str) -> Mapping[str, Any]:
@@ -49,6 +57,11 @@ def script(strategy: Strategy) -> str:
 def reads(name: str) -> str:
     """The name of the weights that a script starts from; none for random ones."""
     return READS.get(name, "full_sft")
+
+
+def looks_beside(name: str, version: str) -> bool:
+    """Whether a script reads weights from the folder that it writes to; PPO does for its critic."""
+    return version == OLD or name == "train_ppo"
 
 
 def writes(name: str, version: str) -> str:

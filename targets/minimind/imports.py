@@ -6,9 +6,11 @@ Source: trainer/train_*.py at the commits of `facts.py`. The flags of size tell 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from typing import Any
 
 from mfc.catalog import models
+from mfc.errors import SpecError
 from mfc.target import contracts
 from mfc.target.importing import Imports, Part, Place, Run, Settings, flags
 
@@ -26,6 +28,11 @@ _TAKEN = {
     **dict.fromkeys(("hidden_size", "num_hidden_layers", "use_moe"), "model.id"),
     **dict.fromkeys(("from_weight", "save_weight"), "train.task"),
 }
+# Trainers that no spec can say, and why.
+_UNSAID = {
+    "train_agent": "its turns and tools, and answers that are held to the rows' gt, are nothing that a spec can say",
+    "train_distill_reason": "it counts the tags of reasoning ten times, which no spec can say",
+}
 _IDLE = {
     **dict.fromkeys(("wandb_project", "ddp", "local_rank", "device"), "it changes nothing of what is trained"),
     "use_compile": "whether torch.compile runs, which mfc does not count",
@@ -36,12 +43,15 @@ def starts(program: str, arguments: Sequence[str]) -> bool:
     """A trainer by its name, in a folder `trainer` or with a flag that others do not have."""
     folder, _, name = program.rpartition("/")
     ours = folder.rpartition("/")[2] == "trainer" or any(word.partition("=")[0] in _OWN for word in arguments)
-    return name.removesuffix(".py") in _TASKS and name.endswith(".py") and ours
+    known = (*_TASKS, *_UNSAID)
+    return name.removesuffix(".py") in known and name.endswith(".py") and ours
 
 
 def settings(run: Run, place: Place) -> Settings:
     """One run."""
     script = run.program.rpartition("/")[2].removesuffix(".py")
+    if script in _UNSAID:
+        raise SpecError(f"{script}.py: error: {_UNSAID[script]}")
     said = flags(run.arguments) if run.config is None else dict(run.config)
     if script not in _TASKS:
         script = "train_full_sft"
@@ -65,13 +75,11 @@ def settings(run: Run, place: Place) -> Settings:
     return Settings(version, (part,), told, spec, run.machines, notes)
 
 
-def _unknown(said: Mapping[str, Any], script: str, version: str) -> int:
-    """How many flags a generation does not have; GRPO is of the newer one."""
-    return (
-        len(said.keys() - contracts.load(f"minimind-{script}-{version}")["properties"].keys())
-        if script != "train_grpo" or version == facts.NEW
-        else 99
-    )
+def _unknown(said: Mapping[str, Any], script: str, version: str) -> float:
+    """How many flags a generation does not have; all where it has no such trainer."""
+    if version == facts.OLD and script in facts.NEW_ALONE:
+        return inf
+    return len(said.keys() - contracts.load(f"minimind-{script}-{version}")["properties"].keys())
 
 
 def _sizes(contract: str) -> dict[str, Any]:

@@ -25,13 +25,13 @@ from mfc.target.codecs import (
 )
 from mfc.target.keys import Key, section
 from mfc.target.paths import named
-from mfc.target.when import When, both, is_, is_not, task
+from mfc.target.when import GENERATES, When, both, is_, is_not, task
 
 from . import facts
 
 _NEW = When(lambda plan: plan.profile.version == facts.NEW)
 _OLD = When(lambda plan: plan.profile.version == facts.OLD)
-_GRPO = task("grpo")
+_GRPO, _PPO = task("grpo"), task("ppo")
 NEVER = 1_000_000_000  # more micro-steps than a run has: minimind-3 saves at the end of each epoch anyway
 
 
@@ -61,18 +61,23 @@ def _save_weight(at: Writing) -> str:
 
 
 def _batch(at: Writing) -> int:
-    """Rows, pairs, or prompts of GRPO, each with all of its answers."""
-    rows = at.plan.strategy.micro_batch
-    return rows // at.value("num_generations") if at.plan.strategy.task == "grpo" else rows
+    """Rows, pairs, or prompts: of GRPO each with all of its answers, of PPO all that one generation answers."""
+    strategy = at.plan.strategy
+    if strategy.task == "ppo":
+        return strategy.micro_batch * strategy.gradient_accumulation
+    return strategy.micro_batch // at.value("num_generations") if strategy.task == "grpo" else strategy.micro_batch
 
 
 def _read_batch(value: Any, reader: Reader) -> Reading:
+    if "mini_batch_size" in reader.data:
+        steps = reader.data["accumulation_steps"]
+        return {"micro_batch": () if value % steps else (value // steps,)}
     return {"micro_batch": (value * reader.data.get("num_generations", 1),)}
 
 
 def _longest(at: Writing) -> int:
-    """Tokens of a row; of GRPO those of the prompt."""
-    field = "max_prompt_length" if at.plan.strategy.task == "grpo" else "max_length"
+    """Tokens of a row; where answers are generated those of the prompt."""
+    field = "max_prompt_length" if GENERATES(at.plan) else "max_length"
     return int(at.value(field))
 
 
@@ -103,12 +108,17 @@ def _whole(value: Any) -> int:
 
 
 def _micro_steps(field: str) -> Codec:
-    """Optimizer steps, as micro-steps."""
+    """Optimizer steps, as micro-steps; of PPO as generations, each of which has some of them."""
 
     def write(at: Writing) -> int:
+        if at.plan.strategy.task == "ppo":
+            return -(-int(at.value(field)) // int(at.value("iterations")))
         return int(at.value(field)) * at.plan.strategy.gradient_accumulation
 
     def read(value: Any, reader: Reader) -> Reading:
+        if "ppo_update_iters" in reader.data:
+            each = reader.data["ppo_update_iters"]
+            return {field: tuple(range(value * each, (value - 1) * each, -1))}
         return {field: (value // reader.data["accumulation_steps"],)}
 
     return Codec((field,), write, read)
@@ -151,17 +161,24 @@ KEYS: tuple[Key, ...] = (
         Key(
             "max_seq_len",
             Codec(("max_length", "max_prompt_length"), _longest, _read_longest),
-            note="tokens; every sample is padded to it. GRPO: of the prompt",
+            note="tokens; every sample is padded to it. GRPO, PPO: of the prompt",
         ),
-        Key("max_gen_len", same("max_completion_length"), _GRPO),
+        Key("max_gen_len", same("max_completion_length"), GENERATES),
         Key("num_workers", same("dataloader_workers")),
     ),
     *section(
         "training",
         Key("dtype", words("precision", {"bf16": "bfloat16", "fp16": "float16"}), note="any other text is float16"),
-        Key("batch_size", Codec(("micro_batch",), _batch, _read_batch), note="on each GPU; GRPO: prompts"),
+        Key(
+            "batch_size",
+            Codec(("micro_batch",), _batch, _read_batch),
+            note="on each GPU; GRPO, PPO: prompts",
+        ),
+        Key("mini_batch_size", same("micro_batch"), _PPO),
+        Key("ppo_update_iters", same("iterations"), _PPO, "each pass over the answers of a generation is one step"),
         Key("accumulation_steps", same("gradient_accumulation"), also=("batch_size",)),
         Key("learning_rate", same("learning_rate")),
+        Key("critic_learning_rate", same("learning_rate"), _PPO, "the policy's, as where both have one optimizer"),
         Key("epochs", Codec(("epochs",), lambda at: _whole(at.value("epochs")), lambda value, _: {"epochs": (value,)})),
         Key("grad_clip", same("max_grad_norm")),
         Key(
@@ -170,10 +187,14 @@ KEYS: tuple[Key, ...] = (
             both(_NEW, task("dpo", "grpo")),
             "minimind2: always 0.1",
         ),
+        Key("kl_coef", same("kl_beta"), _PPO),
         Key("num_generations", same("num_generations"), _GRPO),
         Key("loss_type", words("loss_type", {None: "grpo", "grpo": "grpo", "cispo": "cispo"}), _GRPO),
         Key(
-            "reward_model_path", Codec(("rewards",), _reward, _read_reward), _GRPO, "scores beside functions of its own"
+            "reward_model_path",
+            Codec(("rewards",), _reward, _read_reward),
+            GENERATES,
+            "scores beside functions of its own",
         ),
     ),
     *section(
@@ -181,8 +202,8 @@ KEYS: tuple[Key, ...] = (
         Key("save_dir", same("output_dir"), _NEW),
         Key("out_dir", same("output_dir"), _OLD, "also where it looks for the weights to start from"),
         Key("save_weight", one_way(_save_weight, "task", because="it is a name"), both(_NEW, is_not("method", "lora"))),
-        Key("save_interval", _saves(), note="micro-steps"),
-        Key("log_interval", _micro_steps("log_every"), note="micro-steps"),
+        Key("save_interval", _saves(), note="micro-steps; PPO: generations"),
+        Key("log_interval", _micro_steps("log_every"), is_not("task", "ppo"), "micro-steps"),
         Key("from_resume", words("existing", {"resume": 1, "fail": 0, "overwrite": 0}), _NEW),
         Key("use_wandb", only("report_to", "swanlab", "wandb"), note="minimind-3 logs to SwanLab, minimind2 to wandb"),
     ),
@@ -204,9 +225,10 @@ ELSEWHERE = {
     "steps_per_generation": "answers are generated for each micro-step; the policy changes after the last alone",
     "preference_loss": "train_dpo.py has no other",
     "preference_beta": "minimind2 has it in its code",
-    "reference_model": "train_dpo.py and train_grpo.py load the weights twice",
+    "reference_model": "train_dpo.py, train_grpo.py and train_ppo.py load the weights twice",
     "timeout_seconds": "torch's own",
     "preprocessing_workers": "samples are tokenized as they are loaded",
     "method": "train_lora.py has its own adapters",
-    "max_length": "of GRPO: prompt and answer together",
+    "max_length": "of GRPO and PPO: prompt and answer together",
+    "log_every": "train_ppo.py logs each generation",
 }

@@ -12,13 +12,14 @@ from . import facts
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
-    from mfc.problem import Model
+    from mfc.problem import Hardware, Model
     from mfc.profile import Profile
     from mfc.spec.models import Spec
     from mfc.strategy import Strategy
 
 _LOADER = "minimind dataset/lm_dataset.py: load_dataset('json', data_files=path)"
-FORMATS = {"pretrain": "text", "sft": "messages", "dpo": "preference", "grpo": "prompt"}
+FORMATS = {"pretrain": "text", "sft": "messages", "dpo": "preference", "grpo": "prompt", "ppo": "prompt"}
+_GENERATES = ("grpo", "ppo")
 
 
 @require("minimind model/model_minimind.py, MiniMindConfig: three of its arguments are flags", blames="target")
@@ -115,13 +116,13 @@ def minimind2_saves_by_steps(spec: Spec, profile: Profile) -> str | None:
     return "saves by steps alone, not at the end of epochs: set run.save_every to a number that divides theirs"
 
 
-@require("minimind trainer/train_grpo.py: calculate_rewards, reward_model_path", blames="target")
+@require("minimind trainer/train_grpo.py, train_ppo.py: calculate_rewards, reward_model_path", blames="target")
 def one_reward_model(spec: Spec, task: str) -> str | None:
-    """GRPO has one reward model beside its own functions, and no files of others."""
+    """GRPO and PPO have one reward model beside functions of their own, and no files of others."""
     rollout = spec.train.rollout
-    if task != "grpo":
+    if task not in _GENERATES:
         return None
-    if len(rollout.rewards) != 1 or not is_model(rollout.rewards[0]):
+    if len(rollout.rewards) != 1 or not (task == "ppo" or is_model(rollout.rewards[0])):
         return "scores with one reward model: name it in train.rollout.rewards by path or id"
     if rollout.plugins or rollout.reward_weights:
         return "adds its reward model to functions of its own: no plugins, no reward_weights"
@@ -138,13 +139,41 @@ def whole_groups(task: str, micro_batch: int, num_generations: int | None) -> st
     )
 
 
+@require("minimind trainer/train_grpo.py, train_ppo.py: the forward pass goes by model.module", blames="target")
+def one_gpu_learns_from_answers(task: str, hardware: Hardware) -> str | None:
+    """GRPO and PPO step around DDP: gradients of several GPUs are never averaged."""
+    if task not in _GENERATES or hardware.world_size == 1:
+        return None
+    return (
+        f"calls the model inside DDP for task {task}, so no gradient is averaged: each of {hardware.world_size} GPUs "
+        "trains a model of its own, and the first one's is saved: one GPU does the same"
+    )
+
+
+@require("minimind trainer/train_grpo.py: one optimizer step on the answers of a generation", blames="target")
+def answers_are_learnt_from_once(task: str, iterations: int | None) -> str | None:
+    """GRPO learns from the answers of a generation once."""
+    if task != "grpo" or iterations in (None, 1):
+        return None
+    return f"takes one step on the answers of a generation, not {iterations}: leave train.rollout.iterations out"
+
+
+@advise("minimind trainer/train_grpo.py, train_ppo.py: loss.backward() without a GradScaler")
+def nothing_scales_losses_on_answers(task: str, precision: str) -> str | None:
+    """GRPO and PPO in fp16 lose small gradients."""
+    if task not in _GENERATES or precision != "fp16":
+        return None
+    return f"minimind's {task} scales no loss in fp16, so small gradients become 0: bf16, or fp32 weights elsewhere"
+
+
 @advise("minimind trainer_utils.py, get_lr; 561979c: lr / 10 + 0.5 lr (1 + cos)")
-def cosine_ends_at_a_tenth(profile: Profile, schedule: str) -> str | None:
+def cosine_ends_at_a_tenth(profile: Profile, schedule: str, task: str) -> str | None:
     """The cosine does not fall to zero."""
     if schedule != "cosine":
         return None
     start = "" if profile.version == facts.NEW else ", and begins at 1.1 of it"
-    return f"minimind's cosine falls to a tenth of the learning rate, not to zero{start}; it counts micro-steps"
+    counts = "" if task in _GENERATES else "; it counts micro-steps"
+    return f"minimind's cosine falls to a tenth of the learning rate, not to zero{start}{counts}"
 
 
 @advise("minimind 561979c trainer/train_*.py: autocast() without a dtype is float16")
@@ -170,7 +199,7 @@ def starts_from_own_files(strategy: Strategy, architecture: Architecture, model:
 def short_samples_are_padded(spec: Spec, strategy: Strategy) -> str | None:
     """Short samples cost as much as the longest."""
     mean = spec.data.mean_length
-    if strategy.task == "grpo" or not isinstance(mean, int) or 2 * mean > strategy.max_length:
+    if strategy.task in _GENERATES or not isinstance(mean, int) or 2 * mean > strategy.max_length:
         return None
     return (
         f"every sample is padded to {strategy.max_length} tokens, and the mean is {mean}: a shorter data.max_length "
@@ -191,6 +220,9 @@ RULES = (
     minimind2_saves_by_steps,
     one_reward_model,
     whole_groups,
+    one_gpu_learns_from_answers,
+    answers_are_learnt_from_once,
+    nothing_scales_losses_on_answers,
     cosine_ends_at_a_tenth,
     minimind2_is_fp16,
     starts_from_own_files,

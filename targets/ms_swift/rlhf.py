@@ -166,7 +166,7 @@ ROLLOUT = section(
     ),
     Key("external_plugins", Codec(("plugins",), _plugins, _read_plugins), _GRPO),
     Key("kl_coef", same("kl_beta"), _PPO),
-    Key("num_ppo_epochs", constant(4, "task"), _PPO),
+    Key("num_ppo_epochs", same("iterations"), _PPO),
     Key("num_mini_batches", constant(1, "task"), _PPO),
     Key("local_rollout_forward_batch_size", same("micro_batch"), _PPO, "ms-swift's default scores 64 at a time"),
     Key("use_vllm", words("rollout_mode", {"colocate": True, "server": True, "native": False}), _GRPO),

@@ -6,7 +6,7 @@ from mfc.memory import bounds, host, overhead
 from mfc.memory.loading import loading, saving
 from mfc.memory.model import Confidence, Memory, Run
 from mfc.memory.prepared import Prepared, prepare
-from mfc.memory.static import Static, trained_models
+from mfc.memory.static import Static
 
 
 def predict(run: Run) -> Memory:
@@ -66,7 +66,7 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
         parts["gathered"] = placement.gathered + (placement.layer_gradient if phase.where == "layers" else 0.0)
         parts["gathered"] += placement.fetching if phase.where == "gather" else 0.0
         parts["scratch"] = phase.scratch
-        parts["activations"] = sequences * trained_models(run.strategy) * phase.activations
+        parts["activations"] = sequences * static.models * phase.activations
         parts["logits"] = sequences * phase.logits
     return {name: int(value) for name, value in parts.items() if value >= 1}
 

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
+from mfc.catalog.architecture import Architecture
 from mfc.memory.costs import Between
 from mfc.memory.engine import Engine
 from mfc.memory.model import Memory
-from mfc.memory.stack import HandOver
+from mfc.memory.stack import HandOver, Stack
 from mfc.runtimes.deepspeed import POWER_OF_TWO_MEAN
 
 GIB = 1 << 30
@@ -106,10 +107,13 @@ def elsewhere(training: Training, sequences: int, bucket: int) -> Share:
     )
 
 
-def native(made: Engine, training: Training) -> Share:
-    """Generation by the trainer itself: its weights, gathered as its sharding gathers them, and a KV cache."""
+def native(made: Engine, training: Training, scored: float = 0.0) -> Share:
+    """Generation by the trainer itself: its weights, gathered as its sharding gathers them, and a KV cache.
+
+    `scored`: bytes that the answers take afterwards, while they are scored all at once (`scoring`).
+    """
     idle = training.between.idle
-    cache = made.kv_token * made.length * made.sequences + made.work
+    cache = max(made.kv_token * made.length * made.sequences + made.work, scored)
     return Share(
         tensor_parallel=1,
         utilization=0.0,
@@ -122,6 +126,15 @@ def native(made: Engine, training: Training) -> Share:
         host_bytes=0,
         kept_bytes=int(idle),
     )
+
+
+def scoring(architecture: Architecture, stack: Stack, length: int, sequences: int) -> float:
+    """Bytes of all answers of a generation while they are scored at once in fp32: logits, or a layer's scores."""
+    if not stack.scores_at_once:
+        return 0.0
+    heads = max(block.attention.heads for _, block in architecture.blocks)
+    scores = 8.0 * heads * length if "ppo" in stack.eager_tasks else 0.0  # those of a layer, and their softmax
+    return max(stack.scores_at_once * architecture.vocab, scores) * length * sequences
 
 
 def colocated(

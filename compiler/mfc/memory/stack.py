@@ -87,6 +87,7 @@ class Stack(NamedTuple):
     adapter_fp32_beside_whole: bool = True  # also under ZeRO-3 where whole modules train beside them
     fp32_references: tuple[str, ...] = ()  # tasks whose reference the trainer loads itself, in fp32; DeepSpeed casts it
     reference_as_policy: bool = False  # a reference of its own is loaded in the policy's type, not in 16 bits
+    critic_fp32: bool = False  # PPO's critic runs outside autocast, so its activations are fp32
     autocast: bool = True  # the trainer runs forward under autocast
     kbit_fp32: bool = True  # prepare_model_for_kbit_training upcasts what is not quantised to fp32
     fsdp_fp32_shards: bool = True  # FSDP with precision bf16 keeps fp32 shards (accelerate upcasts what trains)
@@ -120,6 +121,7 @@ class Stack(NamedTuple):
 
     # Rollouts
     hand_over: HandOver = HandOver()
+    scores_at_once: float = 0.0  # PPO: bytes a token and word while a reference scores all answers of a generation
 
     # Model code
     fused_experts: bool = True  # experts are one 3-D parameter (transformers 5) instead of many linears
@@ -134,6 +136,7 @@ class Stack(NamedTuple):
     sdpa_expands_kv: bool = False  # k and v are repeated to all heads before SDPA (transformers < 4.48, torch < 2.5)
     expands_kv: bool = False  # k and v are repeated to all heads before any kernel
     padding_mask: bool = True  # padded batches give SDPA a mask, which rules out its flash kernel
+    eager_tasks: tuple[str, ...] = ()  # tasks whose batches bring a mask, with which attention holds its scores
     packing_mask: bool = False  # packed rows of SFT bring one mask of length^2 numbers, unless attention is flash
     kbit_keeps_inputs: bool = False  # bitsandbytes < 0.43.2 keeps the input of every 4-bit linear for backward
     kbit_everything: bool = False  # the head is quantised too, and matrices are dequantised to fp16, then cast

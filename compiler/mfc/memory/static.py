@@ -11,6 +11,7 @@ from mfc.catalog.names import names
 from mfc.catalog.parameters import saved_count, trainable
 from mfc.memory import optimizers, sight
 from mfc.memory.formats import Formats, formats
+from mfc.memory.forward import saved
 from mfc.memory.inputs import Inputs, Loop, Trains
 from mfc.memory.loss import Head, logits_bytes
 from mfc.memory.shape import Shape, adapted, shape
@@ -28,6 +29,7 @@ class Static(NamedTuple):
     states: States
     quantised: bool
     adapter_share: float  # of all weight bytes but scales
+    models: float  # that keep activations in one step, in those of the policy
 
 
 _PLACING = ("sharding", "world_size", "offload_optimizer", "offload_parameters", "pin_memory")
@@ -66,33 +68,31 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         architecture, strategy, fused_experts=stack.fused_experts, expert_adapters=stack.expert_adapters
     )
     whole, narrow, parts = 0, 1.0, _whole_parts(figure, strategy) if lora else 0
-    saved = saved_count(architecture, lora) + parts if lora else 0
-    if saved and form.trained > form.weights and not (form.master or stack.whole_fp32):
+    beside = saved_count(architecture, lora) + parts if lora else 0
+    if beside and form.trained > form.weights and not (form.master or stack.whole_fp32):
         # PEFT upcasts adapters only: whole modules stay in the base's type, and so do their gradients and moments
-        whole, narrow = saved, form.weights / form.trained
+        whole, narrow = beside, form.weights / form.trained
     head = _head(architecture, strategy, stack, form, narrow)
     # Without a gradient the head has no moments; DeepSpeed's are of flat partitions, which it is part of.
     idle = figure.head if head.unscored and form.full and not strategy.deepspeed else 0
     optimizer = optimizers.kept(figure, form, stack, strategy, numbers - int(whole * (1 - narrow)) - idle)
-    made = step(
-        _inputs(architecture, strategy, stack, form),
-        head,
-        Trains(
-            numbers=int(optimizer.trained),
-            copied=numbers - (whole or saved),
-            reach=optimizers.reach(strategy, figure.depth),
-            frozen=strategy.unadapted,
-            wide_head=form.adapters and head.trains and form.trained == 4 and narrow == 1.0,
-            headless=_headless(strategy, stack),
-        ),
-        Loop(
-            accumulates=strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack),
-            varies=not strategy.fills_rows,
-            models=trained_models(strategy),
-            sequences=strategy.sequences,
-        ),
-        sight.look(architecture, strategy, stack, form),
+    given = _inputs(architecture, strategy, stack, form)
+    trains = Trains(
+        numbers=int(optimizer.trained),
+        copied=numbers - (whole or beside),
+        reach=optimizers.reach(strategy, figure.depth),
+        frozen=strategy.unadapted,
+        wide_head=form.adapters and head.trains and form.trained == 4 and narrow == 1.0,
+        headless=_headless(strategy, stack),
     )
+    models = _kept_models(figure, given, trains, strategy)
+    loop = Loop(
+        accumulates=strategy.gradient_accumulation > 1 or optimizers.layerwise(strategy, stack),
+        varies=not strategy.fills_rows,
+        models=models,
+        sequences=strategy.sequences,
+    )
+    made = step(given, head, trains, loop, sight.look(architecture, strategy, stack, form))
     states = _states(figure, form, stack, strategy, made.course.layer_trained, optimizer)
     states = states._replace(base=states.base - parts * float(form.weights) + idle * (form.trained - form.element))
     own = states.trained * states.weight
@@ -101,6 +101,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         states=states,
         quantised=strategy.quantization is not None,
         adapter_share=own / (states.base + states.reference + states.scoring + own) if form.adapters else 0.0,
+        models=models,
     )
 
 
@@ -124,6 +125,15 @@ def scored_share(architecture: Architecture, strategy: Strategy, stack: Stack) -
 def trained_models(strategy: Strategy) -> float:
     """How many models train at once: PPO's policy and critic share a step, so both keep activations."""
     return 1.0 + strategy.rollout.critic if strategy.rollout else 1.0
+
+
+def _kept_models(figure: Shape, given: Inputs, trains: Trains, strategy: Strategy) -> float:
+    """How many models' activations a step keeps, in those of the policy: a critic's own formats may be wider."""
+    models = trained_models(strategy)
+    if models == 1.0 or not given.stack.critic_fp32:
+        return models
+    wide = given._replace(formats=formats(strategy._replace(precision="fp32"), given.stack))
+    return 1.0 + (models - 1.0) * saved(figure, wide, trains).sequence / saved(figure, given, trains).sequence
 
 
 class Scored(NamedTuple):
@@ -167,6 +177,8 @@ def kernel(strategy: Strategy, stack: Stack) -> str:
     """The attention kernel with the mask that it gets: flash, sdpa, masked, blocks or eager (`Inputs.kernel`)."""
     if strategy.attention != "sdpa":
         return strategy.attention
+    if strategy.task in stack.eager_tasks:
+        return "eager"
     if strategy.packing:
         return "blocks" if mask_bytes(strategy, stack) else "sdpa"
     return "masked" if stack.padding_mask else "sdpa"
@@ -197,11 +209,11 @@ def _inputs(architecture: Architecture, strategy: Strategy, stack: Stack, form: 
 
 def _head(architecture: Architecture, strategy: Strategy, stack: Stack, form: Formats, narrow: float) -> Head:
     """`narrow` is the width of a whole module's gradient, as a share of an adapter's."""
-    saved = strategy.lora.modules_to_save if strategy.lora and form.adapters else ()
+    whole = strategy.lora.modules_to_save if strategy.lora and form.adapters else ()
     learns = form.full and "language" not in strategy.freeze_parts
     trains = (learns and optimizers.reach(strategy, architecture.layers).edges) or names(
         architecture.family
-    ).head in saved
+    ).head in whole
     reward, fused = strategy.task == "reward", strategy.loss == "fused"
     unscored = reward and stack.value_head
     headless = _headless(strategy, stack)

@@ -83,6 +83,6 @@ def _rows_of_a_step(strategy: Strategy, spec: Spec, values: Mapping[str, Any]) -
     batch, mean = values["batch_size"], _mean(spec, strategy)
     if strategy.fills_rows:
         return None if mean is None else float(max(batch * strategy.max_length / mean, 1))
-    if strategy.task == "grpo":  # each prompt has so many answers, and is trained on so many times
+    if strategy.rollout is not None:  # each prompt has so many answers, and is trained on so many times
         return float(batch / (values["num_generations"] or 1) / (values["iterations"] or 1))
     return float(batch)

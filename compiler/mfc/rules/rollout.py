@@ -150,7 +150,7 @@ def rollout(
     max_completion_length: int | None,
     rewards: tuple[str, ...],
 ) -> Value:
-    """PPO holds a reward model and trains a critic of its size; GRPO holds the reward models that are no functions."""
+    """PPO holds a reward model and trains a critic; GRPO holds the reward models that are no functions."""
     if rollout_mode is None or max_completion_length is None:
         return NONE
     grpo = spec.train.task == "grpo"
@@ -161,8 +161,9 @@ def rollout(
             said = "functions score the answers, no model does" if rewards else "the spec names no rewards"
         return Value(Rollout(rollout_mode, max_completion_length, scoring), said + _sizes(scoring))
     scoring = scoring or (model.total_parameters,)
-    # A framework may put the critic's head on the policy itself.
-    critic = scoring[0] / model.total_parameters if profile.can("critic")[0] == "model" else 0.0
+    # A framework may begin the critic from the policy, or put its head on the policy itself.
+    critics = {"model": scoring[0] / model.total_parameters, "policy": 1.0, "head": 0.0}
+    critic = critics[profile.can("critic")[0]]
     said = "policy, reference, reward model" + (" and a critic that trains" if critic else "; the critic is a head")
     return Value(Rollout(rollout_mode, max_completion_length, scoring, critic), said + _sizes(scoring))
 

@@ -44,10 +44,17 @@ def repetition_penalty(spec: Spec) -> Value:
     return _grpo(spec, "repetition_penalty", "1: none")
 
 
-@derive("iterations", "GRPO, arXiv:2402.03300: mu in algorithm 1")
+@derive("iterations", "GRPO, arXiv:2402.03300: mu in algorithm 1; TRL trainer/ppo_config.py: num_ppo_epochs 4")
 def iterations(spec: Spec) -> Value:
-    """One optimizer step is taken on the answers of one generation unless the spec says how many."""
-    return _grpo(spec, "iterations", "1: training is on policy")
+    """GRPO takes one optimizer step on the answers of one generation and PPO four, unless the spec says how many."""
+    if spec.train.task not in ("grpo", "ppo"):
+        return Value(None, "the task generates nothing")
+    asked = spec.train.rollout.iterations
+    if asked != "auto":
+        return from_spec(asked, f"{_ROLLOUT}.iterations")
+    if spec.train.task == "grpo":
+        return Value(1, "1: training is on policy")
+    return Value(4, "4 passes over the answers of one generation, as TRL has it")
 
 
 @derive("loss_type", "bnpo and dr_grpo: arXiv:2503.20783; dapo: arXiv:2503.14476; cispo: arXiv:2506.13585")

@@ -223,7 +223,10 @@ def share_of(
         sequences = max(batch_size // hardware.world_size, 1)
         # The trainer's own model reads all prompts at once (transformers generation/utils.py, _prefill).
         alone = engine(architecture, max_length, sequences, 1, reads=sequences * (max_prompt_length or max_length))
-        return memory.native(alone, training)
+        ppo = problem.spec.train.task == "ppo"
+        return memory.native(
+            alone, training, memory.scoring(architecture, profile.stack, max_length, sequences) if ppo else 0.0
+        )
     pinned = None if asked.gpu_memory_utilization == "auto" else asked.gpu_memory_utilization
     sleeps = (False, True) if asked.sleep == "auto" else (asked.sleep,)
     shares = []

@@ -118,7 +118,7 @@ class PreferenceSpec(Section):
 
 # Of rollouts, what belongs to GRPO alone.
 GRPO_ALONE = (
-    *("iterations", "loss_type", "top_p", "top_k", "repetition_penalty"),
+    *("loss_type", "top_p", "top_k", "repetition_penalty"),
     *("reward_weights", "plugins", "server"),
 )
 # What a server on other hardware decides as it is started.
@@ -150,7 +150,9 @@ class RolloutSpec(Section):
     num_generations: AutoCount = Field(default="auto", description="Answers per prompt (grpo). auto: 8.")
     max_prompt_length: AutoCount = Field(default="auto", description="Longest prompt in tokens.")
     max_completion_length: AutoCount = Field(default="auto", description="Longest answer in tokens.")
-    iterations: Count = Field(default=1, description="Optimizer steps on the answers of one generation (grpo).")
+    iterations: AutoCount = Field(
+        default="auto", description="Optimizer steps on the answers of one generation. auto: 1 (grpo), 4 (ppo)."
+    )
     temperature: Positive = Field(default=1.0, description="Temperature that answers are sampled at.")
     top_p: Fraction = Field(default=1.0, description="Share of probability that is sampled from (grpo); 1: all.")
     top_k: Whole = Field(default=0, description="How many of the likeliest tokens are sampled from (grpo); 0: all.")
