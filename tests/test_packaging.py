@@ -14,7 +14,7 @@ from tests.conformance.environments import CONSTRAINED
 
 ROOT = Path(__file__).parent.parent
 SOURCES = {"compiler/mfc": "mfc", "targets": "mfc/targets", "schemas": "mfc/schemas"}
-SUFFIXES = {".py", ".json", ".yaml", ".j2", ".typed"}
+SUFFIXES = {".py", ".json", ".yaml", ".j2", ".css", ".js", ".typed"}
 
 
 @pytest.fixture(scope="module")

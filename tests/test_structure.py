@@ -28,7 +28,8 @@ LAYERS = (
     ("emit", "calibration", "plans"),
     ("launchers", "report"),
     ("api",),
-    ("", "check", "data", "imports", "machine", "size"),  # "" is the package itself, which hands on the names of `api`
+    # "" is the package itself, which hands on the names of `api`.
+    ("", "check", "data", "imports", "machine", "page", "size"),
     ("lint", "diff"),
     ("cli", "__main__"),
 )
@@ -77,6 +78,7 @@ def top(module: str) -> str:
 OPENING = {
     "catalog.gpus", "catalog.models", "catalog.modelscope", "cli.options", "cli.schema", "data.lines", "emit.writing",
     "launchers.skypilot", "launchers.slurm", "machine.host", "target.contracts", "target.liger", "check.memo",
+    "page.words",
 }  # fmt: skip
 
 

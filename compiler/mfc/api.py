@@ -25,6 +25,7 @@ __all__ = [
     "compiled_for",
     "load",
     "lower",
+    "outputs",
     "plan",
     "plan_each",
     "planned_for",
@@ -97,23 +98,30 @@ def compile_each(
     _need_data(loaded)
     made = plan_each(loaded, targets, hub_cache=False)
     return [
-        plan if isinstance(plan, MfcError) else attempt(partial(_compile, loaded, plan, name, targets, out))
-        for plan, name in zip(made, targets, strict=True)
+        plan if isinstance(plan, MfcError) else attempt(partial(_compile, loaded, plan, targets, out)) for plan in made
     ]
 
 
-def _compile(
-    loaded: LoadedSpec, made: Plan, name: str, targets: Sequence[str], out: str | os.PathLike[str] | None
-) -> Compiled:
+def _compile(loaded: LoadedSpec, made: Plan, targets: Sequence[str], out: str | os.PathLike[str] | None) -> Compiled:
     """The outputs of a plan for one target of several."""
+    return outputs(loaded, made, _folder(loaded, made.profile.target, targets, out))
+
+
+def outputs(loaded: LoadedSpec, made: Plan, folder: Path | None = None) -> Compiled:
+    """The outputs of a plan that was made without a hub's cache, in `folder` (default: that which the spec declares).
+
+    Raises SpecError, CannotFit and CannotExpress.
+    """
     from mfc import emit
     from mfc.beside import probes
     from mfc.emit import place
     from mfc.emit.compiled import Compiled
 
+    _need_data(loaded)
     if not made.fits:
         raise CannotFit(cannot_fit(made, loaded.name))
-    folder, problem = _folder(loaded, name, targets, out), made.problem
+    name, problem = made.profile.target, made.problem
+    folder = place.declared(loaded, name) if folder is None else folder
     made, lowered, command = _written(loaded, made, folder)
     with placed(loaded, name, problem):
         files = emit.produce(lowered, made, target_of(loaded, name), loaded)

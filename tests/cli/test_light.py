@@ -27,6 +27,7 @@ LOADS_NOT = {
     "rules": {"pydantic", "jinja2", "jsonschema"},
     "plan": {"jinja2", "jsonschema", "mfc.emit.render", "mfc.emit.writing", "mfc.emit.manifest"} | SEARCHES | RARE,
     "compile": SEARCHES | {"rich"},
+    "report": {"rich", "mfc.emit.writing", "mfc.imports", "mfc.lint"},
     "import": {"jinja2", "jsonschema", "mfc.lint", "mfc.diff", "mfc.imports.convert", "mfc.imports.lines"} | RARE,
     "convert": {"rich", "mfc.lint", "mfc.diff", "mfc.imports.lines", "mfc.emit.writing"},
     "lint": {"jinja2", "jsonschema", "mfc.diff", "mfc.emit.writing"} | (RARE - {"difflib"}),  # its patch is one
@@ -37,6 +38,7 @@ LOADS_NOT = {
 ARGUMENTS = {
     "plan": ["spec.yaml"],
     "compile": ["spec.yaml"],
+    "report": ["spec.yaml"],
     "import": ["train.yaml", "--hardware", "RTX 4090"],
     "convert": ["train.yaml", "--hardware", "RTX 4090", "--to", "ms-swift"],
     "lint": ["train.yaml", "--hardware", "RTX 4090"],

@@ -13,6 +13,7 @@ COMMANDS = {
     "data": "Check the rows of a spec's data, and say how long they are.",
     "compile": "Write each target's native configs for a spec.",
     "plan": "Show the strategy, the memory it takes and the time.",
+    "report": "Write the plans as one HTML page: charts, reasons, files.",
     "size": "Say which cards a spec needs, or which models cards can train.",
     "import": "Read a framework's own config or script into a spec.",
     "convert": "Write a framework's own config as the files of another.",

@@ -13,7 +13,6 @@ from mfc.errors import CannotFit, MfcError
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
-    from mfc.report.bill import Bill
     from mfc.spec.load import LoadedSpec
 
 
@@ -83,37 +82,27 @@ def _checked(loaded: LoadedSpec, name: str, plan: Plan, refused: list[tuple[str,
 def _as_json(plans: Sequence[Plan], loaded: LoadedSpec) -> list[dict[str, Any]]:
     from mfc import calibration
     from mfc.report import json
+    from mfc.report.bill import bills
 
-    bills = _bills(plans, loaded)
+    charged = bills(plans, loaded)
     return [
         json.to_json(plan, loaded, bill, api.survey(plan), calibration.about(plan))
-        for plan, bill in zip(plans, bills, strict=True)
+        for plan, bill in zip(plans, charged, strict=True)
     ]
-
-
-def _bills(plans: Sequence[Plan], loaded: LoadedSpec) -> list[Bill]:
-    """How long each run takes and what it costs."""
-    from mfc.report.bill import bill
-
-    known = {}
-    if loaded.spec.hardware.price is not None:
-        from mfc.report.prices import prices
-
-        known = prices(loaded)
-    return [bill(plan, known.get(plan.problem.hardware.gpu.name)) for plan in plans]
 
 
 def _show(plans: Sequence[Plan], loaded: LoadedSpec, verbose: bool, *, asked: bool) -> None:
     """One screen; `verbose`: each plan in full, then where they differ."""
     from mfc import calibration
     from mfc.report import compare, glance, levers, text
+    from mfc.report.bill import bills
 
-    measured, bills = [calibration.about(plan) for plan in plans], _bills(plans, loaded)
+    measured, charged = [calibration.about(plan) for plan in plans], bills(plans, loaded)
     if not verbose:
         said = [text.calibrated_line(one) if one else "" for one in measured]
-        options.show(glance.to_text(plans, loaded.name, bills, said, asked=asked, width=options.width()) + "\n")
+        options.show(glance.to_text(plans, loaded.name, charged, said, asked=asked, width=options.width()) + "\n")
         return
-    for plan, bill, one in zip(plans, bills, measured, strict=True):
+    for plan, bill, one in zip(plans, charged, measured, strict=True):
         print(text.to_text(plan, loaded.name, bill, one, asked=asked), end="\n\n")
         print(levers.text(plan, api.survey(plan)), end="\n\n")
     if len(plans) > 1:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mfc.memory.model import Confidence, Memory, Run
-from mfc.memory.prediction import predict
+from mfc.memory.prediction import parts, predict
 from mfc.memory.prepared import Prepared, Preparer, prepare
 from mfc.memory.stack import Stack
 
-__all__ = ["Confidence", "Memory", "Prepared", "Preparer", "Run", "Stack", "predict", "prepare"]
+__all__ = ["Confidence", "Memory", "Prepared", "Preparer", "Run", "Stack", "parts", "predict", "prepare"]

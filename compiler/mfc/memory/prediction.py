@@ -45,6 +45,16 @@ def predict(run: Run) -> Memory:
     )
 
 
+def parts(run: Run) -> dict[str, dict[str, int]]:
+    """Bytes by kind at each moment of a step, in its order: what tensors take, and the CUDA context.
+
+    What `Memory.moments` says beyond them are free blocks that the allocator keeps.
+    """
+    prepared = prepare(run, every=True)
+    context = {"context": int(prepared.outside)}
+    return {phase.name: _components(prepared, at) | context for at, phase in enumerate(prepared.phases)}
+
+
 def _components(prepared: Prepared, index: int) -> dict[str, int]:
     """Bytes inside the allocator at one moment, by kind; kinds of less than one byte are left out."""
     run, placement, static = prepared.run, prepared.placement, prepared.static

@@ -43,6 +43,7 @@ class Survey(NamedTuple):
     evaluated: int
     frontier: tuple[Point, ...]  # the leanest first
     levers: tuple[Lever, ...]  # in the order of the fields, the most saving value first
+    plan: Point | None  # where the plan itself lies, on the frontier or behind it
 
 
 def survey(plan: Plan, rules: tuple[Rule, ...]) -> Survey:
@@ -57,10 +58,12 @@ def survey(plan: Plan, rules: tuple[Rule, ...]) -> Survey:
     found = evaluate(problem, start, rules, fixed, Rejections())
     chosen = {name: fixed.get(name, plan.values.get(name, getattr(strategy, name, None))) for name in CHOICES}
     alike = [one for one in found if all(one.env[name] == chosen[name] for name in CHOICES if name in RESULTS)]
+    here = next((one for one in found if not _changes(one, chosen)), None)
     return Survey(
         len(found),
         tuple(_point(one, chosen) for one in _frontier(alike)),
-        tuple(_levers(found, chosen)),
+        tuple(_levers(found, here, chosen)) if here else (),
+        _point(here, chosen) if here else None,
     )
 
 
@@ -85,11 +88,8 @@ def _point(candidate: Candidate, chosen: Mapping[str, Any]) -> Point:
     return Point(_changes(candidate, chosen), int(candidate.upper_bytes), candidate.seconds_per_step, candidate.fits)
 
 
-def _levers(found: Sequence[Candidate], chosen: Mapping[str, Any]) -> Iterator[Lever]:
+def _levers(found: Sequence[Candidate], here: Candidate, chosen: Mapping[str, Any]) -> Iterator[Lever]:
     near = [(one, _changes(one, chosen)) for one in found]
-    here = next((one for one, changes in near if not changes), None)
-    if here is None:
-        return
     levers = [
         Lever(
             *next(iter(changes.items())),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
+    from mfc.spec.load import LoadedSpec
     from mfc.spec.models import Spec
     from mfc.spec.quantities import Price
     from mfc.strategy import Strategy
@@ -29,6 +30,16 @@ class Bill(NamedTuple):
     def cost(self, seconds: float | None) -> float | None:
         """What the GPUs cost for so long, in the currency of the price."""
         return None if seconds is None or self.price is None else self.price.an_hour * self.gpus * seconds / 3600
+
+
+def bills(plans: Sequence[Plan], loaded: LoadedSpec) -> list[Bill]:
+    """The bills of a spec's plans, by its own prices. Raises SpecError for a file of prices that cannot be read."""
+    known: Mapping[str, Price] = {}
+    if loaded.spec.hardware.price is not None:
+        from mfc.report.prices import prices
+
+        known = prices(loaded)
+    return [bill(plan, known.get(plan.problem.hardware.gpu.name)) for plan in plans]
 
 
 def bill(plan: Plan, price: Price | None) -> Bill:

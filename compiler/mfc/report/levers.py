@@ -30,14 +30,14 @@ def _lines(plan: Plan, survey: Survey) -> Iterator[str]:
     yield ""
     yield "what each lever saves and costs beside this plan"
     step = plan.speed.seconds_per_step
-    for lever in _shown(survey.levers):
+    for lever in shown_levers(survey.levers):
         memory = f"{'saves' if lever.saved_bytes >= 0 else 'takes'} {gib(abs(lever.saved_bytes))}"
         time = f"{'costs' if lever.added_seconds >= 0 else 'gains'} {abs(lever.added_seconds) / step:.0%} of a step"
         lack = "" if lever.fits else "; does not fit"
         yield f"  {lever.field} {show(lever.value)}: {memory}, {time}{lack}"
 
 
-def _shown(levers: tuple[Lever, ...]) -> Iterator[Lever]:
+def shown_levers(levers: tuple[Lever, ...]) -> Iterator[Lever]:
     """Of values that do not fit, and that come the most saving first, only the first of each field."""
     lacking = set()
     for lever in levers:
