@@ -21,6 +21,14 @@ def per_token(attention: Attention, given: Inputs, own_input: bool) -> float:
     return _grouped(attention, given, own_input)
 
 
+def scores(attention: Attention, given: Inputs) -> float:
+    """Bytes per token of the scores as eager attention takes their softmax in fp32, where no graph keeps them.
+
+    PyTorch makes an fp32 copy first of what is not fp16 (SoftMax.cpp, `softmax`; transformers eager_attention_forward).
+    """
+    return (8.0 if given.formats.element == 4 else 10.0) * attention.heads * given.length
+
+
 def _latent(attention: Attention, given: Inputs, own_input: bool) -> float:
     """Multi-head latent attention."""
     rank, nope = attention.kv_lora_rank, attention.head_dim - attention.rope_dim

@@ -15,7 +15,7 @@ from mfc.memory.blocks import Free, Where
 from mfc.memory.forward import Group, Saved, saved
 from mfc.memory.inputs import Inputs, Loop, Sight, Trains
 from mfc.memory.loss import Head, Logits, logits_bytes, tiled
-from mfc.memory.running import Running
+from mfc.memory.running import Running, scoring
 from mfc.memory.shape import Layer, Shape, shape
 from mfc.memory.tower import Seen, seen
 
@@ -102,7 +102,7 @@ def _loss(model: Shape, given: Inputs, head: Head, left: Saved, logits: Logits) 
     fixed = left.fixed + left.casts + tiles.tile
     yield Phase("loss forward", "loss", forward + tiles.hidden, logits.forward * vocab, fixed)
     if head.preference is not None and head.preference.reference:
-        yield _reference(model, given, head, left, passing)
+        yield from _reference(model, given, head, left, passing)
     fixed = left.fixed + left.cast_head + tiles.tile
     backward = left.sequence + left.final + tiles.hidden + tiles.gradient
     if head.preference is not None and head.preference.made and not head.fused:
@@ -111,24 +111,25 @@ def _loss(model: Shape, given: Inputs, head: Head, left: Saved, logits: Logits) 
     yield Phase("loss backward", "loss", backward, logits.backward * vocab, fixed)
 
 
-def _reference(model: Shape, given: Inputs, head: Head, left: Saved, passing: float) -> Phase:
-    """The reference scores the same tokens while the policy's graph waits.
-
-    No layer's passing tensors come near the logits that it ends with; the policy's own are part of the moment.
-    """
+def _reference(model: Shape, given: Inputs, head: Head, left: Saved, passing: float) -> Iterator[Phase]:
+    """The reference scores the same tokens while the policy's graph waits: one of its layers, then its head."""
     moments, preferences = head.preference, given.stack.preferences
     assert moments is not None
     cache = 0.0
     if preferences.reference_cache:
         attentions = [(layer.block.attention, layer.size) for layer in model.layers]
         cache = sum(2.0 * given.formats.element * each.kv_width * count for each, count in attentions) * given.tokens
+    busiest = max(model.layers, key=lambda layer: scoring(layer, given))
+    held = left.sequence + cache + scoring(busiest, given)
+    yield Phase("reference's layers", "loss", held, scratch=left.fixed + left.casts + _dequantised(busiest, given))
     activations = left.sequence + passing + cache
     if head.fused:  # it passes its head as the policy does
         tile = tiled(given, head, model.head_rows).tile
-        return Phase("reference", "loss", activations, scratch=left.fixed + left.casts + tile)
+        yield Phase("reference", "loss", activations, scratch=left.fixed + left.casts + tile)
+        return
     width = moments.reference + (2.0 if given.architecture.logit_softcap else 0.0)
     casts = left.casts if preferences.within_autocast else left.cast_head
-    return Phase(
+    yield Phase(
         "reference",
         "loss",
         activations=activations,

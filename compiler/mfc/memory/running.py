@@ -2,15 +2,16 @@
 
 Read off traces of frameworks' own training (docs/memory-model.md, "How well it holds"). Looked at is where adapters
 make a layer's forward pass its busiest moment: as the feed-forward half makes its result. Elsewhere that is the
-backward pass's (`activations.scratch`).
+backward pass's (`activations.scratch`). And what it holds where nothing is kept: in a frozen model that scores tokens.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from mfc.catalog.architecture import Mlp
+from mfc.catalog.architecture import Mlp, Moe
 from mfc.catalog.parameters import Adapter
+from mfc.memory.attention import scores
 from mfc.memory.inputs import Inputs
 from mfc.memory.shape import Layer, Shape
 
@@ -54,3 +55,15 @@ def _last_linear(down: Adapter, ffn: Mlp, given: Inputs) -> Running:
         fixed = 4.0 * inputs * inputs + (4.0 + element) * inputs * outputs
     inside = (product + 4 * copies) * ffn.width * given.tile
     return Running(inside + results * hidden * given.tokens, fixed)
+
+
+def scoring(layer: Layer, given: Inputs) -> float:
+    """Bytes of one sequence in a layer that keeps nothing, at its busiest: in its attention or in its MLP."""
+    attention, ffn, element = layer.block.attention, layer.block.ffn, given.formats.element
+    stream = given.stream + element * given.architecture.hidden * given.tokens  # the residual and the norm's output
+    width = ffn.width if isinstance(ffn, Mlp) else layer.active_width
+    # The activation of the gate, what it multiplies, and the product.
+    halves = [(3 if isinstance(ffn, Moe) or ffn.gated else 2) * element * width * given.tokens]
+    if given.kernel == "eager" or attention.softcap:  # queries, and keys and values repeated to as many heads
+        halves.append((3 * element * attention.q_width + scores(attention, given)) * given.tokens)
+    return stream + max(halves)
