@@ -5,13 +5,14 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
-from publish import catalogue, commands, language, rules, scoreboard
-from publish.markdown import relinked
+from mfc import target as registry
 
-ROOT = Path(__file__).resolve().parent.parent
+from publish import catalogue, commands, howto, language, rules, scoreboard
+from publish.markdown import relinked
+from publish.root import ROOT
+
 LANGUAGES = {"en": "English", "zh": "中文"}
 ENGLISH_ONLY = {"en": "", "zh": "> 本页目前只有英文。\n\n"}
 # What stands for `<!-- built: NAME -->` in a document: made as the site is built, and so never out of date.
@@ -61,15 +62,29 @@ def pages(language: str) -> dict[str, Page]:
     """All pages by place. What has no Chinese text is there in English, and says so."""
     found = [_read(source, place, language) for source, place in _documents()]
     places = {_english(page.source): page.place for page in found}
-    return {page.place: page._replace(text=_filled(_linked(page, places), language)) for page in found}
+    texts = {page: _filled(_linked(page, places), language) for page in found}
+    for page in found:
+        if page.place.startswith("targets/"):
+            texts[page] = howto.page(page.place.removeprefix("targets/").removesuffix(".md"), texts[page], language)
+    return {page.place: page._replace(text=text) for page, text in texts.items()}
 
 
 def _documents() -> Iterator[tuple[str, str]]:
     """Source and place of every document, by the name of its English text."""
     yield from OUTSIDE.items()
+    for target, source in _readmes().items():
+        yield source, f"targets/{target}.md"
     for path in sorted((ROOT / "docs").rglob("*.md")):
         if not path.name.endswith(".zh.md"):
             yield path.relative_to(ROOT).as_posix(), path.relative_to(ROOT / "docs").as_posix()
+
+
+def _readmes() -> dict[str, str]:
+    """The README of each target that lies here."""
+    folders = {name: registry.get(name).folder for name in registry.names()}
+    return {
+        name: f"targets/{folder.name}/README.md" for name, folder in folders.items() if folder.parent.name == "targets"
+    }
 
 
 def _read(source: str, place: str, language: str) -> Page:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import argparse
 import posixpath
+import shutil
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from publish.pages import LANGUAGES, ROOT, navigation, pages
+from publish.pages import LANGUAGES, navigation, pages
+from publish.root import ROOT
 
 CONFIG = Path(__file__).parent / "mkdocs.yml"
 HOME = {"en": "", "zh": "zh"}  # folder of each language
@@ -35,6 +37,7 @@ def _build(language: str, sources: Path, out: Path) -> None:
         path = sources / page.place
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(page.text, encoding="utf-8")
+    shutil.copy(CONFIG.with_name("site.css"), sources)
     config = load_config(
         str(CONFIG), docs_dir=str(sources), site_dir=str(out), nav=navigation(found, language), strict=True
     )

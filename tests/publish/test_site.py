@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from publish.markdown import LINK
-from publish.pages import LANGUAGES, ROOT, SECTIONS, navigation
+from publish.pages import LANGUAGES, SECTIONS, navigation
+from publish.root import ROOT
 
 WRITTEN = sorted(
     path for path in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("targets/**/*.md")) if path.is_file()

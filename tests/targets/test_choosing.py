@@ -216,7 +216,7 @@ def lines() -> Iterator[str]:
             always = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in said.always.items())
             remarks.append(f"always: {always}")
         yield f"- **{target.NAME}**, {target.TITLE} {', '.join(target.VERSIONS)}" + "".join(
-            f"\n  - {remark}" for remark in remarks
+            f"\n    - {remark}" for remark in remarks
         )
 
 
