@@ -66,6 +66,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             edges_fp32=True,
             fp32_references=("kto", "grpo"),  # TRL trainer/utils.py, create_model_from_path, without a dtype
             kbit_fp32=False,
+            quantised_dtensors=("nf4", "fp4", "int8"),  # monkeypatch/fsdp2_qlora.py
             fsdp_fp32_shards=False,
             packing_mask=True,
             fused_experts=True,

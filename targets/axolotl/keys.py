@@ -19,6 +19,7 @@ from mfc.target.codecs import (
     Unwritten,
     Writing,
     constant,
+    counted,
     flag,
     items,
     one_way,
@@ -165,6 +166,7 @@ _BY_LIGER = both(_FUSED, When(lambda plan: not kernels.cuts(plan.profile)))
 _BY_CUT = both(_FUSED, When(lambda plan: kernels.cuts(plan.profile)))
 _TILED = is_("mlp", "tiled")
 _CHECKPOINTS = is_("gradient_checkpointing", True)
+_ALL = 10**6  # checkpoints: more than any run writes
 _SIMPO = task("simpo")
 _BY_STEPS_OF_SIMPO = When(lambda plan: plan.strategy.task == "simpo" and WARMUP_SHARE(plan))
 _CHATS = task("sft", "dpo", "simpo", "reward")
@@ -320,7 +322,7 @@ OUTPUT = section(
     Key("auto_resume_from_checkpoints", flag("existing", "resume")),
     Key("save_strategy", words("save_every", {"epoch": "epoch", "never": "no"}, rest="steps")),
     Key("save_steps", same("save_every"), BY_STEPS),
-    Key("save_total_limit", same("keep")),
+    Key("save_total_limit", counted("keep", "all", _ALL), note="4 where nothing is said, so all is a great number"),
     Key("logging_steps", same("log_every")),
     *(Key(f"use_{name}", flag("report_to", name), is_("report_to", name)) for name in REPORTS),
     Key("eval_strategy", words("eval_every", {"epoch": "epoch"}, rest="steps"), EVALUATES),

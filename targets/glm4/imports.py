@@ -43,6 +43,8 @@ def settings(run: Run, place: Place) -> Settings:
     told: dict[str, tuple[Any, ...]] = {"task": ("sft",), "precision": ("bf16",)}
     if not isinstance(said.get("peft_config"), Mapping):
         told["method"] = ("full",)
+    if training.get("save_total_limit") is None:
+        told["keep"] = ("all",)
     parts: tuple[Part, ...] = ()
     notes: tuple[str, ...] = ()
     if training.get("deepspeed"):

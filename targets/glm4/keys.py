@@ -30,7 +30,18 @@ from mfc.target.launch import ALLOCATOR, DEVICES, THREADS
 from mfc.target.schedules import FLOORED, SCHEDULER, WARMUP_SHARE, WARMUP_STEPS, scheduler_numbers
 from mfc.target.values import adapted
 from mfc.target.versions import before
-from mfc.target.when import ADAPTERS, BY_STEPS, DEEPSPEED, EVALUATES, EVALUATES_BY_STEPS, When, both, given, is_
+from mfc.target.when import (
+    ADAPTERS,
+    BY_STEPS,
+    DEEPSPEED,
+    EVALUATES,
+    EVALUATES_BY_STEPS,
+    KEEPS_SOME,
+    When,
+    both,
+    given,
+    is_,
+)
 
 from . import data
 from .forms import form
@@ -168,9 +179,9 @@ TRAINING = section(
         DEEPSPEED,
         "the JSON of target deepspeed, without its optimizer and scheduler",
     ),
-    Key(_T + "save_strategy", words("save_every", {"epoch": "epoch"}, rest="steps")),
+    Key(_T + "save_strategy", words("save_every", {"epoch": "epoch"}, rest="steps"), also=("keep",)),
     Key(_T + "save_steps", same("save_every"), BY_STEPS),
-    Key(_T + "save_total_limit", same("keep")),
+    Key(_T + "save_total_limit", same("keep"), KEEPS_SOME),
     Key(_T + "logging_steps", same("log_every")),
     Key(_T + "report_to", same("report_to")),
     Key(_T + "per_device_eval_batch_size", same("eval_micro_batch"), EVALUATES, "answers are generated"),

@@ -63,8 +63,7 @@ def settings(run: Run, place: Place) -> Settings:
     engine = _engine(said, run, version)
     told, notes = dict(engine.told), engine.notes
     if said.get("save_total_limit") is None:
-        told["keep"] = (trainer.KEEPS_ALL,)
-        notes += (trainer.KEEPS,)
+        told["keep"] = ("all",)
     rank = str(said.get("lora_rank", 8))
     defaults = {
         "lora_alpha": 2 * int(rank) if rank.isdigit() else None,  # hparams/finetuning_args.py

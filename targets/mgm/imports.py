@@ -48,6 +48,8 @@ def settings(run: Run, place: Place) -> Settings:
     }
     parts: tuple[Part, ...] = ()
     notes: tuple[str, ...] = ()
+    if said.get("save_total_limit") is None:
+        told["keep"] = ("all",)
     if said.get("deepspeed"):
         found = json_of(said["deepspeed"], run.beside, facts.PACKAGES["deepspeed"])
         parts, notes = ((found.part,) if found.part else ()), found.notes

@@ -31,7 +31,7 @@ from mfc.target.codecs import (
 from mfc.target.keys import Key, section
 from mfc.target.paths import located
 from mfc.target.schedules import SCHEDULER, WARMUP_SHARE, WARMUP_STEPS, ratio
-from mfc.target.when import ADAPTERS, BY_STEPS, When, given, quantised
+from mfc.target.when import ADAPTERS, BY_STEPS, KEEPS_SOME, When, given, quantised
 
 OPTIMIZERS = {
     "adamw": "adamw_torch",
@@ -166,9 +166,9 @@ KEYS: tuple[Key, ...] = (
     *section(
         "run",
         Key("output_dir", same("output_dir")),
-        Key("save_strategy", words("save_every", {"epoch": "epoch", "never": "no"}, rest="steps")),
+        Key("save_strategy", words("save_every", {"epoch": "epoch", "never": "no"}, rest="steps"), also=("keep",)),
         Key("save_steps", same("save_every"), BY_STEPS),
-        Key("save_total_limit", same("keep")),
+        Key("save_total_limit", same("keep"), KEEPS_SOME),
         Key("logging_steps", same("log_every")),
         Key("report_to", single(same("report_to"))),
     ),

@@ -112,8 +112,7 @@ def settings(run: Run, place: Place) -> Settings:
         Part("environment", ENVIRONMENT, {key: value for key, value in environment.items() if key in known}),
     ]
     if said.get("save_total_limit") is None:
-        told["keep"] = (trainer.KEEPS_ALL,)
-        notes += (trainer.KEEPS,)
+        told["keep"] = ("all",)
     lengths, short = _lengths(said, command)
     told |= lengths
     notes += (*short, *unread)

@@ -98,8 +98,7 @@ def settings(run: Run, place: Place) -> Settings:
     told: dict[str, tuple[Any, ...]] = {**engine.told, "task": (task,), "existing": (_existing(said, run),)}
     notes = engine.notes
     if said.get("save_total_limit") is None:
-        told["keep"] = (trainer.KEEPS_ALL,)
-        notes += (trainer.KEEPS,)
+        told["keep"] = ("all",)
     if _weights_in_fp32(said):
         notes += ("it loads the base model in float32; mfc loads what adapters train on in the type of training",)
     if "lora_target_modules" not in said:

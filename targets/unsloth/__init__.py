@@ -87,6 +87,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "adam_epsilon": 1e-8,
             "max_grad_norm": 1.0,
             "log_every": 1,
+            "keep": "all",
         },
         usual={
             "warmup": (5, "Unsloth counts steps, of which it takes 5 unless told otherwise"),

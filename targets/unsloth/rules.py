@@ -118,7 +118,7 @@ def rows_are_alike(spec: Spec, task: str) -> str | None:
 
 @require(_CLI, blames="target")
 def has_no_key_for_it(spec: Spec) -> str | None:
-    """The file says nothing of held-out data, revisions, adapters, workers, time limits or what checkpoints stay."""
+    """The file says nothing of held-out data, revisions, adapters, workers or time limits."""
     if spec.data.eval not in (None, "none", 0.0):
         return "does not evaluate: its file has no key for it: set data.eval: none"
     if spec.model.revision is not None:
@@ -127,7 +127,7 @@ def has_no_key_for_it(spec: Spec) -> str | None:
         return f"would go on with the rank and targets of {spec.model.adapter}: merge it into the model first"
     if spec.train.lora.modules_to_save:
         return "trains no whole modules beside adapters: leave train.lora.modules_to_save out"
-    for section, name in (("data", "workers"), ("data", "preprocessing_workers"), ("run", "timeout"), ("run", "keep")):
+    for section, name in (("data", "workers"), ("data", "preprocessing_workers"), ("run", "timeout")):
         held = getattr(spec, section)
         if name in held.model_fields_set and getattr(held, name) != "auto":
             return f"has no key for {section}.{name}: leave it out"

@@ -9,6 +9,7 @@ from __future__ import annotations
 from mfc.target.codecs import (
     Codec,
     constant,
+    counted,
     doubled,
     flag,
     items,
@@ -67,7 +68,7 @@ SETTINGS = section(
     Key("weight_decay", same("weight_decay")),
     Key("max_norm", same("max_grad_norm"), x.CLIPS, "0 under DeepSpeed: no clipping"),
     Key("save_steps", x.save_steps(), note="micro-steps"),
-    Key("save_total_limit", same("keep")),
+    Key("save_total_limit", counted("keep", "all", -1)),
     Key("evaluation_freq", x.sample_steps(), x.SAMPLES, "micro-steps"),
     Key("evaluation_inputs", items("samples"), x.SAMPLES),
     Key("SYSTEM", x.sample_system(), both(x.SAMPLES, SYSTEM), "of those answers; mfc_rows.py has that of the rows"),

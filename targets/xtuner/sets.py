@@ -110,6 +110,8 @@ def _layout(code: Any, beside: Beside, told: dict[str, tuple[Any, ...]]) -> tupl
     module, _, name = str(code).partition(":")
     if module == facts.OWN:
         return _own(name, beside, told), ""
+    if not name:
+        return {}, "its rows are as the framework takes them: say data.train's format and columns"
     if name not in _MAPS:
         return {}, f"the rows that {name or code} reads have no layout of a spec's: say data.train's format and columns"
     layout, system = _MAPS[name]

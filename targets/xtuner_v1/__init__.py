@@ -12,7 +12,7 @@ from mfc.target.outputs import File, Lowered, Start, native
 from mfc.target.templates import need_template
 
 from .keys import ELSEWHERE, ENVIRONMENT, KEYS, LR_TYPES, TRACKERS
-from .rules import CONTRACT, RULES, knows
+from .rules import CONTRACT, RULES, STEPS, knows
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -89,6 +89,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "task": "preferences are trained by XTuner 0.2.0: target xtuner",
             "sharding": "it runs on FSDP2 alone",
         },
+        usual={"save_every": (STEPS, "XTuner V1 counts steps, not epochs; the last is in Hugging Face's format")},
     )
 
 

@@ -19,7 +19,10 @@ _MARKS = frozenset({"trainer.model_cfg", "trainer.dataloader_cfg", "trainer.fsdp
 _VERSION = "1.0.1"
 _MODULE = "xtuner.v1.train.cli.sft"
 _SETS = "dataloader_cfg", "dataset_config_list"
-_DEFAULTS: Mapping[str, Any] = dict.fromkeys(("trainer.total_step", "trainer.load_from", "trainer.tokenizer_path"))
+_DEFAULTS: Mapping[str, Any] = {
+    **dict.fromkeys(("trainer.total_step", "trainer.load_from", "trainer.tokenizer_path")),
+    **dict.fromkeys(("trainer.checkpoint_interval", "trainer.checkpoint_maxkeep"), -1),
+}
 
 
 def starts(program: str, _: Sequence[str]) -> bool:

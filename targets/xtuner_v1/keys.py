@@ -15,6 +15,7 @@ from mfc.target.codecs import (
     Unwritten,
     Writing,
     constant,
+    counted,
     flag,
     path,
     row,
@@ -29,7 +30,7 @@ from mfc.target.paths import located
 from mfc.target.values import at_key
 from mfc.target.when import given, is_
 
-from .rules import FORMATS, NEVER, STEPS_OF_EPOCH
+from .rules import FORMATS, NEVER
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -136,16 +137,6 @@ def clips() -> Codec:
     return Codec(("max_grad_norm",), lambda at: at.value("max_grad_norm") > 0, read)
 
 
-def save_steps() -> Codec:
-    """Optimizer steps between two checkpoints, which the spec may want after each epoch."""
-
-    def read(value: Any, _: Reader) -> Reading:
-        words = {STEPS_OF_EPOCH: (value, "epoch"), NEVER: ("never",)}
-        return {"save_steps": (value,), "save_every": words.get(value, (value,))}
-
-    return Codec(("save_steps", "save_every"), lambda at: at.value("save_steps"), read).citing("save_steps")
-
-
 KEYS: tuple[Key, ...] = (
     Key(_T + "type", constant("xtuner.v1.train:TrainerConfig", "task")),
     Key(_T + "model_cfg.type", constant("xtuner.v1.model:get_model_config_from_hf", "model.id")),
@@ -182,8 +173,8 @@ KEYS: tuple[Key, ...] = (
     Key(_T + "sp_size", same("sequence_parallel")),
     Key(_T + "do_clip", clips()),
     Key(_T + "seed", same("seed")),
-    Key(_T + "checkpoint_interval", save_steps()),
-    Key(_T + "checkpoint_maxkeep", same("keep")),
+    Key(_T + "checkpoint_interval", counted("save_every", "never", NEVER)),
+    Key(_T + "checkpoint_maxkeep", counted("keep", "all", -1)),
     Key(_T + "auto_resume", flag("existing", "resume")),
     Key(_T + "exp_tracker", words("report_to", TRACKERS)),
     Key(_T + "work_dir", same("output_dir")),

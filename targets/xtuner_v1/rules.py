@@ -27,7 +27,7 @@ TEMPLATES = (
 )
 FORMATS = {"sft": "messages", "pretrain": "text"}
 NEVER = -1  # as an interval of its checkpoints
-STEPS_OF_EPOCH = 500  # between checkpoints that the spec wants after each epoch
+STEPS = 500  # between checkpoints, where the spec leaves it open: mfc usually means each epoch, which V1 cannot say
 
 
 def knows(what: str) -> list[str]:
@@ -120,25 +120,14 @@ def own_loss_is_chunked(loss: str, problem: Problem) -> str | None:
     return "XTuner V1 cuts the loss into chunks by itself; strategy.loss: plain holds all logits"
 
 
-@derive("save_steps", "XTuner v1.0.1 xtuner/v1/train/trainer.py: checkpoint_interval counts optimizer steps")
-def save_steps(save_every: int | str) -> Value:
+@require("XTuner v1.0.1 xtuner/v1/train/trainer.py: checkpoint_interval counts optimizer steps", blames="target")
+def saves_by_steps(save_every: int | str) -> str | None:
     """Checkpoints are counted in optimizer steps."""
-    if save_every == "epoch":
-        return Value(
-            STEPS_OF_EPOCH,
-            f"XTuner V1 counts steps, not epochs: every {STEPS_OF_EPOCH}, and the last in Hugging Face's format",
-        )
-    if save_every == "never":
-        return Value(NEVER, "only at the end")
-    return Value(int(save_every), f"every {save_every} optimizer steps")
-
-
-@advise("XTuner v1.0.1 xtuner/v1/train/trainer.py")
-def no_epochs_to_save_after(save_every: int | str, save_steps: int) -> str | None:
-    """A checkpoint at the end of each epoch becomes one every so many steps."""
-    if save_every != "epoch":
-        return None
-    return f"XTuner V1 cannot save by epochs: it saves every {save_steps} steps, which run.save_every may change"
+    return (
+        "counts steps between checkpoints, not epochs: give run.save_every their number"
+        if save_every == "epoch"
+        else None
+    )
 
 
 @advise("XTuner v1.0.1 xtuner/v1/datasets/pt_tokenize_fn/text.py reads `content`")
@@ -166,8 +155,7 @@ RULES = (
     whole_epochs,
     one_row_at_a_time,
     own_loss_is_chunked,
-    save_steps,
-    no_epochs_to_save_after,
+    saves_by_steps,
     texts_are_called_content,
     norms_decay,
 )

@@ -1,6 +1,7 @@
 """What lint tells of a file, and that what it writes fits: `tests/cases/lint.yaml`.
 
 file      text of a config
+name      what it is called, train.yaml where nothing is said
 beside    name: text, of files that it names
 hardware  what the user adds
 code      exit code
@@ -9,6 +10,7 @@ silent    ids that are not told
 mended    id: {key: value} of the first edit that mends it, null for a key that is taken out
 text      text in what is printed
 fixed     whether --fix makes it fit
+lines     the lines that --fix writes, in their order
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from typing import Any
 import pytest
 from mfc import imports, lint
 from mfc.cli import main
-from mfc.lint import edit, show
+from mfc.lint import edit, python, scripts, show
 
 from tests.tables import table
 
@@ -36,11 +38,12 @@ def run(*args: str | Path) -> int:
 
 
 def laid(name: str, folder: Path) -> tuple[dict[str, Any], Path]:
-    (folder / "train.yaml").write_text(CASES[name]["file"], encoding="utf-8")
+    path = folder / CASES[name].get("name", "train.yaml")
+    path.write_text(CASES[name]["file"], encoding="utf-8")
     for file, text in CASES[name].get("beside", {}).items():
         (folder / file).parent.mkdir(exist_ok=True)
         (folder / file).write_text(text, encoding="utf-8")
-    return CASES[name], folder / "train.yaml"
+    return CASES[name], path
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -83,6 +86,15 @@ def test_what_is_fixed_fits_and_the_rest_is_byte_identical(
     after = [file.read_bytes() for file in files]
     assert run("lint", path, "--hardware", case["hardware"], "--fix") == 0
     assert [file.read_bytes() for file in files] == after
+
+
+@pytest.mark.parametrize("name", [name for name, case in CASES.items() if "lines" in case])
+def test_lines_that_are_fixed(name: str, tmp_path: Path) -> None:
+    case, path = laid(name, tmp_path)
+    before = case["file"].splitlines()
+    assert run("lint", path, "--hardware", case["hardware"], "--fix") == 0
+    after = path.read_text(encoding="utf-8").splitlines()
+    assert [line[2:].strip() for line in difflib.ndiff(before, after) if line[0] == "+"] == case["lines"]
 
 
 def test_strict_fixes_what_it_counts(tmp_path: Path) -> None:
@@ -152,13 +164,78 @@ def test_a_config_is_edited(name: str) -> None:
 def test_a_script_is_edited() -> None:
     text = "# --len 1\nswift sft \\\n  --len 8 \\\n  --lr=1e-4 --on true\n"
     edits = {"len": 4, "on": GONE, "new": "a b"}
-    assert edit.script(text, edits) == "# --len 1\nswift sft \\\n  --new 'a b' --len 4 \\\n  --lr=1e-4 \n"
-    assert edit.script(text, {"len": GONE}) == "# --len 1\nswift sft \\\n  --lr=1e-4 --on true\n"
-    assert edit.script("x --len 1 --len 2\n", {"len": 3}) is None
+    assert (
+        scripts.flags(text, edits, ["lr", "len"]) == "# --len 1\nswift sft \\\n  --new 'a b' --len 4 \\\n  --lr=1e-4 \n"
+    )
+    assert scripts.flags(text, {"len": GONE}, ["lr"]) == "# --len 1\nswift sft \\\n  --lr=1e-4 --on true\n"
+    assert scripts.flags("x --len 1 --len 2\n", {"len": 3}, []) is None
+
+
+def test_a_variable_is_edited_where_it_gets_its_value() -> None:
+    text = "export LEN=${LEN:-8} # LEN=1\nB='4'\nswift sft --len $LEN --batch \"${B}\" --rate $C\n"
+    edits = {"len": 4, "batch": 2, "rate": 1}
+    wanted = 'export LEN=${LEN:-4} # LEN=1\nB=2\nswift sft --len $LEN --batch "${B}" --rate 1\n'
+    assert scripts.flags(text, edits, []) == wanted
+    assert scripts.variables("A=1 x\n", {"A": 2, "B": 3, "c.d": 4}) == "A=2 x\n"
+    assert scripts.variables("A=1; A=3\n", {"A": 2}) == "A=1; A=3\n"
+
+
+def test_a_here_document_is_edited() -> None:
+    text = 'cat <<EOF > a.json\n{"a": $X, "c": {"x": 1}}\nEOF\ncat > b.yaml <<- \'END\'\nb: 1\nEND\n'
+    body = '{"a": 7, "c": {"x": 1}}'
+    wanted = text.replace("1}}", "3}}").replace("$X", "true")
+    assert scripts.document(text, body, {"c.x": 3, "a": True}, ["a", "c"]) == wanted
+    assert scripts.document(text, "b: 1", {"b": 2}, ["b"]) == text.replace("b: 1", "b: 2")
+    assert scripts.document(text, "d: 1", {"d": 2}, ["d"]) is None
+
+
+CONFIG = """from torch import nn
+import torch as t
+size = 4  # rows
+steps = 16
+steps *= 2
+ä = dict(
+    rows=size,
+    lr=2e-4 * 4,  # the paper's
+)
+model = dict(type=nn.Linear, ä=ä, steps=steps, kind={"a": 1, "b": [1, 2]}, last=t.float16)
+"""
+PYTHON: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...] | None]] = {
+    "a name": ({"size": 2}, (("size = 4", "size = 2"),)),
+    "a name behind an item": ({"ä.rows": 2, "model.ä.rows": 1}, (("size = 4", "size = 1"),)),
+    "arithmetic": ({"model.ä.lr": 1e-5}, (("2e-4 * 4", "1e-05"),)),
+    "a name that is multiplied": ({"model.steps": 8}, (("steps = 16", "steps = 4"),)),
+    "a name that cannot be so multiplied": ({"model.steps": 7}, None),
+    "a mapping in braces": ({"model.kind.b": [3]}, (("[1, 2]", "[3]"),)),
+    "an item added": ({"model.kind.c": "x"}, (("[1, 2]}", "[1, 2], 'c': 'x'}"),)),
+    "an item added on its line": ({"ä.new": True}, (("lr=2e-4 * 4", "lr=2e-4 * 4,\n    new=True"),)),
+    "code by its name": ({"model.last": "torch:bfloat16"}, (("t.float16", "t.bfloat16"),)),
+    "code by what is imported": ({"model.type": "torch:nn"}, (("type=nn.Linear", "type=nn"),)),
+    "code that is not imported": ({"model.type": "torch.optim:Adam"}, None),
+    "an item taken out": ({"model.steps": GONE}, (("steps=steps, ", ""),)),
+    "the last item taken out": ({"model.last": GONE}, ((", last=t.float16", ""),)),
+    "a name that nothing has": ({"other": 3, "no.such": 1}, ()),
+    "a section that is not there": ({"model.no.such": 1}, None),
+}
+
+
+@pytest.mark.parametrize("name", PYTHON)
+def test_a_python_config_is_edited(name: str) -> None:
+    edits, wanted = PYTHON[name]
+    for newline in ("\n", "\r\n"):
+        old = CONFIG.replace("\n", newline)
+        new = old
+        for before, after in wanted or ():
+            assert before in new
+            new = new.replace(before, after.replace("\n", newline))
+        assert python.config(old, edits) == (None if wanted is None else new)
+    assert python.config("a = (", {"a": 1}) is None
 
 
 def test_a_key_gets_another_name() -> None:
-    assert edit.renamed("a: 1\n'b-c': 2  # two\n", "b-c", "bc", is_script=False) == "a: 1\n'bc': 2  # two\n"
-    assert edit.renamed("a: 1\nb: 2\n", "b", "a", is_script=False) is None
-    assert edit.renamed("x --a-b 1 # --a_b\n", "a_b", "ab", is_script=True) is None
-    assert edit.renamed("x --a-b 1\n", "a_b", "ab", is_script=True) == "x --ab 1\n"
+    assert edit.renamed("a: 1\n'b-c': 2  # two\n", "b-c", "bc") == "a: 1\n'bc': 2  # two\n"
+    assert edit.renamed("a: 1\nb: 2\n", "b", "a") is None
+    assert scripts.renamed("x --a-b 1 --a_b 2\n", "a_b", "ab") is None
+    assert scripts.renamed("x --a-b 1\n", "a_b", "ab") == "x --ab 1\n"
+    assert python.renamed("a = dict(b=1, c=2)\n", "a.b", "d") == "a = dict(d=1, c=2)\n"
+    assert python.renamed("a = dict(b=1, c=2)\n", "a.b", "c") is None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -93,14 +92,8 @@ def _behind(text: str, at: Span, line: str) -> str:
     return f"{text[: end + 1]}{line}{newline}{text[end + 1 :]}"
 
 
-def renamed(text: str, old: str, new: str, *, is_script: bool) -> str | None:
-    """A text with another name for a key, which it does not have yet."""
-    if is_script:
-        found = _flags(text, old)
-        if len(found) != 1 or _flags(text, new):
-            return None
-        start, end = found[0].span("name")
-        return text[:start] + new + text[end:]
+def renamed(text: str, old: str, new: str) -> str | None:
+    """A YAML or JSON text with another name for a key, which it does not have yet."""
     known = spans(text)
     above = old.rpartition(".")[0]
     if old not in known or (f"{above}.{new}" if above else new) in known:
@@ -108,49 +101,3 @@ def renamed(text: str, old: str, new: str, *, is_script: bool) -> str | None:
     start = known[old].key + (text[known[old].key] in "'\"")
     last = old.rpartition(".")[2]
     return text[:start] + new + text[start + len(last) :] if text.startswith(last, start) else None
-
-
-_WORD = r"(?:'[^'\n]*'|\"[^\"\n]*\"|[^\s\\'\"]+)"
-
-
-def _flags(text: str, key: str) -> list[re.Match[str]]:
-    """The places of a flag of a script, however its words are joined, that are no comments."""
-    name = re.escape(key).replace("_", "[-_]")
-    flag = re.compile(rf"(?<![\w-])--(?P<name>{name})(?![\w.-])(?:(?P<by>=|[ \t]+(?!--|\\|\n))(?P<value>{_WORD}))?")
-    return [one for one in flag.finditer(text) if not _in_comment(text, one.start())]
-
-
-def script(text: str, edits: Mapping[str, Any]) -> str | None:
-    """A shell script with flags set or taken out; None where it has no flag beside which a new one could stand."""
-    for key, value in edits.items():
-        found = _flags(text, key)
-        if len(found) > 1 or (found and value is not GONE and found[0]["value"] is None and value is not True):
-            return None
-        if found and value is GONE:
-            text = _shortened(text, found[0])
-        elif found and found[0]["value"] is not None:
-            start, end = found[0].span("value")
-            text = text[:start] + _shell(value) + text[end:]
-        elif not found and value is not GONE:
-            first = re.search(r"^(?!\s*#).*?(?<=\s)(?=--\w)", text, re.MULTILINE)
-            if first is None or "." in key:
-                return None
-            text = f"{text[: first.end()]}--{key} {_shell(value)} {text[first.end() :]}"
-    return text
-
-
-def _shell(value: Any) -> str:
-    return " ".join(map(quote.sh, value)) if isinstance(value, list | tuple) else quote.sh(value)
-
-
-def _shortened(text: str, flag: re.Match[str]) -> str:
-    """A script without a flag; a line that held it alone goes with it, unless it is the last of its command."""
-    start, end = flag.span()
-    first, last = text.rfind("\n", 0, start) + 1, text.find("\n", end) + 1 or len(text)
-    if not text[first:start].strip() and re.fullmatch(r"[ \t]*\\\r?\n", text[end:last]):
-        return text[:first] + text[last:]
-    return text[:start] + text[end:]
-
-
-def _in_comment(text: str, at: int) -> bool:
-    return text[text.rfind("\n", 0, at) + 1 : at].lstrip().startswith("#")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mfc import files
 from mfc.fields import place
 from mfc.imports import typed
-from mfc.lint import edit
+from mfc.lint import edit, python, scripts
 from mfc.target import contracts
 from mfc.target.values import at_key, equal
 
@@ -23,25 +23,25 @@ if TYPE_CHECKING:
 Edits = Mapping[str, Mapping[str, Any]]  # part -> key -> value
 
 
-def edits(one: Imported, paths: frozenset[str], old: Lowered | None, new: Lowered) -> Iterator[Edits]:
+def edits(found: Found, one: Imported, paths: frozenset[str], old: Lowered | None, new: Lowered) -> Iterator[Edits]:
     """The keys to change: those alone that say what the paths of a spec do, then all that change.
 
     `old` is what mfc writes for the run as it is; None where it cannot.
     """
     written = {file.path for file in new.files}
-    ours = [part for part in one.told.parts if part.own or part.name in one.beside]  # no variables, no nested JSON
+    ours = [part for part in one.told.parts if part.own or part.name in one.beside or found.script]
     pairs = [(part, file) for part in ours if (file := _counterpart(part, new)) is not None]
     for least in (True, False) if old else (True,):
-        found = {}
+        wanted = {}
         for part, file in pairs:
             before = next((each for each in old.files if each.path == file.path), None) if old else None
             changed = dict(_changed(part, file, before, paths if least else None))
             if any(value in written for value in changed.values() if isinstance(value, str)):
                 return  # a file that mfc would write beside
             if changed:
-                found[part.name] = changed
-        if found:
-            yield found
+                wanted[part.name] = changed
+        if wanted:
+            yield wanted
 
 
 def _counterpart(part: Part, lowered: Lowered) -> File | None:
@@ -86,24 +86,44 @@ def _at(data: Mapping[str, Any], name: str) -> Any:
 
 def texts(found: Found, text: str, one: Imported, changes: Edits) -> dict[str, str] | None:
     """The files with their keys changed, by path; None where that cannot be done."""
-    made = {}
+    made: dict[str, str] = {}
     for part in one.told.parts:
         if part.name not in changes:
             continue
         order = [key.name for key in part.keys]
         path = one.beside.get(part.name)
+        name = str(path or found.name)
+        old = made.get(name, files.read(path).decode("utf-8", "replace") if path else text)
         if path is not None:
-            old = files.read(path).decode("utf-8", "replace")
-            new = edit.config(old, changes[part.name], order)
+            new = _config(name, old, changes[part.name], order)
+        elif found.script and part.name in found.script.files:
+            new = scripts.document(old, found.script.files[part.name], changes[part.name], order)
+        elif found.script and not part.own:
+            new = scripts.variables(old, changes[part.name])
         else:
-            old, new = text, edited(found, text, changes[part.name], order)
+            new = edited(found, old, changes[part.name], order, part.data)
         if new is None:
             return None
         if new != old:
-            made[str(path or found.name)] = new
+            made[name] = new
     return made
 
 
-def edited(found: Found, text: str, changes: Mapping[str, Any], order: Sequence[str]) -> str | None:
-    """The first file of a run with keys changed."""
-    return edit.script(text, changes) if found.script else edit.config(text, changes, order)
+def edited(
+    found: Found, text: str, changes: Mapping[str, Any], order: Sequence[str], there: Iterable[str] = ()
+) -> str | None:
+    """The first file of a run with keys changed; `there` are those that it has."""
+    return scripts.flags(text, changes, there) if found.script else _config(found.name, text, changes, order)
+
+
+def renamed(found: Found, text: str, old: str, new: str) -> str | None:
+    """The first file of a run with another name for a key."""
+    if found.script:
+        return scripts.renamed(text, old, new)
+    return python.renamed(text, old, new) if found.name.endswith(".py") else edit.renamed(text, old, new)
+
+
+def _config(name: str, text: str, changes: Mapping[str, Any], order: Sequence[str]) -> str | None:
+    if name.endswith(".py"):
+        return python.config(text, changes)
+    return edit.config(text, changes, order)

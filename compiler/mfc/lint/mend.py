@@ -94,7 +94,7 @@ def _renamed(file: Lintable) -> Iterator[Mend]:
         meant = re.search(r"did you mean (\S+)\?$", row.why) if row.cause == "unknown-key" else None
         if meant is None:
             continue
-        new = edit.renamed(file.text, row.key, meant[1], is_script=file.found.script is not None)
+        new = keys.renamed(file.found, file.text, row.key, meant[1])
         if new is not None:
             yield Mend("unknown-key", "error", {row.key: edit.GONE, meant[1]: row.value}, {file.name: new})
 
@@ -147,14 +147,15 @@ def _tried(
     seen = set()
     for wish in wishes:
         new = _lowered(wish.spec, file.one.target)
-        for edits in keys.edits(file.one, wish.paths, old[1] if old else None, new[1]) if new else ():
+        for edits in keys.edits(file.found, file.one, wish.paths, old[1] if old else None, new[1]) if new else ():
             texts = keys.texts(file.found, file.text, file.one, edits)
             if not texts or str(texts) in seen:
                 continue
             seen.add(str(texts))
             again = _read(file, texts)
             if new and again and (plan := _mended(file, again, of, new[0])):
-                changed = {key: value for part in edits.values() for key, value in part.items()}
+                every = [pair for part in edits.values() for pair in part.items()]
+                changed = {key: value for key, value in every if not isinstance(value, Mapping)}  # they hold others
                 yield Mend(of, level, changed, texts, plan)
                 break
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -127,9 +128,19 @@ def _host(machine: Machine, plan: Plan) -> Iterator[Finding]:
         yield Finding(True, text, f"say so, and mfc plans for it: hardware.host_memory: {room // GIB}GiB")
 
 
+def _kept(plan: Plan) -> int:
+    """Checkpoints that stay; where all do and nothing tells how many steps there are, one for each epoch."""
+    run, train = plan.problem.spec.run, plan.problem.spec.train
+    if not isinstance(run.keep, str):
+        return run.keep
+    if train.max_steps and isinstance(run.save_every, int):
+        return -(-train.max_steps // run.save_every)
+    return math.ceil(train.epochs or 1)
+
+
 def checkpoint_bytes(plan: Plan) -> int:
     """Bytes on disk of all checkpoints that are kept, the one being written and the trained model; an upper bound."""
-    saved = 1 if plan.problem.spec.run.save_every == "never" else plan.problem.spec.run.keep + 2
+    saved = 1 if plan.problem.spec.run.save_every == "never" else _kept(plan) + 2
     whole = plan.strategy.method in ("full", "freeze")
     model = 2 * plan.problem.model.total_parameters if whole else 2 * plan.trainable_parameters
     states = 0 if plan.problem.spec.run.save_every == "never" else STATES * plan.trainable_parameters

@@ -48,10 +48,10 @@ def package_is_installed(quantization: Quantization | None, optimizer: str, prof
 def four_bits_load_whole(
     quantization: Quantization | None, sharding: str, architecture: Architecture, profile: Profile
 ) -> Rather | str | None:
-    """Under ZeRO-3, or FSDP with transformers 5, every GPU loads the whole quantised model before it is split."""
+    """Under ZeRO-3 and FSDP2, or FSDP with transformers 5, every GPU loads the whole quantised model first."""
     if quantization is None or quantization.kind not in ("nf4", "fp4"):
         return None
-    if sharding != "zero3" and not (sharding == "fsdp" and profile.stack.loads_everywhere):
+    if sharding not in ("zero3", "fsdp2") and not (sharding == "fsdp" and profile.stack.loads_everywhere):
         return None
     packed = _replaced(architecture, profile)
     size = gib(_NF4_BYTES * packed + 2 * (count(architecture).total - packed))

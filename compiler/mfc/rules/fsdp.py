@@ -41,9 +41,9 @@ def low_bit_optimizers_break(sharding: str, optimizer: str) -> str | None:
 
 
 @require("accelerate issue 3874 and bitsandbytes issue 1945, both open: DTensors lose the class and bits of Params4bit")
-def four_bits_are_no_dtensors(sharding: str, quantization: Quantization | None) -> str | None:
-    """Quantised weights do not survive FSDP2."""
-    if sharding != "fsdp2" or quantization is None:
+def four_bits_are_no_dtensors(sharding: str, quantization: Quantization | None, profile: Profile) -> str | None:
+    """Quantised weights do not survive FSDP2, but where the framework teaches it their class."""
+    if sharding != "fsdp2" or quantization is None or quantization.kind in profile.stack.quantised_dtensors:
         return None
     return f"FSDP2 makes DTensors of {quantization.kind} weights, which compute garbage then; fsdp and zero2 train them"
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 _SPEC = "the spec language"
 _LARGE = 100 * 2**30  # bytes on disk that are worth a word
-_MANY = 100  # checkpoints: no run is asked to keep so many, but to keep all
+_SEVERAL = 10  # checkpoints, where all are kept and nothing tells how many: an assumption
 
 
 @derive("save_every", _SPEC)
@@ -62,16 +62,16 @@ def existing(spec: Spec) -> Value:
 
 @advise("torch.optim.AdamW state_dict: two moments; DeepSpeed adds an fp32 master")
 def checkpoints_take_disk(
-    strategy: Strategy, architecture: Architecture, keep: int, save_every: int | str
+    strategy: Strategy, architecture: Architecture, keep: int | str, save_every: int | str
 ) -> str | None:
     """Checkpoints of full training are several times the model."""
     trained = trainable(architecture, strategy)
     weights = 2 * count(architecture).total if strategy.lora is None else 4 * trained
     each = weights + (12 if strategy.deepspeed else 8) * trained
-    if save_every == "never" or each * keep < _LARGE:
+    if save_every == "never" or each * (keep if isinstance(keep, int) else _SEVERAL) < _LARGE:
         return None
-    cure = "run.keep: 1" if keep > 1 else "run.save_every: never"
-    together = "which counts for each that is kept" if keep > _MANY else f"{gib(each * keep)} for run.keep: {keep}"
+    cure = "run.save_every: never" if keep == 1 else "run.keep: 1"
+    together = f"{gib(each * keep)} for run.keep: {keep}" if isinstance(keep, int) else "and all are kept"
     return f"a checkpoint takes about {gib(each)} of disk with its optimizer, {together}; {cure} takes less"
 
 

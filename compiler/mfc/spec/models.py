@@ -112,7 +112,9 @@ class RunSpec(Section):
     timeout: AutoTime = Field(
         default="auto", description="How long GPUs wait for each other, with a unit: 3h. auto: 3h, 30min for one GPU."
     )
-    keep: Count = Field(default=2, description="Checkpoints to keep; older ones are deleted.")
+    keep: Annotated[int | str, also(whole(1), "all")] = Field(
+        default=2, description="Checkpoints to keep; older ones are deleted. all: none is."
+    )
     log_every: Count = Field(default=10, description="Optimizer steps between log lines.")
     samples: Names = Field(
         default=(), description="Prompts that the model answers as it trains, as often as it evaluates."

@@ -110,6 +110,15 @@ def whole(field: str) -> Codec:
     return Codec((field,), write, lambda value, _: {field: (value,)})
 
 
+def counted(field: str, word: str, said: Any) -> Codec:
+    """A number, and `said` where the field has a word instead."""
+
+    def read(value: Any, _: Reader) -> Reading:
+        return {field: (word if equal(value, said) else value,)}
+
+    return Codec((field,), lambda at: said if at.value(field) == word else at.value(field), read)
+
+
 def text(field: str) -> Codec:
     """A whole number as text, as environment variables have it."""
     return Codec((field,), lambda at: str(at.value(field)), lambda value, _: {field: (int(value),)})

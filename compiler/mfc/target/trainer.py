@@ -8,9 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-# What stands for all checkpoints where a framework keeps them: a spec says a number.
-KEEPS_ALL = 1000
-KEEPS = f"without save_total_limit all checkpoints are kept: run.keep: {KEEPS_ALL} stands for that"
 RENAMED = {
     "evaluation_strategy": "eval_strategy",
     "no_cuda": "use_cpu",

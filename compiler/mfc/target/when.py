@@ -75,6 +75,7 @@ def stage(*numbers: int) -> When:
 
 
 SYSTEM = is_not("system", None)  # an empty one is one
+KEEPS_SOME = is_not("keep", "all")
 ADAPTERS = is_("method", "lora", "qlora")
 DEEPSPEED = stage(1, 2, 3)
 PICTURES = When(lambda plan: plan.problem.model.architecture.vision is not None)
