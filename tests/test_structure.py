@@ -26,7 +26,7 @@ LAYERS = (
     ("planner",),
     ("target",),
     ("emit", "calibration", "plans"),
-    ("launchers", "report"),
+    ("launchers", "probe", "report"),
     ("api",),
     # "" is the package itself, which hands on the names of `api`.
     ("", "check", "data", "imports", "machine", "page", "size"),
@@ -77,8 +77,8 @@ def top(module: str) -> str:
 # Modules that open files by themselves: mfc's own data, what the system tells, rows that are streamed, what is written.
 OPENING = {
     "catalog.gpus", "catalog.models", "catalog.modelscope", "cli.options", "cli.schema", "data.lines", "emit.writing",
-    "launchers.skypilot", "launchers.slurm", "machine.host", "target.contracts", "target.liger", "check.memo",
-    "page.words",
+    "launchers.skypilot", "launchers.slurm", "machine.host", "probe.files", "probe.meter", "probe.runner",
+    "target.contracts", "target.liger", "check.memo", "page.words",
 }  # fmt: skip
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from mfc.errors import CannotFit, MfcError, SpecError
 from mfc.plans import attempt, placed, plan_each, planned_for, settings_of, target_of
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from mfc.planner.frontier import Survey
     from mfc.planner.plan import Plan
     from mfc.spec.load import LoadedSpec
-    from mfc.target import Lowered
+    from mfc.target import Lowered, Start
 
 __all__ = [
     "cannot_fit",
@@ -122,23 +122,57 @@ def outputs(loaded: LoadedSpec, made: Plan, folder: Path | None = None) -> Compi
         raise CannotFit(cannot_fit(made, loaded.name))
     name, problem = made.profile.target, made.problem
     folder = place.declared(loaded, name) if folder is None else folder
-    made, lowered, command = _written(loaded, made, folder)
+    run, lowered, command = _written(loaded, made, folder)
     with placed(loaded, name, problem):
-        files = emit.produce(lowered, made, target_of(loaded, name), loaded)
+        files = emit.produce(lowered, run, target_of(loaded, name), loaded)
+    executable = frozenset(file.path for file in lowered.files if file.executable)
+    trial = _probe(loaded, made, folder) if loaded.spec.run.probe else None
     config = problem.spec.model.config
     return Compiled(
         target=name,
-        plan=made,
+        plan=run,
         spec=loaded.path,
         out=folder,
-        files=files,
-        executable=frozenset(file.path for file in lowered.files if file.executable),
+        files=files | trial.files if trial else files,
+        executable=executable | trial.executable if trial else executable,
         by_folders=bool(problem.beside),
         probes=probes(loaded),
         inputs=(*loaded.sources, *((loaded.folder("model.config") / config,) if config else ())),
         overrides=loaded.overrides,
         launch=command,
+        trial=trial.command if trial else "",
         declared=place.is_declared(loaded, name, folder),
+    )
+
+
+class _Trial(NamedTuple):
+    """The files of a probe by their paths in the output folder, and the command that starts it from its own folder."""
+
+    files: dict[str, str]
+    executable: frozenset[str]
+    command: str
+
+
+def _probe(loaded: LoadedSpec, made: Plan, out: Path) -> _Trial:
+    """What proves a plan on its machine: the same run, for a few steps. Raises SpecError where it cannot be."""
+    from mfc import emit
+    from mfc.probe import files as probe
+    from mfc.probe.plan import probed
+
+    name, folder, home = made.profile.target, out / probe.FOLDER, _home(loaded)
+    with placed(loaded, name, made.problem):
+        changed, plan = probed(loaded, made, _relative(folder, home))
+    plan, lowered, command = _written(changed, plan, folder, probe.start)
+    with placed(changed, name, plan.problem):
+        texts = emit.produce(lowered, plan, target_of(changed, name), changed)
+        own = lower(changed, plan, folder).start
+    with placed(loaded, name, made.problem):
+        texts |= probe.beside(loaded, made, plan, own, _relative(home, folder))
+    runs = {probe.SCRIPT, *(file.path for file in lowered.files if file.executable)}
+    return _Trial(
+        {f"{probe.FOLDER}/{path}": text for path, text in texts.items()},
+        frozenset(f"{probe.FOLDER}/{path}" for path in runs),
+        command,
     )
 
 
@@ -166,10 +200,12 @@ def writable(loaded: LoadedSpec, made: Plan) -> Plan:
     return made
 
 
-def _written(loaded: LoadedSpec, made: Plan, out: Path) -> tuple[Plan, Lowered, str]:
+def _written(
+    loaded: LoadedSpec, made: Plan, out: Path, started: Callable[[Start], Start] = lambda start: start
+) -> tuple[Plan, Lowered, str]:
     """A plan that knows whether the user's native keys may change it, its native data with them, and its command.
 
-    The files are the target's, and those of who starts it.
+    The files are the target's, and those of who starts it: `started` says what that is, from the target's own start.
     """
     from mfc import emit, launchers
 
@@ -180,7 +216,7 @@ def _written(loaded: LoadedSpec, made: Plan, out: Path) -> tuple[Plan, Lowered, 
     with placed(loaded, name, made.problem):
         called = f"{loaded.path.stem if loaded.path else 'mfc'}-{name}"
         there, back = _relative(out, _home(loaded)), _relative(_home(loaded), out)
-        launched = launchers.launch(made, lowered.start, called, there, back)
+        launched = launchers.launch(made, started(lowered.start), called, there, back)
     return made, lowered._replace(files=(*lowered.files, *launched.files)), launched.command
 
 

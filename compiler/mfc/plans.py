@@ -89,6 +89,19 @@ def _planned(loaded: LoadedSpec, name: str, problem: Problem, *, relaxed: bool) 
     return plan(_own(loaded, name, problem), _profile(target, problem), rules, edited)
 
 
+def replanned(loaded: LoadedSpec, made: Plan, pins: Mapping[str, Any]) -> Plan:
+    """The plan of a changed spec for the target of another plan, with these choices. Raises what planning raises."""
+    from mfc.planner import plan
+    from mfc.rules import RULES
+
+    name = made.profile.target
+    target, problem = target_of(loaded, name), _problem(loaded, hub_cache=False)
+    with placed(loaded, name, problem):
+        problem = _own(loaded, name, problem)
+        problem = problem._replace(pins={**problem.pins, **pins}, ranges={})
+        return plan(problem, _profile(target, problem), (*RULES, *target.RULES), None)
+
+
 def _own(loaded: LoadedSpec, name: str, problem: Problem) -> Problem:
     """The problem as one target has it: what the spec says for it alone holds in place of what it says for all."""
     path = f"targets.{name}.template"

@@ -130,7 +130,7 @@ def _commands(block: Block) -> Iterator[tuple[str, str]]:
 
 def run(command: str) -> tuple[int, str]:
     """Exit code and output of one command; of a pipe, mfc's own part runs here and the rest in a shell."""
-    if re.fullmatch(r"bash \S+\.sh", command):  # training needs the framework
+    if re.fullmatch(r"bash \S+\.sh( +#.*)?", command):  # training needs the framework
         command = command.replace("bash", "bash -n", 1)
     first, bar, rest = command.partition(" | ")
     if not first.startswith("mfc "):

@@ -26,6 +26,9 @@ KEYS: Mapping[str, tuple[Metric, int]] = {
     "memory(GiB)": ("reserved", GIB),
     "vram_reserved": ("reserved", GIB),
     "vram_allocated": ("allocated", GIB),
+    "probe_reserved_bytes": ("reserved", 1),  # the record of a probe that ended well
+    "probe_allocated_bytes": ("allocated", 1),
+    "probe_process_bytes": ("nvidia-smi", 1),
 }
 # Deltas of one trainer, in bytes: together the most that was allocated while it trained.
 DELTAS = ("before_init_mem_gpu", "init_mem_gpu_alloc_delta", "train_mem_gpu_alloc_delta", "train_mem_gpu_peaked_delta")

@@ -29,6 +29,7 @@ Outcome = Literal["shown", "compared", "written"]
 @click.option("-o", "--out", metavar="DIR", help="Output folder (default: <stem>/<target>/ beside the spec).")
 @options.overrides
 @options.launcher
+@options.probe
 @click.option("--stdout", is_flag=True, help="Print the files instead of writing them.")
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 when the files would change.")
 @click.option("--diff", is_flag=True, help="Write nothing; show what would change.")
@@ -40,6 +41,7 @@ def command(
     out: str | None,
     overrides: tuple[str, ...],
     launcher: str | None,
+    probe: bool,
     stdout: bool,
     check: bool,
     diff: bool,
@@ -52,7 +54,7 @@ def command(
     """
     from mfc.check import discover
 
-    overrides = options.with_launcher(overrides, launcher)
+    overrides = options.with_launcher(overrides, launcher) + ("run.probe=true",) * probe
     paths, errors = ([Path(path) for path in specs], []) if specs else discover.whole(overrides)
     codes = [options.report(error) for error in errors]
     outcome: Outcome = "shown" if stdout else "compared" if check or diff else "written"
@@ -144,5 +146,7 @@ def _tell(compiled: Compiled, report: WriteReport) -> None:
         f"{plan.problem.hardware.memory_bytes / 2**30:.2f} GiB per GPU, about "
         f"{seconds(plan.speed.seconds_per_step)} a step; start it there with: {compiled.launch}"
     )
+    if compiled.trial:
+        print(f"  prove it there before, from {compiled.out / 'probe'}{os.sep}, with: {compiled.trial}")
     for path in report.kept:
         print(f"  {path} is no longer produced, but was edited by hand: kept", file=sys.stderr)

@@ -25,6 +25,9 @@ overrides = click.option(
     "--set", "overrides", multiple=True, metavar="K=V", help="Override one field: hardware.count=8. Repeatable."
 )
 launcher = click.option("--launcher", metavar="NAME", help="What starts the run: --set run.launcher=NAME, in short.")
+probe = click.option(
+    "--probe", is_flag=True, help="Beside the run, a script that tries its first steps: --set run.probe=true, in short."
+)
 target = click.option(
     "--target", "-t", help="Plan for this target (default: those that the spec names, else the one most used)."
 )

@@ -24,6 +24,7 @@ class Compiled:
     inputs: tuple[Path, ...]  # every file that was read to make them
     overrides: tuple[str, ...]
     launch: str  # the command that starts the run, from the folder `out`
+    trial: str = ""  # the command that starts its probe, from the folder `probe` in `out`; empty without one
     declared: bool = False  # the spec itself names this target and, by `out` or by default, this folder
     by_folders: bool = False  # it would be another if a folder beside the spec went, which no digest tells
     probes: tuple[Path, ...] = ()  # files that were looked for and not there, whose coming would change the outputs

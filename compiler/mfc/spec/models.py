@@ -122,6 +122,10 @@ class RunSpec(Section):
     report_to: Literal["none", "tensorboard", "wandb", "swanlab", "mlflow", "trackio"] = Field(
         default="none", description="Where metrics are sent."
     )
+    probe: bool = Field(
+        default=False,
+        description="Whether a script lies beside the run that tries its first steps: mfc compile --probe.",
+    )
     launcher: LauncherSpec = section("What starts the run on its nodes: torchrun, slurm, or a mapping.")
 
 

@@ -74,10 +74,11 @@ class Imported(NamedTuple):
             if environment.get(name) not in (self.given.get(name), self.added.get(name))
         )
 
-    def places(self, environment: dict[str, str]) -> list[str] | None:
-        """What PYTHONPATH has beyond what it had; None where that was not all kept at its head."""
+    def places(self, environment: dict[str, str]) -> tuple[list[str], list[str]] | None:
+        """What PYTHONPATH has before and behind what it had; None where that was not all kept in one."""
         had, has = (said.get("PYTHONPATH", "").split(os.pathsep) for said in (self.given, environment))
-        return has[len(had) :] if has[: len(had)] == had else None
+        ends = [end for end in range(len(had), len(has) + 1) if has[end - len(had) : end] == had]
+        return (has[: ends[0] - len(had)], has[ends[0] :]) if ends else None
 
 
 def imported(modules: list[str]) -> Imported:
@@ -155,10 +156,15 @@ def become(asked: Asked, python: str, had: Imported) -> None:
         if changed or (argv[0].startswith("-") and argv[0] not in ("-m", "-c")):
             print("warm: starts anew, for", *(changed or argv), file=sys.stderr, flush=True)
             os.execv(sys.executable, [sys.executable, *asked["argv"]])
+        before, behind = had.places(asked["environment"]) or ([], [])
         begin = 1 + len(had.given.get("PYTHONPATH", "").split(os.pathsep))  # after the script's folder
-        sys.path[begin:begin] = had.places(asked["environment"]) or []
+        sys.path[begin:begin] = behind
+        sys.path[1:1] = before
         sys.executable = python
         multiprocessing.set_executable(python)
+        for place in before:  # what an interpreter would import before all else; the server has imported the rest
+            if os.path.exists(site := os.path.join(place, "sitecustomize.py")):
+                runpy.run_path(site)
         run(argv)
         code = 0
     except SystemExit as left:

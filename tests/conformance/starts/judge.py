@@ -64,3 +64,33 @@ def trains(run: Run, of: Matrix, machine: Machine) -> None:
         assert said.get("train_micro_batch_size_per_gpu") == strategy.micro_batch
         assert said["gradient_accumulation_steps"] == strategy.gradient_accumulation
         assert ranks * strategy.micro_batch * strategy.gradient_accumulation == made.plan.values["batch_size"]
+
+
+# nvidia-smi as a machine with one card has it: 500 MiB in use when it is asked first, as much as is said afterwards.
+SMI = """#!/usr/bin/env bash
+[ -e "$0.asked" ] && echo "GPU-0, {used}" || echo "GPU-0, 500"
+touch "$0.asked"
+"""
+TOOK = 12_000  # MiB
+
+
+def proves(run: Run, sets: list[str], of: Matrix, machine: Machine) -> None:
+    """Start a run's probe with nvidia-smi's stand-in: every process is seen, and rows are as long as they may be."""
+    folder = Path.cwd() / "probes" / name_of(run)
+    made = compiled(run, of, folder, ["run.probe=true", *sets])
+    cards = folder / "cards"
+    cards.mkdir()
+    (cards / "nvidia-smi").write_text(SMI.format(used=TOOK), encoding="utf-8")
+    (cards / "nvidia-smi").chmod(0o755)
+    asked = machine.told(PATH=str(cards), MFC_LONGEST=str(folder / "longest"))
+    left = asked.start(["bash", "probe/probe.sh", *of.command(run)[2:]], folder)
+    end = left.said[-30000:]
+    assert left.code == 0, end
+    assert f"peak {TOOK / 1024:.1f} of 79.2 GiB, predicted " in left.said.splitlines()[-1], end
+    assert left.said.splitlines()[-1].endswith(": fits"), end
+    assert len(losses(left.said)) >= STEPS, end
+    record = json.loads((folder / "probe" / "record.json").read_text(encoding="utf-8"))
+    assert record["ranks"] == [str(rank) for rank in range(made.plan.strategy.world_size)]
+    lengths = [int(line) for line in (folder / "longest").read_text(encoding="utf-8").split()]
+    assert max(lengths) == made.plan.strategy.max_length // made.plan.strategy.sequence_parallel
+    assert not (folder / "probe" / str(made.plan.values["output_dir"])).exists()

@@ -10,7 +10,7 @@ import shlex
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
@@ -52,10 +52,16 @@ class Matrix(NamedTuple):
     variables: dict[str, str]
     imported_with: dict[str, str]  # what launch scripts set and imports read: libraries are imported with it
     specs: list[dict[str, Any]]  # what specs `add`, and for which runs
+    probed: list[dict[str, Any]]  # whose probes are started: the first possible run for each, and what they `set`
 
     def runs(self) -> list[Run]:
         """The runs that are drawn."""
         return cover(possible(self.factors, [one["when"] for one in self.never]))
+
+    def probes(self) -> list[tuple[Run, list[str]]]:
+        """The runs whose probes are started, and with which overrides."""
+        runs = possible(self.factors, [one["when"] for one in self.never])
+        return [(next(run for run in runs if fits(run, one["when"])), one.get("set", [])) for one in self.probed]
 
     def models(self) -> list[str]:
         """The tiny models that the runs need."""
@@ -78,7 +84,7 @@ class Started(NamedTuple):
 def matrix(name: str) -> Matrix:
     """The matrix in `tests/cases/starts/<name>.yaml`."""
     said = table(CASES / f"{name}.yaml")
-    return Matrix(**{"variables": {}, "imported_with": {}, "specs": [], "never": [], **said})
+    return Matrix(**{"variables": {}, "imported_with": {}, "specs": [], "never": [], "probed": [], **said})
 
 
 def matrices() -> dict[str, Matrix]:
@@ -106,9 +112,9 @@ def spec_of(run: Run, of: Matrix) -> dict[str, Any]:
     return made
 
 
-def compiled(run: Run, of: Matrix, into: Path) -> Compiled:
+def compiled(run: Run, of: Matrix, into: Path, overrides: Sequence[str] = ()) -> Compiled:
     """Compile a run, and write its files."""
-    [made] = mfc.compile(spec_of(run, of), [of.target], out=into)
+    [made] = mfc.compile(spec_of(run, of), [of.target], overrides, out=into)
     for path, text in made.files.items():
         file = into / path
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -121,6 +127,11 @@ class Machine(NamedTuple):
 
     warm: Warm
     variables: dict[str, str]
+
+    def told(self, **variables: str) -> Machine:
+        """The same with more variables; what `PATH` names goes before all else."""
+        path = os.pathsep.join(filter(None, [variables.pop("PATH", ""), self.variables["PATH"]]))
+        return self._replace(variables={**self.variables, **variables, "PATH": path})
 
     def start(self, arguments: list[str], folder: Path, seconds: float = SECONDS) -> Started:
         """Run a program in a folder; when it hangs, it is ended with all that it has started."""
