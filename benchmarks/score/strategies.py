@@ -8,6 +8,7 @@ from mfc.strategy import Quantization, Strategy, TrainedBlocks
 
 from benchmarks.score.adapters import lora_of, quantization_of
 from benchmarks.score.models import Unsupported, architecture_of, blocks_of
+from benchmarks.score.stacks import emitted
 from benchmarks.truth import Row, number
 
 VARIANTS = {"dora": "lora", "qdora": "qlora", "rslora": "lora", "lora+": "lora",
@@ -90,6 +91,8 @@ def _sharding(row: Row) -> str:
     text = str(row.get("sharding") or "").lower()
     if "no_shard" in text or "ddp" in text:
         return "ddp"
+    if "fsdp" in text and "fsdp2" not in text and emitted(str(row.get("framework"))):
+        return "fsdp"  # the Trainer holds gradients whole while it accumulates; other loops were not read
     if "fsdp" in text:
         return "fsdp2"
     if "megatron" in text or "device_map" in text or "pipeline" in text:

@@ -201,7 +201,7 @@ def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, floa
     dropout = bool(lora.dropout)
     dora = 0.0
     if lora.variant == "dora":  # the base output and the adapter's output are both kept for the magnitude's gradient
-        result = formats.element if formats.autocast else formats.trained
+        result = formats.element if formats.autocast else formats.computed
         dora = (formats.element + result) * linear.out_features
     cast = 0.0
     if given.stack.lora_kernels and not dropout:
@@ -210,7 +210,7 @@ def _adapter(adapter: Adapter, layer: Layer, given: Inputs) -> tuple[float, floa
         own = ((formats.element + 1) * linear.in_features if dropout else 0) + formats.element * rank
     elif formats.autocast:
         own = (3 if dropout else 2) * linear.in_features + 2 * rank
-        cast = 2.0 * adapter.parameters / layer.size if formats.trained == 4 else 0.0
+        cast = 2.0 * adapter.parameters / layer.size if formats.computed == 4 else 0.0
     else:
         own = (5 if dropout else 4) * linear.in_features + 4 * rank
     return share * (own + dora), cast
@@ -231,7 +231,7 @@ def scratch(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, runs: bool
         return 2 * formats.element * hidden * given.tokens + own * given.tile
     if given.stack.lora_kernels and given.lora is not None and not given.lora.dropout and isinstance(ffn, Mlp):
         return 2 * (ffn.width + 3 * hidden) * given.tokens
-    if formats.adapters and formats.trained == 4 and isinstance(ffn, Mlp):
+    if formats.adapters and formats.computed == 4 and isinstance(ffn, Mlp):
         wide = 10 if ffn.fused_gate_up and given.checkpointing else 4
         passing = 4 if runs and formats.autocast and wide == 4 else 12
         return (wide * ffn.width + passing * hidden) * given.tokens

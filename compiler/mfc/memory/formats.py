@@ -23,12 +23,18 @@ class Formats(NamedTuple):
     fp32_autocast: bool  # fp32 trained base weights under autocast: casts are cached until the backward pass
     casts_base: bool  # frozen fp32 weights under autocast: each layer keeps 16-bit copies for its backward
     adapter_matches: bool  # adapters have the activations' type, so their input is saved as it is, once
+    gathered: bool = False  # FSDP2 gathers what trains in 16 bits, whatever it is stored in
     fp32_edges: bool = False  # of base weights that train in 16 bits, embedding, head and norms are fp32
 
     @property
     def adapters(self) -> bool:
         """Whether adapters train, not base weights."""
         return not self.full
+
+    @property
+    def computed(self) -> int:
+        """Trained numbers, as layers compute with them."""
+        return self.element if self.gathered else self.trained
 
     @property
     def fp32_norms(self) -> bool:
@@ -74,6 +80,7 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
     wide = fp32_autocast and strategy.method != "freeze"  # a frozen embedding begins the stream in 16 bits
     fp32_edges = full and autocast and trained == 2 and _upcasts_edges(strategy, stack)
     element = 4 if weights == 4 and not full and not autocast else 2
+    gathered = strategy.sharding == "fsdp2" and element == 2
     return Formats(
         full=full,
         weights=weights,
@@ -86,7 +93,8 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
         autocast=autocast,
         fp32_autocast=fp32_autocast,
         casts_base=not full and autocast and weights == 4 and strategy.quantization is None,
-        adapter_matches=not full and not autocast and trained == element,
+        adapter_matches=not full and (gathered or (not autocast and trained == element)),
+        gathered=gathered,
         fp32_edges=fp32_edges,
     )
 

@@ -132,7 +132,7 @@ def _casts(model: Shape, given: Inputs, trains: Trains) -> tuple[float, float]:
     formats = given.formats
     if not formats.autocast:
         return 0.0, 0.0
-    copies = 2.0 * trains.copied if formats.trained == 4 and given.checkpointing else 0.0
+    copies = 2.0 * trains.copied if formats.computed == 4 and given.checkpointing else 0.0
     if formats.full and not trains.reach.edges:
         return copies, 0.0
     wide = (formats.fp32_norms or formats.weights == 4 or trains.wide_head) and not trains.headless

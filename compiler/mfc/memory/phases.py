@@ -120,9 +120,9 @@ def _reference(model: Shape, given: Inputs, head: Head, left: Saved, passing: fl
         attentions = [(layer.block.attention, layer.size) for layer in model.layers]
         cache = sum(2.0 * given.formats.element * each.kv_width * count for each, count in attentions) * given.tokens
     busiest = max(model.layers, key=lambda layer: scoring(layer, given))
-    held = left.sequence + cache + scoring(busiest, given)
-    yield Phase("reference's layers", "loss", held, scratch=left.fixed + left.casts + _dequantised(busiest, given))
     activations = left.sequence + passing + cache
+    held = activations + tiled(given, head, model.head_rows).hidden + scoring(busiest, given)
+    yield Phase("reference's layers", "loss", held, scratch=left.fixed + left.casts + _dequantised(busiest, given))
     if head.fused:  # it passes its head as the policy does
         tile = tiled(given, head, model.head_rows).tile
         yield Phase("reference", "loss", activations, scratch=left.fixed + left.casts + tile)

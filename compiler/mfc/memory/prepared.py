@@ -151,7 +151,7 @@ class Preparer:
                 {
                     "gather": placement.gathered + placement.fetching,
                     "loss": placement.gathered,
-                    "layers": placement.gathered + placement.layer_gradient + placement.reducing,
+                    "layers": placement.gathered - placement.released + placement.layer_gradient + placement.reducing,
                     "embedding": placement.gathered + placement.last,
                     "optimizer": max(placement.gradients, placement.step_gradients)
                     - placement.gradients

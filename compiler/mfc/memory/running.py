@@ -50,9 +50,9 @@ def _last_linear(down: Adapter, ffn: Mlp, given: Inputs) -> Running:
     # The norm's output and the residual; the results of linear and adapter, and the scaled one, which is added.
     results = 2 * element + (12 if lora.variant == "dora" else 3 * element)
     fixed = 0.0
-    if lora.variant == "dora":  # the identity as wide as the input, the weight in fp32 and the adapters' product
+    if lora.variant == "dora":  # the identity as wide as the input, the weight in the adapter's type and their product
         inputs, outputs = down.linear.in_features, down.linear.out_features
-        fixed = 4.0 * inputs * inputs + (4.0 + element) * inputs * outputs
+        fixed = float(formats.computed * inputs * inputs + (formats.computed + element) * inputs * outputs)
     inside = (product + 4 * copies) * ffn.width * given.tile
     return Running(inside + results * hidden * given.tokens, fixed)
 

@@ -82,7 +82,7 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
         copied=numbers - (whole or beside),
         reach=optimizers.reach(strategy, figure.depth),
         frozen=strategy.unadapted,
-        wide_head=form.adapters and head.trains and form.trained == 4 and narrow == 1.0,
+        wide_head=form.adapters and head.trains and form.computed == 4 and narrow == 1.0,
         headless=_headless(strategy, stack),
     )
     models = _kept_models(figure, given, trains, strategy)
@@ -95,6 +95,8 @@ def static(architecture: Architecture, strategy: Strategy, stack: Stack) -> Stat
     made = step(given, head, trains, loop, sight.look(architecture, strategy, stack, form))
     states = _states(figure, form, stack, strategy, made.course.layer_trained, optimizer)
     states = states._replace(base=states.base - parts * float(form.weights) + idle * (form.trained - form.element))
+    if lora:
+        states = states._replace(spare=2.0 * saved_count(architecture, lora))
     own = states.trained * states.weight
     return Static(
         step=made,

@@ -126,7 +126,7 @@ def _stage3(states: States, zero: Zero) -> Placement:
     ranks = zero.world_size
     share = states.trained / ranks
     base = states.base / ranks
-    per_number = (states.base + 2 * states.trained) / max(states.total, 1)
+    per_number = (states.base - states.spare + 2 * states.trained) / max(states.total, 1)
     splits = ranks > 1 or zero.offload_parameters != "none"
     limit = zero.max_live + zero.prefetch_bucket if splits else 0
     # Frozen models have engines of their own, each with as much alive.
@@ -146,12 +146,15 @@ def _stage3(states: States, zero: Zero) -> Placement:
     copied = 2.0 * min(zero.reduce_bucket, states.trained)
     piece = states.largest / ranks
     to_host = 0.0 if on_device else 2 * piece + 8 * min(piece, NORM_NUMBERS)  # of a gradient: its slice and its norm
+    # What is used again within max_live numbers stays; a head does not (partitioned_param_coordinator.py).
+    head = states.edge if splits and states.total <= zero.max_live and states.edges > states.edge else 0.0
     pool = live + GATHER_EDGES * states.edge + LEAD_LAYERS * states.layer + copied + to_host
     return Placement(
         weights=states.scales + parameters + persistent,
         optimizer=share * states.optimizer * on_device,
         buffers=2.0 * zero.reduce_bucket,
         gathered=gathered,
+        released=min(head, gathered - states.layer),
         fetching=max(fetched - gathered, 0.0),
         gradients=2 * share * on_device,  # the engine keeps its gradient shard for the whole run
         done=0.0,

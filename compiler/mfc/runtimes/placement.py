@@ -30,6 +30,7 @@ class States(NamedTuple):
     matrices: tuple[tuple[float, float], ...] = ()
     reference: float = 0.0  # weights of a frozen reference
     scoring: float = 0.0  # weights of further models, which score answers
+    spare: float = 0.0  # of `base`, modules of which a copy trains beside adapters: nobody calls them
 
 
 class Placement(NamedTuple):
@@ -47,6 +48,7 @@ class Placement(NamedTuple):
     step_gradients: float
     host: float = 0.0  # bytes of host memory per GPU
     managed: float = 0.0  # optimizer bytes in managed memory
+    released: float = 0.0  # of `gathered`, what is given back before layers run backward
     fetching: float = 0.0  # beside `gathered`, while the largest matrix is fetched
     reducing: float = 0.0  # what gradients are gathered in and reduced through, from the first one on
     last: float = 0.0  # in place of `reducing`, while the embedding's gradient, the last one, is reduced
