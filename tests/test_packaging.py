@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from mfc._version import __version__
 
 from tests.conformance.environments import CONSTRAINED
 
@@ -74,3 +76,24 @@ def test_an_installed_wheel_compiles_the_examples(wheel: Path, tmp_path: Path) -
         check=False,
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.framework  # installs the dependencies anew
+def test_a_fresh_environment_has_all_that_the_wheel_needs(wheel: Path, tmp_path: Path) -> None:
+    spec = tmp_path / "run.yaml"
+    spec.write_text((ROOT / "examples" / "qwen2.5-7b-lora-4x4090.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    outside = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+
+    def run(*words: str | Path) -> str:
+        done = subprocess.run(words, cwd=tmp_path, env=outside, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    run(sys.executable, "-m", "venv", tmp_path / "fresh")
+    folder = tmp_path / "fresh" / "bin"
+    run(folder / "pip", "install", "-q", "-c", ROOT / "constraints.txt", wheel)
+    assert run(folder / "mfc", "--version") == f"mfc {__version__}\n"
+    assert "run/llamafactory/" in run(folder / "mfc", "compile", "run.yaml")
+    assert (tmp_path / "run" / "llamafactory" / "launch.sh").is_file()
+    if shutil.which("uv"):
+        assert run("uv", "tool", "run", "--from", wheel, "mfc", "--version") == f"mfc {__version__}\n"
