@@ -14,16 +14,17 @@ from mfc.memory import Run, Stack
 from mfc.memory.stack import LowRank
 
 from benchmarks.score.adapters import quantization_of
+from benchmarks.score.engines import engine
 from benchmarks.score.models import architecture_of
 from benchmarks.score.stacks import adapters_follow_base, hugging_face, stack
-from benchmarks.score.strategies import compiled_loss, strategy_of
+from benchmarks.score.strategies import compiled_loss, sharding_of, strategy_of
 from benchmarks.truth import GIB, Row, number
 
 
 def stack_of(row: Row, *, neutral: bool = False) -> Stack:
     """The software facts of a row: its framework's (`neutral`: as if never seen), then what the row itself states."""
     framework = str(row.get("framework") or "")
-    found = hugging_face(framework) if neutral else stack(framework)
+    found = hugging_face(framework) if neutral else stack(framework)._replace(**engine(framework, sharding_of(row)))
     text = f"{row.get('precision_recipe') or ''}".lower()
     if re.search(r"fp32 weights|fp32 params|mixed \(fp32|fp32 master weights", text):
         found = found._replace(trainable_fp32=True, frozen_fp32=True, autocast=True)
@@ -32,9 +33,11 @@ def stack_of(row: Row, *, neutral: bool = False) -> Stack:
     if quantization_of(row) is None and "swift" not in framework and adapters_follow_base(framework):
         found = found._replace(adapter_fp32=False)
     if "upcasts nothing" in text:
-        found = found._replace(kbit_fp32=False)
+        found = found._replace(kbit_fp32=False, kbit_narrows=False)
     if "fused LoRA kernels" in str(row.get("notes")):
         found = found._replace(lora_kernels=True, fused_blocks="always")
+    if re.search(r"non-reentrant|use_reentrant\W*false|fsdp_activation_checkpointing", str(row.get("notes")).lower()):
+        found = found._replace(fsdp_holds_streams=False)  # the layer's input is no leaf then
     if re.search(r"in[ _]backward|in_bwd", str(row.get("optimizer"))):
         found = found._replace(optimizer_in_backward=True)
     if "lora fp32" in text or "adapter weights fp32" in text:

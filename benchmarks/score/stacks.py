@@ -1,12 +1,13 @@
 """Software stacks of published runs: which facts of mfc.memory.Stack hold for a framework at its versions.
 
 Everything here is a property of library code at a version, stated with its source; nothing is fitted to the rows.
-Versions are read from the row's own text; where only torch's is given, libraries of the same months are assumed.
+Versions are read from the row's own text; one that is not given is taken to be the newest of the month of the run.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from mfc.memory import Stack
 from mfc.memory.stack import Moments, Preferences
@@ -14,21 +15,28 @@ from mfc.targets import ms_swift
 
 Version = tuple[int, ...]
 
-# First day of each torch release's term, as (torch version, transformers version of those months, bitsandbytes, PEFT).
-ERAS: tuple[tuple[Version, Version, Version], ...] = (
-    ((2, 0), (4, 28), (0, 38)),
-    ((2, 1), (4, 34), (0, 41)),
-    ((2, 2), (4, 38), (0, 42)),
-    ((2, 3), (4, 40), (0, 43)),
-    ((2, 4), (4, 44), (0, 43, 3)),
-    ((2, 5), (4, 46), (0, 44)),
-    ((2, 6), (4, 48), (0, 45)),
-    ((2, 7), (4, 51), (0, 45)),
-    ((2, 8), (4, 55), (0, 47)),
-    ((2, 9), (4, 57), (0, 48)),
-    ((2, 10), (5, 0), (0, 49)),
-)
-YEARS = {"2023": (2, 1), "2024": (2, 3), "2025": (2, 7), "2026": (2, 10)}
+# When each version that changes memory came out, as (year, month) of its upload to PyPI.
+RELEASES: Mapping[str, tuple[tuple[Version, Version], ...]] = {
+    "torch": (
+        ((2022, 10), (1, 13)), ((2023, 3), (2, 0)), ((2023, 10), (2, 1)), ((2024, 2), (2, 2)), ((2024, 5), (2, 3)),
+        ((2024, 8), (2, 4)), ((2024, 11), (2, 5)), ((2025, 2), (2, 6)), ((2025, 5), (2, 7)), ((2025, 8), (2, 8)),
+        ((2025, 11), (2, 9)), ((2026, 2), (2, 10)),
+    ),
+    "transformers": (
+        ((2023, 4), (4, 28)), ((2023, 7), (4, 31)), ((2023, 10), (4, 34)), ((2024, 1), (4, 37)), ((2024, 4), (4, 40)),
+        ((2024, 8), (4, 44)), ((2024, 11), (4, 46)), ((2025, 1), (4, 48)), ((2025, 3), (4, 49)), ((2025, 7), (4, 53)),
+        ((2025, 8), (4, 55)), ((2025, 10), (4, 57)), ((2026, 2), (5, 0)),
+    ),
+    "bitsandbytes": (
+        ((2023, 4), (0, 38)), ((2023, 6), (0, 39)), ((2023, 8), (0, 41)), ((2024, 2), (0, 42)), ((2024, 4), (0, 43)),
+        ((2024, 8), (0, 43, 3)),
+    ),
+    "peft": (((2023, 2), (0, 2)), ((2023, 11), (0, 6)), ((2024, 8), (0, 12))),
+    "trl": (((2023, 6), (0, 4)), ((2024, 1), (0, 7, 5)), ((2025, 12), (0, 26)), ((2026, 2), (0, 29))),
+}  # fmt: skip
+MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+MIDDLE = 7  # the month of a text that names a year alone
+LATEST: Version = (9999, 12)
 
 
 def version_of(library: str, text: str) -> Version | None:
@@ -37,16 +45,35 @@ def version_of(library: str, text: str) -> Version | None:
     return tuple(int(part) for part in found[1].split(".")[:3]) if found else None
 
 
+def when(text: str) -> Version:
+    """(year, month) of a run: stated, else of the newest library that is named with its version, else of the year."""
+    named = re.search(rf"\b({'|'.join(MONTHS)})[a-z]*\.? (20\d\d)\b", text)
+    if named:
+        return int(named[2]), MONTHS.index(named[1]) + 1
+    if numbers := re.search(r"\b(20\d\d)[-.](\d{1,2})\b", text):
+        return int(numbers[1]), int(numbers[2])
+    known = [(version_of(library, text), releases) for library, releases in RELEASES.items()]
+    dates = [day for version, releases in known if version for day, released in releases if released <= version]
+    if dates:
+        return max(dates)
+    year = re.search(r"\b20(2[2-6])\b", text)
+    return (2000 + int(year[1]), MIDDLE) if year else LATEST
+
+
+def version(library: str, text: str) -> Version:
+    """The version of a library that `text` names, or that was the newest when it was written."""
+    stated = version_of(library, text)
+    if stated is not None:
+        return stated
+    date, releases = when(text), RELEASES[library]
+    return max((released for day, released in releases if day <= date), default=releases[0][1])
+
+
 def hugging_face(text: str) -> Stack:
-    """A Hugging Face Trainer of the versions that `text` names, or of its year; current ones when it names none."""
+    """A Hugging Face Trainer of the versions or the time that `text` names; current ones when it names neither."""
     text = text.lower()
-    torch = version_of("torch", text)
-    if torch is None:
-        year = re.search(r"\b20(2[3-6])\b", text)
-        torch = YEARS["20" + year[1]] if year else (2, 10)
-    era = max((row for row in ERAS if row[0] <= torch), default=ERAS[0])
-    transformers = version_of("transformers", text) or era[1]
-    bits = version_of("bitsandbytes", text) or version_of("bnb", text) or era[2]
+    torch, transformers = version("torch", text), version("transformers", text)
+    bits = version_of("bnb", text) or version("bitsandbytes", text)
     return Stack(
         name="hf",
         # AdamW picks foreach from torch 2.0 on; the Trainer's default became the fused one (transformers 4.57, torch
@@ -73,12 +100,7 @@ def adapters_follow_base(text: str) -> bool:
 
     Later ones upcast them again (`autocast_adapter_dtype`, 0.12).
     """
-    text = text.lower()
-    peft = version_of("peft", text)
-    if peft is not None:
-        return (0, 6) <= peft < (0, 12)
-    torch = version_of("torch", text)
-    return torch is not None and (2, 1) <= torch < (2, 3)
+    return (0, 6) <= version("peft", text.lower()) < (0, 12)
 
 
 def _own_loop(text: str) -> Stack:
@@ -108,11 +130,15 @@ def _swift(text: str) -> Stack:
 
 
 def _trl(text: str) -> Stack:
-    """The Trainer; from TRL 0.29 on nothing prepares quantised models, and their adapters are 16-bit (trl/trainer/)."""
-    own = version_of("trl", text.lower())
-    if own is None or own < (0, 29):
-        return hugging_face(text)
-    return hugging_face(text)._replace(kbit_fp32=False, adapter_fp32_kbit=False)
+    """The Trainer, which TRL prepares quantised models for.
+
+    From 0.26 on, in DPO from 0.29, it does not, and makes their adapters 16-bit. From 0.7.5 until then 4-bit models are
+    prepared and, for bf16, cast back but for the norms (trl/trainer/utils.py, peft_module_casting_to_bf16).
+    """
+    own = version("trl", text.lower())
+    if own >= ((0, 26) if re.search(r"sft|grpo|rloo", text.lower()) else (0, 29)):
+        return hugging_face(text)._replace(kbit_fp32=False, adapter_fp32_kbit=False)
+    return hugging_face(text)._replace(kbit_narrows=own >= (0, 7, 5))
 
 
 def _litgpt(text: str) -> Stack:
@@ -163,8 +189,17 @@ def _qwen(text: str) -> Stack:
 
 
 def _deepspeed(text: str) -> Stack:
-    """A script on deepspeed.initialize: the engine casts once, no autocast; fp32 masters from stage 0 on."""
-    return _own_loop(text)._replace(trainable_fp32=True, engine_replicates=True)
+    """A script on deepspeed.initialize: the engine casts once, no autocast; fp32 masters from stage 0 on.
+
+    Sizes are DeepSpeed's own defaults (runtime/zero/config.py), for only the Trainer's "auto" goes by the model.
+    """
+    return _own_loop(text)._replace(
+        trainable_fp32=True,
+        engine_replicates=True,
+        reduce_bucket_elements=500_000_000,
+        prefetch_bucket_elements=50_000_000,
+        persistence_threshold_elements=100_000,
+    )
 
 
 def _llamafactory(text: str) -> Stack:
@@ -179,7 +214,7 @@ def _axolotl(text: str) -> Stack:
 
 def _peft_examples(text: str) -> Stack:
     """The figures of PEFT's guides stand there since March 2024 (PEFT 0.10)."""
-    return hugging_face(text + " torch 2.2")
+    return _trl(text + " Mar 2024")
 
 
 def _torchtune(text: str) -> Stack:
@@ -220,7 +255,7 @@ def _unsloth(text: str) -> Stack:
 
 # What is written beside mfc's neutral stack, first match. `True`: its rows were there to check the stack against.
 FRAMEWORKS = (
-    (r"^deepspeed|arctictraining", _deepspeed, True),
+    (r"^deepspeed|arctictraining|plain deepspeed|loop on deepspeed", _deepspeed, True),
     (r"lit-?gpt|lightning", _litgpt, True),
     (r"torchtitan", _torchtitan, True),
     (r"fsdp_qlora", _fsdp_qlora, True),
@@ -234,7 +269,7 @@ FRAMEWORKS = (
     (r"llama-recipes", _own_loop, True),
     (r"peft examples", _peft_examples, True),
     (r"ms-swift|^swift", _swift, True),
-    (r"\btrl\b", _trl, True),
+    (r"\btrl\b|sfttrainer|grpotrainer", _trl, True),
     (r"swift|trainer|xtuner|peft|transformers", hugging_face, True),
 )
 

@@ -36,7 +36,7 @@ def strategy_of(row: Row, *, memory_only: bool = False) -> Strategy:
     if quantization is not None and method == "lora":
         method = "qlora"
     world = number(row, "num_gpus") or 1
-    sharding = _sharding(row)
+    sharding = sharding_of(row)
     offload = str(row.get("offload") or "none").lower()
     parameters = offload != "none" and ("param" in offload or (sharding == "zero3" and "optimizer" not in offload))
     checkpointing = row.get("grad_ckpt")
@@ -87,7 +87,8 @@ def _varies(row: Row) -> bool:
     return bool(re.search(r"longest|dataset|variable|varying|differ", kind)) and "upper bound" not in kind
 
 
-def _sharding(row: Row) -> str:
+def sharding_of(row: Row) -> str:
+    """How states are split, in mfc's words. Raises Unsupported."""
     text = str(row.get("sharding") or "").lower()
     if "no_shard" in text or "ddp" in text:
         return "ddp"

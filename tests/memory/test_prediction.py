@@ -167,3 +167,30 @@ def test_offloaded_inputs_wait_on_the_host(micro_batch: int) -> None:
     inputs = 2 * plain.architecture.layers * plain.architecture.hidden * plain.strategy.max_length * micro_batch
     assert there.host_bytes_per_node - here.host_bytes_per_node == inputs * plain.gpus_per_node
     assert 0.8 * inputs < here.allocated_bytes - there.allocated_bytes <= inputs
+
+
+def _kept(stack: Stack, **changes: Any) -> float:
+    strategy = BASE._replace(**QLORA | {"gradient_checkpointing": False} | changes)
+    return prepare(Run(LLAMA, strategy, A100, 1, stack)).static.step.course.phases[1].activations
+
+
+def test_quantised_linears_return_what_they_read() -> None:
+    """Beside norms in fp32 gate, up and activation are fp32 too: 2 bytes more a number."""
+    narrow, wide = _kept(Stack(kbit_fp32=False)), _kept(Stack(kbit_fp32=True))
+    assert wide - narrow >= 32 * 2048 * 3 * 2 * 14336
+
+
+@pytest.mark.parametrize(
+    ("changes", "saved"),
+    [({}, 2 * 2 * 128256 * 4096), ({"precision": "fp16"}, 0), ({"sharding": "fsdp2", "world_size": 2}, 0)],
+    ids=["bf16", "fp16", "sharded"],
+)
+def test_embedding_and_head_cast_back_beside_four_bit_weights(changes: dict[str, Any], saved: int) -> None:
+    plain, narrow = (
+        prepare(Run(LLAMA, BASE._replace(**QLORA | changes), A100, 2, Stack(kbit_narrows=narrows)))
+        for narrows in (False, True)
+    )
+    adapters = plain.static.states.trained
+    assert plain.static.states.base - narrow.static.states.base == saved
+    assert plain.static.states.weight - narrow.static.states.weight == (2 if saved else 0)
+    assert narrow.static.states.trained == adapters

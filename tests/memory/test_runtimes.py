@@ -140,3 +140,10 @@ def test_units_of_their_own_gather_one_whole_edge(tied: bool) -> None:
     root, own = (fsdp.fully_sharded(model, 8, False, False, splits_edges=split) for split in (False, True))
     assert root.gathered == 2 * layer + model.edges
     assert own.gathered == layer + edge
+
+
+@pytest.mark.parametrize(("stage", "foreach", "step"), [(2, 1, 22), (2, 2, 26), (3, 1, 24), (3, 2, 28)])
+def test_16_bit_gradients_are_gone_when_torchs_own_optimizer_steps(stage: int, foreach: int, step: int) -> None:
+    """Then their fp32 copy (4 N) and what the optimizer makes (4 N each) are there; stage 3 keeps a buffer of 2 N."""
+    placed = deepspeed.partitioned(states()._replace(foreach=foreach), zero(stage, 1))
+    assert per_number(placed)[2] == pytest.approx(step)

@@ -176,9 +176,16 @@ def _tiled(layer: Layer, given: Inputs) -> bool:
 
 
 def _dense(width: int, gated: bool, given: Inputs, into_down: bool) -> float:
-    if gated:
-        return given.formats.element * width * ((2 if given.lean else 3) + (1 if into_down else 0))
-    return given.formats.element * width * (1 + (1 if into_down else 0))
+    into = given.formats.element if into_down else 0
+    return width * (linears_element(given) * ((2 if given.lean else 3) if gated else 1) + into)
+
+
+def linears_element(given: Inputs) -> int:
+    """Bytes per number of what linears return that read the output of a norm.
+
+    bitsandbytes' own return the type that they were given (nn/modules.py, Linear4bit.forward), whatever autocast says.
+    """
+    return 4 if given.formats.wide_linears else given.formats.element
 
 
 def _written_gelu(width: int, given: Inputs) -> float:
@@ -233,6 +240,8 @@ def scratch(layer: Layer, chosen: tuple[Adapter, ...], given: Inputs, runs: bool
         return 2 * (ffn.width + 3 * hidden) * given.tokens
     if formats.adapters and formats.computed == 4 and isinstance(ffn, Mlp):
         wide = 10 if ffn.fused_gate_up and given.checkpointing else 4
+        if formats.wide_linears:  # gradients of the product and of its factors are fp32 as well
+            wide *= 2
         passing = 4 if runs and formats.autocast and wide == 4 else 12
         return (wide * ffn.width + passing * hidden) * given.tokens
     own = experts_element(given) if isinstance(ffn, Moe) else formats.element

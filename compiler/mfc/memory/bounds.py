@@ -20,10 +20,10 @@ NEEDED = {
 }
 HELD = {
     "plain": 1.195,
-    "hard": 1.283,
+    "hard": 1.289,
     "varies": 1.224,
 }
-UNKNOWN = 1.123
+UNKNOWN = 1.124
 # end of generated part
 
 

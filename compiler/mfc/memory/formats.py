@@ -25,6 +25,8 @@ class Formats(NamedTuple):
     adapter_matches: bool  # adapters have the activations' type, so their input is saved as it is, once
     gathered: bool = False  # FSDP2 gathers what trains in 16 bits, whatever it is stored in
     fp32_edges: bool = False  # of base weights that train in 16 bits, embedding, head and norms are fp32
+    narrow_edges: bool = False  # of a frozen base in fp32, embedding and head are 16-bit
+    wide_linears: bool = False  # quantised linears that read fp32 return fp32, under autocast too
 
     @property
     def adapters(self) -> bool:
@@ -96,6 +98,8 @@ def formats(strategy: Strategy, stack: Stack) -> Formats:
         adapter_matches=not full and (gathered or (not autocast and trained == element)),
         gathered=gathered,
         fp32_edges=fp32_edges,
+        narrow_edges=not full and weights == 4 and _narrows(strategy, stack),
+        wide_linears=not full and weights == 4 and autocast and strategy.quantization is not None,
     )
 
 
@@ -133,8 +137,15 @@ def _adapters(strategy: Strategy, stack: Stack) -> tuple[int, int]:
         beside_whole = strategy.lora is not None and bool(strategy.lora.modules_to_save)
         fp32 = fp32 and stack.adapter_fp32_zero3 and (stack.adapter_fp32_beside_whole or not beside_whole)
     if strategy.quantization is not None and strategy.quantization.kind in _KBIT:
-        fp32 = fp32 and stack.adapter_fp32_kbit
+        fp32 = fp32 and stack.adapter_fp32_kbit and not _narrows(strategy, stack)
     return (4 if fp32 else 2), (4 if engine else 0)
+
+
+def _narrows(strategy: Strategy, stack: Stack) -> bool:
+    """Whether what was upcast beside 4-bit weights is cast back, all but the norms. Sharded models are left alone."""
+    kind = strategy.quantization.kind if strategy.quantization is not None else ""
+    whole = strategy.sharding not in FULLY
+    return stack.kbit_narrows and strategy.precision == "bf16" and kind in ("nf4", "fp4") and whole
 
 
 def _frozen(strategy: Strategy, stack: Stack) -> int:

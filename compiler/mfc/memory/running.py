@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from mfc.catalog.architecture import Mlp, Moe
 from mfc.catalog.parameters import Adapter
+from mfc.memory.activations import linears_element
 from mfc.memory.attention import scores
 from mfc.memory.inputs import Inputs
 from mfc.memory.shape import Layer, Shape
@@ -46,7 +47,7 @@ def _last_linear(down: Adapter, ffn: Mlp, given: Inputs) -> Running:
     element = formats.element
     # The input, and what dropout makes of it; of these, the last is kept where autocast does not cast it.
     copies = 0 if formats.adapter_matches else 1 + bool(lora.dropout) - (0 if formats.autocast else 1)
-    product = 0 if formats.adapter_matches else element
+    product = 0 if formats.adapter_matches else linears_element(given)
     # The norm's output and the residual; the results of linear and adapter, and the scaled one, which is added.
     results = 2 * element + (12 if lora.variant == "dora" else 3 * element)
     fixed = 0.0

@@ -91,6 +91,7 @@ class Stack(NamedTuple):
     autocast: bool = True  # the trainer runs forward under autocast
     kbit_fp32: bool = True  # prepare_model_for_kbit_training upcasts what is not quantised to fp32
     quantised_dtensors: tuple[str, ...] = ()  # kinds of weights whose class and bits it teaches FSDP2 to keep
+    kbit_narrows: bool = False  # beside 4-bit weights, bf16 makes adapters, embedding and head 16-bit after that
     fsdp_fp32_shards: bool = True  # FSDP with precision bf16 keeps fp32 shards (accelerate upcasts what trains)
 
     # Optimizer

@@ -317,6 +317,7 @@ def _frozen(
     quantised = figure.quantised + (figure.head if stack.kbit_everything else 0)
     scale = bitsandbytes.scale_bytes(quantization)
     each = bitsandbytes.quantised_bytes(quantization) - scale
-    base = quantised * each + (figure.parameters - quantised) * form.weights
+    edges = figure.embedding + figure.head if form.narrow_edges else 0
+    base = quantised * each + (figure.parameters - quantised) * form.weights - 2.0 * edges
     layer = largest.linear_numbers * each + (largest.parameters - largest.linear_numbers) * form.weights
     return base, quantised * scale, layer

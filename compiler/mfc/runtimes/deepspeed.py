@@ -45,7 +45,8 @@ class Zero(NamedTuple):
 def replicated(states: States) -> Placement:
     """Placement at stage 0: every GPU has flat 16-bit weights, fp32 masters and moments, and no buckets in training.
 
-    The step makes an fp32 copy of each gradient, and a flat one of these (fp16/fused_optimizer.py, FP16_Optimizer).
+    The step makes an fp32 copy of each gradient, and a flat one of these (fp16/fused_optimizer.py, FP16_Optimizer). The
+    flat one alone is left when torch's own optimizer runs.
     """
     gradients = 2.0 * states.trained
     return Placement(
@@ -57,7 +58,7 @@ def replicated(states: States) -> Placement:
         done=2.0,
         live=2.0,
         layer_gradient=0.0,
-        step=(8.0 + 4.0 * states.foreach) * states.trained,
+        step=max(8.0, 2.0 + 4.0 * states.foreach) * states.trained,
         step_gradients=gradients,
         stays=states.scales + states.scoring + gradients + states.master * states.trained,
         twice=gradients,
@@ -115,7 +116,8 @@ def partitioned(states: States, zero: Zero) -> Placement:
         # Stage 2 allocates its whole slice of the gradients with the first of them, beside an accumulated one.
         reducing=0.0 if stage1 else 2 * share,
         last=0.0 if stage1 else 2 * share,
-        step=(4 + 4 * states.foreach) * share,  # the fp32 copy of the own slice
+        # The fp32 copy of the own slice; when torch's own optimizer runs, the 16-bit ones are gone (`step`).
+        step=max(4, 4 * states.foreach) * share,
         step_gradients=4 * share,  # the slice, and the flat copy of it that becomes fp32
         stays=stays + states.master * share,
         twice=whole,
@@ -162,9 +164,8 @@ def _stage3(states: States, zero: Zero) -> Placement:
         layer_gradient=0.0,
         reducing=max(copied + to_host, _waiting(states)),
         last=copied + to_host + _uncounted(states),
-        step=(6 + 4 * states.foreach)
-        * sub_group
-        * on_device,  # a flat copy of the sub-group's gradients, and that in fp32
+        # A flat copy of the sub-group's gradients, and that in fp32, which alone is left when the optimizer runs.
+        step=max(6, 4 + 4 * states.foreach) * sub_group * on_device,
         step_gradients=0.0,
         host=_host(states, zero),
         pool=pool if splits and zero.overlap_comm else 0.0,
