@@ -1,10 +1,11 @@
 """How much of what lies about is read by `mfc import`: the frameworks' own examples, and files of users' repositories.
 
-    python -m benchmarks.score.imports [--folder CLONES] [--only WORD] [--list]
+    python -m benchmarks.score.imports [--folder CLONES] [--only WORD] [--list] [--parse]
 
 `imports.yaml` names repositories, commits and files. They are fetched by git, or taken from clones at
 CLONES/<owner>/<name>. Every file is imported on a stand-in GPU, and what was read is held to one of OUTCOMES. Where it
-is whole and fits, mfc compiles the spec, imports what it wrote, and the two specs have to be equal.
+is whole and fits, mfc compiles the spec, imports what it wrote, and the two specs have to be equal. With --parse the
+framework's own parser reads both (`parsers.py`): LLaMA-Factory's and ms-swift's, in environments of tests/conformance.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import yaml
 from mfc import api, emit, imports
 from mfc.errors import CannotFit, Fault, MfcError
+from mfc.imports import convert
 from mfc.target.values import adapted
+
+from benchmarks.score import parsers
 
 if TYPE_CHECKING:
     from mfc.planner.plan import Plan
@@ -36,13 +40,15 @@ EIGHT = HARDWARE.replace("{gpu", "{count: 8, gpu", 1)  # where a file does not t
 OUTCOMES = {
     "whole": "read, and no key lost but by the file's own doing",
     "noted": "the same, with notes beside: data sets that are not there, rows of an unknown layout …",
+    "elsewhere": "read without loss; mfc writes such a run for other frameworks alone, and plans it for one of them",
     "unheld": "read without loss; mfc does not know the model, so that nothing is held against what it would write",
     "lossy": "a key is lost",
     "unplanned": "read, and mfc says that such a run cannot be",
     "refused": "one line says why it cannot be read",
     "traceback": "a fault",
 }
-_GOOD = ("whole", "noted", "unheld")
+_GOOD = ("whole", "noted", "elsewhere", "unheld")
+_APART, _MEGATRON = "apart", "it runs megatron"  # an engine of its own, recognised and refused by name
 _HARDWARE_NOTE = "the file does not tell "
 _FOLLOWS = "it follows from the rest of the spec"
 
@@ -53,6 +59,8 @@ class Outcome(NamedTuple):
     kind: str
     reasons: tuple[str, ...] = ()
     circle: str | None = None
+    pair: parsers.Pair | None = None  # with what mfc wrote for it
+    parser: tuple[str, str] = ("", "")  # target and version
 
 
 class Source(NamedTuple):
@@ -79,30 +87,34 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="a folder of git clones, <owner>/<name>")
     parser.add_argument("--only", default="", help="sources whose title has this word")
     parser.add_argument("--list", action="store_true", help="print what came of every file")
+    parser.add_argument("--parse", action="store_true", help="let the framework's own parser read both")
     said = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         found: dict[str, list[tuple[str, Outcome]]] = {}
         for number, source in enumerate(each for each in sources() if said.only in each.title):
             tree = Path(name, str(number))
-            _fetch(source, said.folder, tree)
-            for path in _files(source, tree):
-                made = outcome(tree / path)
-                found.setdefault(source.title, []).append((f"{source.repository}: {path}", made))
+            fetch(source, said.folder, tree)
+            for at, path in enumerate(_files(source, tree)):
+                made = outcome(tree / path, Path(name, f"{number}-made", str(at)))
+                if made.kind != _APART:
+                    found.setdefault(source.title, []).append((f"{source.repository}: {path}", made))
                 if said.list:
                     print(f"{made.kind:10} {source.repository}: {path}", *made.reasons, made.circle or "", sep="; ")
         for title, outcomes in found.items():
             print("\n".join(_told(title, [made for _, made in outcomes])))
+            if said.parse:
+                print("\n".join(_parsed([made for _, made in outcomes])))
 
 
-def _fetch(source: Source, folder: Path | None, tree: Path) -> None:
-    """The files of a repository at a commit, laid in `tree`."""
+def fetch(source: Source, folder: Path | None, tree: Path, host: str = "https://github.com") -> None:
+    """The files of a repository at a tag or a whole commit, laid in `tree`; from a clone in `folder`, or by git."""
     tree.mkdir()
     clone = folder / source.repository if folder else tree / ".git"
     commit = source.commit
     if not folder:
         git = ("git", "-C", str(tree))
         subprocess.run([*git, "init", "-q"], check=True)
-        subprocess.run([*git, "remote", "add", "origin", f"https://github.com/{source.repository}"], check=True)
+        subprocess.run([*git, "remote", "add", "origin", f"{host}/{source.repository}"], check=True)
         subprocess.run([*git, "fetch", "-q", "--depth", "1", "--filter=blob:none", "origin", commit], check=True)
         commit = "FETCH_HEAD"
     tops = sorted({pattern.split("/")[0] for pattern in (*source.files, *source.beside, *source.blocks)})
@@ -129,27 +141,45 @@ def _files(source: Source, tree: Path) -> Iterator[str]:
 _BLOCK = re.compile(r"```(?:bash|sh|shell)?\n(.*?)```", re.DOTALL)
 
 
-def outcome(path: Path) -> Outcome:
-    """What import makes of one file, and of what mfc writes for it."""
+def outcome(path: Path, into: Path) -> Outcome:
+    """What import makes of one file, and of what mfc writes for it, in the folder `into`."""
     try:
         one = imports.read(str(path), None, HARDWARE, path.parent)
-        if any("how many GPUs" in note for note in one.notes):
+        if any("how many GPUs" in note for note in one.notes) or "GPU cannot form groups" in one.refused:
             other = imports.read(str(path), None, EIGHT, path.parent)
             one = other if other.plan else one
     except Fault as error:
         return Outcome("traceback", (str(error),))
     except MfcError as error:
-        return Outcome("refused", (_short(error),))
+        return Outcome(_APART if _MEGATRON in str(error) else "refused", (_short(error),))
     except Exception:
         return Outcome("traceback", (traceback.format_exc(limit=-2),))
     if one.plan is None and _known(one):
+        if not any(map(_lost, one.rows)) and (place := _elsewhere(one)):
+            return Outcome("elsewhere", (f"{_short(MfcError(one.refused))}: planned for {place}",))
         return Outcome("unplanned", (one.refused.partition("error: ")[2] or one.refused,))
     if lost := tuple(f"{row.key}: {row.why}" for row in one.rows if _lost(row)):
         return Outcome("lossy", lost)
     if one.plan is None:
         return Outcome("unheld", (one.refused.partition("error: ")[2] or "names no model",))
     notes = tuple(note for note in one.notes if not note.startswith(_HARDWARE_NOTE))
-    return Outcome("noted" if notes else "whole", notes, _circle(one))
+    circle, start = _circle(one, into)
+    pair = parsers.Pair(path.name, path, start, one.plan.problem.hardware.world_size) if start else None
+    return Outcome("noted" if notes else "whole", notes, circle, pair, (one.target, one.version))
+
+
+def _elsewhere(one: imports.Imported) -> str:
+    """A framework that a refusal names and for which the same spec is planned; empty where there is none."""
+    able = re.search(r"targets that can: (.+)", one.refused)
+    sets = {**one.spec.get("data", {}), "train": one.spec.get("data", {}).get("train") or [{"path": "train.jsonl"}]}
+    for name in able[1].split(", ") if able else ():
+        try:
+            made = convert.convert(one._replace(spec={**one.spec, "data": sets}), name)
+        except MfcError:
+            continue
+        if not made.loosened:
+            return name
+    return ""
 
 
 def _known(one: imports.Imported) -> bool:
@@ -158,10 +188,14 @@ def _known(one: imports.Imported) -> bool:
 
 
 # Keys that change nothing of what is trained: what is reported, how checkpoints are split, how layers are computed
-# again, and tf32, which is of what autocast leaves in fp32.
+# again, how memory is handed out, and tf32, which is of what autocast leaves in fp32.
 _BESIDE = (
     *("report_to", "run_name", "logging_dir", "disable_tqdm", "tf32", "fsdp_config.state_dict_type"),
-    *("gradient_checkpointing_kwargs.use_reentrant", "fsdp_config.cpu_ram_efficient_loading"),
+    *(
+        "PYTORCH_CUDA_ALLOC_CONF",
+        "gradient_checkpointing_kwargs.use_reentrant",
+        "fsdp_config.cpu_ram_efficient_loading",
+    ),
 )
 
 
@@ -169,26 +203,40 @@ def _lost(row: imports.Row) -> bool:
     return row.status == "dropped" and not row.cause and row.why != _FOLLOWS and row.key not in _BESIDE
 
 
-def _circle(one: imports.Imported) -> str | None:
-    """How the import of what mfc writes for a spec differs from it; None where it does not fit."""
+def _circle(one: imports.Imported, into: Path) -> tuple[str | None, Path | None]:
+    """How the import of what mfc writes for a spec differs from it, and its script; None where it does not fit."""
     spec = {**one.spec, "data": {"train": [{"path": "train.jsonl"}], **one.spec.get("data", {})}}
-    with tempfile.TemporaryDirectory() as name:
-        path = Path(name, *"deeper", "run.yaml")  # so that no path above it ends at the root
-        path.parent.mkdir(parents=True)
-        path.write_text(yaml.safe_dump(_plain(spec), sort_keys=False), encoding="utf-8")
-        try:
-            (made,) = api.compile(path, [one.target])
-            emit.write(made, True)
-            start = str(made.out / Path(made.launch.split()[-1]).name)
-            back = imports.read(start, None, yaml.safe_dump(_plain(spec["hardware"]), width=10**6), path.parent)
-        except CannotFit:
-            return None
-        except MfcError as error:
-            return f"refused: {_short(error)}"
+    path = Path(into, *"deeper", "run.yaml")  # so that no path above it ends at the root
+    path.parent.mkdir(parents=True)
+    path.write_text(yaml.safe_dump(_plain(spec), sort_keys=False), encoding="utf-8")
+    try:
+        (made,) = api.compile(path, [one.target])
+        emit.write(made, True)
+        start = made.out / Path(made.launch.split()[-1]).name
+        back = imports.read(str(start), None, yaml.safe_dump(_plain(spec["hardware"]), width=10**6), path.parent)
+    except CannotFit:
+        return None, None
+    except MfcError as error:
+        return f"refused: {_short(error)}", None
     if back.plan is None:
-        return f"refused: {back.refused}"
+        return f"refused: {back.refused}", start
     before, after = _whole(one.plan, spec), _whole(back.plan, back.spec)
-    return "; ".join(f"{name}: {said} → {after.get(name)}" for name, said in before.items() if said != after.get(name))
+    unlike = (f"{name}: {said} → {after.get(name)}" for name, said in before.items() if said != after.get(name))
+    return "; ".join(unlike), start
+
+
+def _parsed(found: Sequence[Outcome]) -> Iterator[str]:
+    """What the frameworks' own parsers make of the files and of mfc's."""
+    for target, version in dict.fromkeys(one.parser for one in found if one.pair and one.parser[0] in parsers.DRIVERS):
+        pairs = [one.pair for one in found if one.pair and one.parser == (target, version)]
+        every = parsers.verdicts(target, version, pairs)
+        held = [one for one in every if not one.original]
+        equal = sum(not one.refused and not one.differs for one in held)
+        yield f"  {target} {version}: {equal} of {len(held)} accepted and equal; {len(pairs)} pairs, {len(every)} asked"
+        yield from (f"  {one.name}: the file itself: {one.original}" for one in every if one.original)
+        yield from (
+            f"  {one.name}: {one.refused or '; '.join(one.differs)}" for one in held if one.refused or one.differs
+        )
 
 
 def _whole(plan: Plan | None, spec: Mapping[str, Any]) -> dict[str, str]:

@@ -83,6 +83,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "quantization": ("nf4", "fp4", "int8"),
             "sharding": ("ddp", "zero1", "zero2", "zero3", "fsdp2"),
             "attention": tuple(ATTENTION),
+            "sink_attention": ("eager", "flash3"),
             "loss": ("plain", "fused"),
             "mlp": ("whole", "tiled"),
             "optimizer": tuple(OPTIMIZERS),

@@ -18,7 +18,7 @@ from mfc.target import trainer
 from mfc.target.importing import Beside, Imports, Machines, Part, Place, Run, Settings, flags
 
 from ..deepspeed import imports as deepspeed
-from . import data
+from . import data, kernels
 from .keys import CUT, ENVIRONMENT, KEYS, LIGER, REPORTS
 from .rules import DEEPSPEED, VERSIONS
 
@@ -95,7 +95,7 @@ def settings(run: Run, place: Place) -> Settings:
         taken |= dict.fromkeys(("bf16", "fp16"), "train.precision")
     if isinstance(plugins := said.get("plugins"), list) and CUT in plugins and {*plugins} <= {CUT, LIGER}:
         taken["plugins"], told["loss"] = "strategy.loss", ("fused",)
-        notes += ("cut cross-entropy is strategy.loss: fused, and Liger's where packages does not declare it",)
+        spec["targets.axolotl.packages"] = {kernels.CUT: kernels.RELEASE}
     if said.get("datasets") and all(
         isinstance(one, Mapping) and one.get("type") == "alpaca" for one in said["datasets"]
     ):
@@ -107,6 +107,11 @@ def settings(run: Run, place: Place) -> Settings:
         told["method"] = ("full",)
     if task:
         told["task"] = (task,)
+    if task == "pretrain":
+        idle["train_on_inputs"] = "rows of plain text are learnt whole"
+    if said.get("eval_strategy") in ("no", False):
+        told["data.eval"] = ("none",)
+        idle |= dict.fromkeys({"eval_strategy", "val_set_size", "test_datasets"} & said.keys(), "nothing is evaluated")
     if not any(said.get(f"use_{one}") for one in REPORTS):
         told["report_to"] = ("none",)
     known = {key.name for key in ENVIRONMENT}
@@ -154,6 +159,12 @@ def _words(said: dict[str, Any]) -> None:
         said.setdefault("use_wandb", True)
     if said.get("adapter") == "qlora":
         said.setdefault("load_in_4bit", True)
+    if said.get("gradient_checkpointing") == "offload":  # utils/schemas/validation.py
+        said |= {"gradient_checkpointing": True, "activation_offloading": True}
+    if said.get("activation_offloading") is True and not said.get("adapter"):  # what layers are computed again from
+        said["activation_offloading"] = "hidden_states"
+    if said.get("lora_target_modules") == []:
+        del said["lora_target_modules"]
     if said.get("saves_per_epoch") == 1:
         said.setdefault("save_strategy", "epoch")
     if said.get("evals_per_epoch") == 1:
@@ -202,7 +213,7 @@ def _data(said: Mapping[str, Any], place: Place) -> tuple[dict[str, Any], str, t
     found = [one for one in listed if isinstance(one, Mapping) and (one.get("path") or one.get("data_files"))]
     task = str(said.get("rl") or ("reward" if said.get("reward_model") else ""))
     if not task:
-        task = "pretrain" if found and found[0].get("type") == "completion" else "sft"
+        task = "pretrain" if found and found[0].get("type") in ("completion", "pretrain") else "sft"
     if not found:
         return {}, task if not said.get("rl") else "", ("it names no data set: add data.train",)
     sets, notes = [], []

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _TILED = "Axolotl monkeypatch/tiled_mlp/patch.py"
 CUT = "cut-cross-entropy"
+RELEASE = "25.5.2"  # of Axolotl's fork: what its setup asks for under another name
 FORK = 'pip install "cut-cross-entropy[transformers] @ git+https://github.com/axolotl-ai-cloud/ml-cross-entropy.git"'
 
 _CUT_FAMILIES = """

@@ -62,6 +62,13 @@ CUT = "axolotl.integrations.cut_cross_entropy.CutCrossEntropyPlugin"
 # The word of `rl`; pretraining and fine-tuning have none, reward models a switch of their own.
 TASKS = {name: name for name in ("dpo", "kto", "orpo", "simpo", "grpo")}
 ATTENTION = {"sdpa": "sdpa", "eager": "eager", "flash": "flash_attention_2", "flash3": "flash_attention_3"}
+SINKS = "kernels-community/vllm-flash-attn3"  # FlashAttention-3 with attention sinks (gpt_oss)
+# The same kernels as the Hub has them built, which transformers loads by the name of their repository.
+_OTHER_KERNELS = {
+    "kernels-community/flash-attn2": "flash",
+    "kernels-community/flash-attn3": "flash3",
+    SINKS: "flash3",
+}
 OPTIMIZERS = {
     "adamw": "adamw_torch_fused",
     "adamw_8bit": "adamw_bnb_8bit",
@@ -80,6 +87,16 @@ _OTHER_OPTIMIZERS = {
 REPORTS = ("wandb", "tensorboard", "mlflow", "trackio")
 # Families whose code is in their own repository, not in transformers.
 _REMOTE_CODE = ("baichuan", "chatglm", "internlm2", "internlm3", "minicpm", "minicpm3", "qwen")
+
+
+def _attention() -> Codec:
+    plain = words("attention", ATTENTION, others=_OTHER_KERNELS)
+
+    def write(at: Writing) -> Any:
+        sinks = any(block.attention.sinks for _, block in at.plan.problem.model.architecture.blocks)
+        return SINKS if sinks and at.value("attention") == "flash3" else plain.write(at)
+
+    return plain._replace(write=write)
 
 
 def _adapter() -> Codec:
@@ -181,7 +198,7 @@ MODEL = section(
         When(_has_remote_code),
         "for families whose code is not in transformers",
     ),
-    Key("attn_implementation", words("attention", ATTENTION)),
+    Key("attn_implementation", _attention()),
     Key("plugins", _plugins(), _FUSED, "what follows are keys of the plugin's"),
     Key("cut_cross_entropy", flag("loss", "fused"), _BY_CUT, "where its package is declared"),
     Key("liger_fused_linear_cross_entropy", flag("loss", "fused"), _BY_LIGER),

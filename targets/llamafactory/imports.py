@@ -32,6 +32,7 @@ _TAKEN = {
     "eval_dataset": "data.eval",
     "deepspeed": "strategy.sharding",
 }
+_FSDP = ("fsdp", "fsdp_config", "fsdp_transformer_layer_cls_to_wrap")
 _IDLE = {
     "gradient_checkpointing": "LLaMA-Factory checkpoints unless disable_gradient_checkpointing says not",
     "overwrite_cache": "whether prepared rows are made anew",
@@ -70,7 +71,8 @@ def settings(run: Run, place: Place) -> Settings:
         "packing": said.get("stage") == "pt",
         **dict.fromkeys(("max_steps", "model_revision", "video_maxlen")),  # their defaults are how nothing is said
     }
-    train = Part(name, KEYS, said, f"llamafactory-{version}", defaults, _TAKEN, {**_IDLE, **idle}, own=True)
+    taken = {**_TAKEN, **(dict.fromkeys(_FSDP, "strategy.sharding") if trainer.sharded(said) else {})}
+    train = Part(name, KEYS, said, f"llamafactory-{version}", defaults, taken, {**_IDLE, **idle}, own=True)
     known = {key.name for key in ENVIRONMENT}
     here = {key: value for key, value in run.environment.items() if key in known}
     parts = (*engine.parts, train, Part("environment", ENVIRONMENT, here))
@@ -141,7 +143,8 @@ def _version(said: Mapping[str, Any]) -> str:
 def _engine(said: Mapping[str, Any], run: Run, version: str) -> accelerate_imports.Launched:
     """What shards: DeepSpeed, FSDP by accelerate's file, or nothing; and the processes that such a file counts."""
     released = RELEASED_WITH[version]["deepspeed"]
-    launched = accelerate_imports.Launched((), {} if said.get("fsdp") else {"sharding": ("ddp",)}, Machines())
+    own = trainer.sharded(said) if said.get("fsdp") else {"sharding": ("ddp",)}
+    launched = accelerate_imports.Launched((), own, Machines())
     if run.launcher_config and (config := run.beside.mapping(run.launcher_config)):
         launched = accelerate_imports.read(run.launcher_config, config, run.beside, released)
     if not said.get("deepspeed"):

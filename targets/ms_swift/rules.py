@@ -141,9 +141,12 @@ def splitting_is_for_some_tasks(sequence_parallel: int, task: str, attention: st
 
 
 @require("ms-swift swift/sequence_parallel: ranks beyond the key/value heads form a ring, which needs padding_free")
-def splitting_keeps_whole_heads(sequence_parallel: int, architecture: Architecture, packing: bool) -> str | None:
+def splitting_keeps_whole_heads(
+    sequence_parallel: int, architecture: Architecture, packing: bool, spec: Spec
+) -> str | None:
     """Without packing, each GPU of a group that splits sequences gets whole key/value heads."""
-    if sequence_parallel == 1 or packing:
+    own = spec.targets["ms-swift"].extra if "ms-swift" in spec.targets else {}
+    if sequence_parallel == 1 or packing or own.get("padding_free") is True:
         return None
     for _, block in architecture.blocks:
         if block.attention.kv_heads % sequence_parallel:

@@ -19,7 +19,7 @@ from mfc.target.outputs import place as put
 from mfc.target.values import at_key
 
 from ..deepspeed.imports import json_of
-from . import ENGINE, VERSIONS, facts, schedule, sets
+from . import ENGINE, VERSIONS, facts, pictures, schedule, sets
 from . import codecs as x
 from .keys import ENVIRONMENT, KEYS
 
@@ -84,6 +84,7 @@ _DEFAULTS = {
     "optim_wrapper.clip_grad": None,
     "default_hooks.logger.interval": 10,
 }
+_PENALTY = "model.penalty_type"
 _WRAPPED = ("type", "dtype", "loss_scale")  # keys of optim_wrapper that DeepSpeed's strategy replaces
 
 
@@ -98,11 +99,15 @@ def settings(run: Run, place: Place) -> Settings:
     """One run: its config, DeepSpeed's JSON beside it, and what the command adds."""
     raw, name, said = _config(run)
     _refused(raw, name)
-    config, idle = _settled(raw)
+    pictures_of = pictures.told(raw) if pictures.is_one(raw) else {}
+    config, idle = _settled(pictures.plain(raw) if pictures_of else raw)
     spec, told, notes = sets.read(config, run.beside, place)
+    sets.as_its_own(config)
     deepspeed = str(said.get("deepspeed") or "")
     parts, shards, more = _engine(deepspeed, run)
-    told |= {**shards, **_told(config, run, said)}
+    if run.config is not None and _at(config, "sequence_parallel_size") not in (None, 1):
+        shards, more = {}, ("it splits sequences, which takes DeepSpeed: the command tells which, by --deepspeed",)
+    told |= {**shards, **_told(config, run, said), **pictures_of}
     if deepspeed.partition(".")[0] in facts.knows("deepspeed"):
         idle |= _automatic(config)
     taken = {
@@ -111,7 +116,13 @@ def settings(run: Run, place: Place) -> Settings:
         "train_dataset.dataset_map_fn": "data.train",
     }
     taken["model.lora.target_modules"] = "train.lora.targets"
-    train = Part(name, KEYS, config, facts.CONTRACT, _DEFAULTS, taken, idle, own=True)
+    if pictures_of:
+        taken |= pictures.taken()
+        notes = [*notes, pictures.NOTE]
+    own = _at(config, _PENALTY) not in (None, "none")  # a loss that a spec has no word for stays XTuner's own key
+    keys = tuple(key for key in KEYS if not (own and key.name == _PENALTY))
+    idle |= sets.undescribed(raw)
+    train = Part(name, keys, config, facts.CONTRACT, _DEFAULTS, taken, idle, own=True)
     here = {key.name for key in ENVIRONMENT} & run.environment.keys()
     environment = Part("environment", ENVIRONMENT, {key: run.environment[key] for key in here})
     return Settings(VERSIONS[0], (*parts, train, environment), told, spec, _machines(run), (*notes, *more))
@@ -144,34 +155,17 @@ def _config(run: Run) -> tuple[dict[str, Any], str, dict[str, Any]]:
 
 
 def _refused(config: Mapping[str, Any], name: str) -> None:
-    """Refuse, by name, what XTuner trains by another loop or with pictures."""
+    """Refuse, by name, what XTuner trains by another loop, or of which a spec cannot name the model."""
     kind = _at(config, "model.type")
     why = ""
     if str(config.get("framework", "mmengine")).lower() == "huggingface" or "training_args" in config:
         why = "it trains by the Hugging Face Trainer (framework: huggingface), and mfc writes XTuner's own loop"
-    elif isinstance(kind, str) and kind.rpartition(":")[2] in ("LLaVAModel", "InternVL_V1_5"):
-        why = f"{kind.rpartition(':')[2]} trains on pictures, and mfc's target for XTuner trains language models"
-    elif isinstance(rows := _rows(config), str) and rows.rpartition(":")[2] in _ROWS:
-        why = f"it trains on rows of {rows.rpartition(':')[2]}, which {_ROWS[rows.rpartition(':')[2]]}"
+    elif isinstance(kind, str) and kind.rpartition(":")[2] == "LLaVAModel":
+        why = "LLaVAModel joins a language model and a tower that no published model has together, and a spec names one"
     elif "model" not in config:
         why = "it trains no model: model is what XTuner builds"
     if why:
         raise SpecError(f"{printable(name)}: error: {printable(why)}")
-
-
-# Readers of rows that no data set of a spec describes.
-_ROWS = {
-    "MOSSSFTDataset": "has a layout of its own",
-    "build_packed_dataset": "are tokens already",
-    "process_untokenized_dataset": "are in a layout of InternEvo's",
-    "process_ms_dataset": "lie on ModelScope: load them by datasets.load_dataset",
-}
-
-
-def _rows(config: Mapping[str, Any]) -> Any:
-    """What reads the rows; of several data sets, the first one's."""
-    found = _at(config, "train_dataloader.dataset")
-    return sets.first(found).get("type") if isinstance(found, Mapping) else None
 
 
 def _settled(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
@@ -202,10 +196,27 @@ def _settled(raw: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
             config[name] = str(config[name].get("type", "dict"))
     if _at(config, "randomness.seed") is None:
         idle["randomness.seed"] = "a seed that is drawn at each start: mfc has one that is fixed"
+    if sampler := _sampler(config):
+        idle["train_dataloader.sampler"] = sampler
     for key, falsy in (("load_in_4bit", False), ("load_in_8bit", False)):
         if _at(config, f"model.llm.quantization_config.{key}") is falsy:
             idle[f"model.llm.quantization_config.{key}"] = "it is the framework's default"
     return config, idle
+
+
+# Samplers that draw every row once an epoch, like mmengine's own where sequences are whole, and in which order.
+_ORDERS = {
+    "SequenceParallelSampler": "it draws the rows as mmengine's own sampler does where sequences are whole",
+    "InternRepoSampler": "it draws every row once an epoch, in another random order",
+    "LengthGroupedSampler": "it draws every row once an epoch, rows of like length together: less padding",
+}
+
+
+def _sampler(config: Mapping[str, Any]) -> str:
+    """Why a sampler tells nothing; empty for one that does."""
+    kind = str(_at(config, "train_dataloader.sampler.type") or "").rpartition(":")[2]
+    splits = _at(config, "sequence_parallel_size") not in (None, 1)
+    return "" if splits else _ORDERS.get(kind, "")
 
 
 def _unlike(config: Mapping[str, Any]) -> dict[str, str]:
@@ -221,6 +232,8 @@ def _unlike(config: Mapping[str, Any]) -> dict[str, str]:
     ):
         if _at(config, key) not in (None, usual):
             idle[key] = why
+    if isinstance(batches := _at(config, "train_dataloader.batch_sampler"), Mapping):
+        idle |= {f"train_dataloader.batch_sampler.{key}": "it makes batches as the loader does" for key in batches}
     if isinstance(tokenizer := config.get("tokenizer"), Mapping):
         known = {"type", "pretrained_model_name_or_path", "trust_remote_code", "padding_side"}
         others = (key for key in tokenizer if key not in known)
@@ -314,6 +327,12 @@ def _told(config: Mapping[str, Any], run: Run, said: Mapping[str, Any]) -> dict[
         told["lora_targets"] = (",".join(map(str, names)) if isinstance(names, list) else str(names or "all-linear"),)
         variant = "dora" if config["model"]["lora"].get("use_dora") else "lora"
         told["lora_variant"] = ("rslora" if config["model"]["lora"].get("use_rslora") else variant,)
+    split = _at(config, "sequence_parallel_size") not in (None, 1)
+    if split or _at(config, "model.use_varlen_attn") is True:  # model/sft.py: flash attention, where it is installed
+        told["attention"] = ("flash",)
+    flash = "attention" in told or _at(config, "model.llm.attn_implementation") == "flash_attention_2"
+    if flash and told["method"] == ("full",) and not said.get("deepspeed"):
+        told["precision"] = ("pure_bf16",)  # model/sft.py: 16-bit weights whatever is asked, which the optimizer steps
     if _at(config, "model.type") in x.MODELS.values():  # preference_dataset.py packs for this attention alone
         told["packing"] = (_at(config, "train_dataset.use_varlen_attn") is True,)
     told |= schedule.told(config)

@@ -284,14 +284,15 @@ def system_is_for_chats(system: str | None, task: str) -> str | None:
     return f"takes no data.system for task {task}, whose rows the tokenizer's own template writes"
 
 
-@require("XTuner 0.2.0 engine/hooks/evaluate_chat_hook.py: it generates with model.llm", blames="target")
-def answers_need_a_language_model(samples: tuple[str, ...], task: str, sequence_parallel: int) -> str | None:
-    """Prompts are answered by models that train to write, each GPU by itself."""
-    if not samples:
+@require(
+    "XTuner 0.2.0 engine/hooks/evaluate_chat_hook.py: it generates with model.llm; model/dpo.py, orpo.py",
+    blames="target",
+)
+def answers_need_a_language_model(samples: tuple[str, ...], task: str) -> str | None:
+    """Prompts are answered by models that write; sequences are split in training alone (modules/dispatch)."""
+    if not samples or task != "reward":
         return None
-    if task not in ("sft", "pretrain"):
-        return f"answers run.samples in tasks sft and pretrain, not in {task}"
-    return "answers no run.samples where sequences are split over GPUs" if sequence_parallel > 1 else None
+    return "answers no run.samples in task reward, whose model writes nothing"
 
 
 @advise("XTuner 0.2.0 engine/hooks/evaluate_chat_hook.py: max_new_tokens=600, without gradients")

@@ -13,7 +13,7 @@ from mfc.beside import is_local
 from mfc.target.importing import Beside, Place
 
 from . import codecs as x
-from . import facts
+from . import facts, pictures
 
 
 def _columns(prompt: str, response: str, query: str = "", system: str = "") -> dict[str, Any]:
@@ -41,6 +41,15 @@ _MAPS: Mapping[str, tuple[Mapping[str, Any], str]] = {
 }
 
 
+# Readers of rows that no data set of a spec describes.
+_READERS = {
+    "MOSSSFTDataset": "has a layout of its own",
+    "build_packed_dataset": "are tokens already, or in InternEvo's layout",
+    "process_untokenized_dataset": "are in a layout of InternEvo's",
+    "process_ms_dataset": "lie on ModelScope: download them",
+}
+
+
 def first(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
     """The data set whose settings count for all: the only one, or the first of several."""
     several = dataset.get("datasets")
@@ -64,6 +73,14 @@ def read(
     notes: list[str] = []
     told: dict[str, tuple[Any, ...]] = {}
     for one in every:
+        kind = str(one.get("type") or "").rpartition(":")[2]
+        if kind in _READERS:
+            notes.append(f"it trains on rows of {kind}, which {_READERS[kind]}: say data.train")
+            continue
+        if pictures.knows(kind):
+            made += _pictures(one, place)
+            notes.append("its pictures lie in image_folders, which the paths of its rows start from")
+            continue
         layout, why = _layout(one.get("dataset_map_fn"), beside, told)
         made += [{**each, **layout} for each in _places(one.get("dataset"), place)]
         notes += [why] if why else []
@@ -76,10 +93,46 @@ def read(
         config["data_files"] = files
     else:
         config.pop("data_files", None)
-    if not made:
+    if not made and not notes:
         notes.append("it names no data set that mfc knows: add data.train")
     spec = {"data.train": made} if made else {}
     return spec, told, list(dict.fromkeys(notes))
+
+
+def as_its_own(config: dict[str, Any]) -> None:
+    """Put XTuner's usual reader where another one reads rows that no spec describes; the rest of the config counts."""
+    rows = config.get("train_dataset")
+    kind = str(rows.get("type") or "").rpartition(":")[2] if isinstance(rows, Mapping) else ""
+    if isinstance(rows, Mapping) and (kind in _READERS or pictures.knows(kind)):
+        packed = {"max_length": rows["packed_length"], "pack_to_max_length": True} if "packed_length" in rows else {}
+        config["train_dataset"] = {**rows, "type": "xtuner.dataset:process_hf_dataset", **packed}
+        if isinstance(loader := config.get("train_dataloader"), Mapping):
+            config["train_dataloader"] = {**loader, "dataset": config["train_dataset"]}
+        config["max_length"] = config["train_dataset"].get("max_length", config.get("max_length"))
+
+
+def undescribed(config: Mapping[str, Any]) -> dict[str, str]:
+    """Why keys tell nothing that are of rows which no spec describes."""
+    loader = config.get("train_dataloader")
+    dataset = loader.get("dataset") if isinstance(loader, Mapping) else None
+    rows = first(dataset) if isinstance(dataset, Mapping) else {}
+    if str(rows.get("type") or "").rpartition(":")[2].rpartition(".")[2] not in _READERS:
+        return {}
+    why = "it is of rows that no spec describes"
+    told = {"type", "max_length", "packed_length", "pack_to_max_length", "template_map_fn", "tokenizer"}
+    named = {key: each for key, each in rows.items() if key not in told}
+    nested = (f"{key}.{name}" for key, each in named.items() if isinstance(each, Mapping) for name in each)
+    return dict.fromkeys((f"train_dataset.{name}" for name in (*named, *nested, "packed_length")), why)
+
+
+def _pictures(one: Mapping[str, Any], place: Place) -> list[dict[str, Any]]:
+    """Files of LLaVA's rows: conversations beside the name of a picture."""
+    paths = one.get("data_paths")
+    columns = {"images": "image"}
+    return [
+        {"path": place.spec_path(str(path)), "format": "sharegpt", "columns": columns}
+        for path in (paths if isinstance(paths, list) else [paths] if paths else [])
+    ]
 
 
 def _files(dataset: Any) -> list[str]:

@@ -39,6 +39,8 @@ def pins(values: Mapping[str, Any], written: Collection[str], target: str) -> di
     Whether some apply only the model could tell; where it is not known, those that the file has `written` do.
     """
     made: dict[str, Any] = {}
+    if values.get("attention") == "sdpa" and "attention" not in written and _has_sinks(values):
+        values = {**values, "attention": "eager"}  # transformers takes the model's own where SDPA has no code for it
     for field, value in values.items():
         path = place(field) or _PARTS.get(field, "")
         nothing = value is None or (value == () and field not in _EMPTY)
@@ -61,6 +63,14 @@ def pins(values: Mapping[str, Any], written: Collection[str], target: str) -> di
     if values.get("offload_optimizer") != "nvme" and values.get("offload_parameters") != "nvme":
         made.pop("hardware.nvme", None)
     return made
+
+
+def _has_sinks(values: Mapping[str, Any]) -> bool:
+    try:
+        architecture = _Given(values)["architecture"]
+    except KeyError:
+        return False
+    return any(block.attention.sinks for _, block in architecture.blocks)
 
 
 def machines(values: Mapping[str, Any], settings: Settings) -> Machines:

@@ -35,13 +35,20 @@ def eval_micro_batch(strategy: Strategy, profile: Profile) -> Value:
 
 @require("transformers trainer.py, prediction_step: the model returns the logits of the whole batch")
 def evaluation_fits(
-    spec: Spec, architecture: Architecture, profile: Profile, task: str, max_length: int, budget_bytes: int
+    spec: Spec,
+    architecture: Architecture,
+    profile: Profile,
+    task: str,
+    max_length: int,
+    sequence_parallel: int,
+    budget_bytes: int,
 ) -> str | None:
     """The logits of the evaluation batch that the spec asks for are no more than the card has."""
     asked = spec.run.eval_micro_batch
     if asked == "auto" or spec.data.eval is None or profile.stack.tiles is not None:
         return None
-    size = _logits(architecture, asked * (2 if task in _PAIRED else 1) * max_length)
+    share = -(-max_length // sequence_parallel)  # of a sequence that is split, one GPU's part
+    size = _logits(architecture, asked * (2 if task in _PAIRED else 1) * share)
     if size <= budget_bytes:
         return None
     return f"evaluating {asked} samples at a time makes {gib(size)} of logits, above {gib(budget_bytes)}"

@@ -42,6 +42,22 @@ def read(data: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:
     return made, {key: why for key, why in idle.items() if key in made}
 
 
+def sharded(said: Mapping[str, Any]) -> dict[str, tuple[Any, ...]]:
+    """What the Trainer's own `fsdp` says of the fields of a plan; nothing where it splits otherwise than whole."""
+    asked = said.get("fsdp")
+    words = str(asked).split() if isinstance(asked, str) else [str(one) for one in asked or ()]
+    if "full_shard" not in words:
+        return {}
+    config = said.get("fsdp_config")
+    second = isinstance(config, Mapping) and str(config.get("version", config.get("fsdp_version"))) == "2"
+    offload = ("cpu" if "offload" in words else "none",)
+    return {
+        "sharding": ("fsdp2" if second else "fsdp",),
+        "offload_optimizer": offload,
+        "offload_parameters": offload,
+    }
+
+
 def _number(value: Any) -> float:
     try:
         return float(value)
