@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.oracle.frameworks import law, runs
-from tests.oracle.frameworks.record import rows_of
+from tests.oracle.frameworks import runs
+from tests.oracle.frameworks.record import judged, rows_of
 
 
 def configs(folder: Path) -> None:
@@ -25,8 +25,7 @@ def errors(target: str, folder: Path) -> Iterator[tuple[str, dict[str, float], d
     with runs.inside(folder):
         of = runs.target(target)
         for run, row in rows_of(target).items():
-            predicted = law.by_kind(runs.predicted(runs.compiled(run, of, folder / "out"), of))
-            yield run, law.errors(predicted, row["kinds"]), law.faults(predicted, row["kinds"])
+            yield run, *judged(runs.compiled(run, of, folder / "out"), of, row)
 
 
 def main() -> None:

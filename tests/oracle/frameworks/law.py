@@ -35,14 +35,14 @@ def by_kind(moments: Mapping[str, int]) -> dict[str, int]:
 
 
 def errors(predicted: Mapping[str, int], traced: Mapping[str, int]) -> dict[str, float]:
-    """How far mfc is off in percent, of the peak and by kind of moment near it; both given by kind.
+    """How far mfc is off in percent, of the peak and by kind of moment near it, and of rollouts; both given by kind.
 
     A kind near the peak that mfc does not know counts as its next lower one: it is -100 % off.
     """
     peak = max(traced.values())
     made = {"peak": max(predicted.values()) / peak - 1}
     for kind, size in traced.items():
-        if size >= NEAR * peak:
+        if size >= NEAR * peak or kind == "rollout":
             made[kind] = predicted.get(kind, 0) / size - 1
     return {what: round(100 * error, 1) for what, error in made.items()}
 
@@ -56,3 +56,8 @@ def faults(predicted: Mapping[str, int], traced: Mapping[str, int]) -> dict[str,
     if below < -PEAK:
         made["kind"] = round(100 * below, 1)
     return made
+
+
+def on_host(predicted: int, traced: int) -> dict[str, float]:
+    """How far mfc is off in percent of what waits in host memory, which has a moment's tolerance."""
+    return {"host": round(100 * (predicted / traced - 1), 1)}

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 import mfc
 import yaml
 from mfc.emit.compiled import Compiled
-from mfc.memory import overhead, prepare
+from mfc.memory import costs, overhead, prepare
+from mfc.memory.prepared import Prepared
 from mfc.memory.stack import Tiles
 from mfc.planner.search import run_of
 
@@ -123,7 +124,28 @@ def predicted(made: Compiled, of: Target) -> dict[str, int]:
     prepared, batch = prepare(asked, every=True), plan.strategy.micro_batch
     workspace = overhead.workspace_bytes(asked.gpu)
     lines = zip(prepared.phases, prepared.tensors, strict=True)
-    return {phase.name: int(fixed + slope * batch) - workspace for phase, (fixed, slope) in lines}
+    moments = {phase.name: int(fixed + slope * batch) - workspace for phase, (fixed, slope) in lines}
+    if plan.strategy.rollout:
+        moments["generation"] = generation(made, prepared) - workspace
+    return moments
+
+
+def generation(made: Compiled, prepared: Prepared) -> int:
+    """Bytes of the card while the trainer itself generates, without the bound's factor and what no allocator holds."""
+    share, between = made.plan.decisions["rollout_share"].value, costs.between(prepared)
+    own = share.generating_bytes - between.idle - between.whole  # the cache of keys and values, and a step's work
+    return int((between.idle + between.whole) / prepared.factor - prepared.outside + own)
+
+
+def offloads(made: Compiled) -> bool:
+    """Whether states wait in host memory."""
+    return made.plan.strategy.offload_optimizer != "none"
+
+
+def on_host(made: Compiled) -> int:
+    """Bytes of host memory in which the states of one GPU wait, as mfc counts them."""
+    plan = made.plan
+    return int(prepare(run_of(plan.strategy, plan.problem, plan.profile)).placement.host)
 
 
 @contextlib.contextmanager
@@ -162,10 +184,12 @@ def traced(name: str, of: Target, machine: Machine, folder: Path, by: str = "tra
         (out / path).write_text(text, encoding="utf-8")
     place.parent.mkdir(exist_ok=True)
     run = run_named(name)
-    said = " ".join(one["say"] for one in of.of.arguments if fits(run, one.get("when", {})))
-    command = ["bash", of.of.script, *Template(said).substitute(run, DRIVERS=DRIVERS).split()]
-    tracing = machine._replace(variables={**machine.variables, "MFC_TRACE": str(place), "MFC_TRACE_BY": by})
+    words = " ".join(one["say"] for one in of.of.arguments if fits(run, one.get("when", {})))
+    command = ["bash", of.of.script, *Template(words).substitute(run, DRIVERS=DRIVERS).split()]
+    said = {"MFC_TRACE": str(place), "MFC_TRACE_BY": by, **({"MFC_TRACE_OFFLOAD": "1"} if offloads(made) else {})}
+    tracing = machine._replace(variables={**machine.variables, **said})
     left = tracing.start(command, out, SECONDS)
+    Path(f"{place}.log").write_text(left.said, encoding="utf-8")
     assert left.code == 0, f"{name}: {left.code}\n{left.said[-6000:]}"
     found: dict[str, Any] = json.loads(Path(f"{place}.0.json").read_text(encoding="utf-8"))
     return found

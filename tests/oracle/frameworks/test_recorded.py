@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.oracle.frameworks import figures, known, law, runs
-from tests.oracle.frameworks.record import rows_of
+from tests.oracle.frameworks import figures, known, runs
+from tests.oracle.frameworks.record import judged, rows_of
 
 RECORDED = [(target, run) for target in runs.targets() for run in rows_of(target)]
 
@@ -26,9 +26,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.parametrize(("target", "run"), RECORDED)
 def test_it_is_predicted(target: str, run: str, folder: Path) -> None:
     of = runs.target(target)
-    made = runs.compiled(run, of, folder / "out")
-    predicted, traced = law.by_kind(runs.predicted(made, of)), rows_of(target)[run]["kinds"]
-    assert known.verdict(law.faults(predicted, traced), known.known(target, run)) == [], law.errors(predicted, traced)
+    errors, faults = judged(runs.compiled(run, of, folder / "out"), of, rows_of(target)[run])
+    assert known.verdict(faults, known.known(target, run)) == [], errors
 
 
 @pytest.mark.parametrize("target", runs.targets())

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from . import session
+from .offload import CARD
 
 
 def install() -> None:
@@ -26,6 +27,8 @@ def install() -> None:
         ("accelerate.data_loader", functools.partial(_sends, name="send_to_device")),
         ("swift.dataloader.shard", functools.partial(_sends, name="to_device")),
         ("deepspeed.runtime.engine", _engine),
+        ("deepspeed.accelerator.cpu_accelerator", _pins),
+        ("deepspeed.runtime.zero.stage3", _defragments),
         ("mmengine.runner.loops", _loop),
         ("mmengine.model", _preprocessor),
     ):
@@ -67,6 +70,34 @@ def _sends(module: Any, name: str) -> None:
 def _engine(module: Any) -> None:
     _inside(module.DeepSpeedEngine, "backward", session.in_backward)
     _inside(module.DeepSpeedEngine, "step", session.in_optimizer)
+
+
+def _pins(module: Any) -> None:
+    pin = module.CPU_Accelerator.pin_memory
+
+    @functools.wraps(pin)
+    def pinned(self: Any, tensor: Any, *args: Any, **kwargs: Any) -> Any:
+        return session.locked(tensor) if session.offloads() else pin(self, tensor, *args, **kwargs)
+
+    module.CPU_Accelerator.pin_memory = pinned
+
+
+def _defragments(module: Any) -> None:
+    """Weights go to the host and come back in one piece: back to a device that only they name."""
+    defragment = module.defragment
+
+    @functools.wraps(defragment)
+    def moved(tensors: list[torch.Tensor]) -> torch.Tensor:
+        made = defragment(tensors)
+        if not session.offloads():
+            return made
+        whole, begin = made.to(CARD), 0
+        for tensor in tensors:
+            tensor.data = whole.narrow(0, begin, tensor.numel())
+            begin += tensor.numel()
+        return whole
+
+    module.defragment = moved
 
 
 def _tiles(tokens: int, words: int) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 BLOCK = 512  # bytes; the CUDA caching allocator rounds every request up to it
 SHOWN = 40  # groups of blocks that a peak is told by
@@ -36,8 +37,10 @@ class Known(NamedTuple):
 class Ledger:
     """The log of all births and deaths while it is fed. `moment` names what the process does now."""
 
-    def __init__(self, moment: Callable[[], str]) -> None:
+    def __init__(self, moment: Callable[[], str], taken: Callable[[Any], int] | None = None) -> None:
         self.moment = moment
+        self.taken = taken or _taken  # bytes that a storage takes
+        self.elsewhere: Ledger | None = None  # what counts storages of another memory
         self.blocks: list[Block] = []
         self.labels: dict[int, str] = {}
         self.events: list[tuple[str, int, int]] = []  # moment, block, bytes (negative: it died)
@@ -48,17 +51,27 @@ class Ledger:
 
     def note(self, tensor: torch.Tensor, operator: str = "", *, late: bool = False) -> None:
         """Count a tensor's storage, unless it is counted already; `late`, at the next event only."""
+        if is_traceable_wrapper_subclass(tensor):  # a sharded one tells of itself what it would have whole
+            for part in parts(tensor):
+                self.note(part, operator, late=late)
+            return
+        if self.elsewhere and self.elsewhere.knows(tensor):
+            return
         storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         known = self._known.get(key)
         if known is not None:
-            if known.block is not None and self.blocks[known.block].size != _rounded(size):
+            if known.block is not None and self.blocks[known.block].size != self.taken(storage):
                 self.resized(storage)
             return
         if not size:
             return
-        block = None if self.on_host else self._born(size, tensor, operator, late)
+        block = None if self.on_host else self._born(self.taken(storage), tensor, operator, late)
         self._known[key] = Known(weakref.ref(storage, lambda reference: self._died(key, reference)), block)
+
+    def knows(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor's storage is counted here."""
+        return tensor.untyped_storage()._cdata in self._known
 
     def resized(self, storage: Any) -> None:
         """A storage that is known, or comes to be, has another size now (FSDP frees what it has gathered so)."""
@@ -67,7 +80,7 @@ class Ledger:
             return
         self._ended(known.block)
         old = self.blocks[known.block]
-        if size := _rounded(storage.nbytes()):
+        if size := self.taken(storage):
             again = self._add(old._replace(size=size, born=self.moment()), late=False)
             self.labels[again] = self.labels.get(known.block, "")
             self._known[storage._cdata] = known._replace(block=again)
@@ -82,9 +95,9 @@ class Ledger:
     def label(self, tensors: Iterable[Any], label: str) -> None:
         """Say what tensors are for: parameters, gradients …; the first word stands."""
         for tensor in tensors:
-            if isinstance(tensor, torch.Tensor):
-                self.note(tensor)
-                known = self._known.get(tensor.untyped_storage()._cdata)
+            for part in parts(tensor) if isinstance(tensor, torch.Tensor) else ():
+                self.note(part)
+                known = self._known.get(part.untyped_storage()._cdata)
                 if known is not None and known.block is not None:
                     self.labels.setdefault(known.block, label)
 
@@ -102,6 +115,14 @@ class Ledger:
             if size > 0 and self.first <= index < self.last and total > found.get(moment, (0, 0))[0]:
                 found[moment] = (total, index)
         return found
+
+    def most(self) -> int:
+        """The most bytes between these events, or as the first of them came."""
+        total, most = sum(size for _, _, size in self.events[: self.first]), 0
+        for _, _, size in (("", 0, 0), *self.events[self.first : self.last]):
+            total += size
+            most = max(most, total)
+        return most
 
     def alive(self, event: int) -> list[tuple[Any, ...]]:
         """What was alive after an event, largest first: label, shape, type, operator, birth, place, count, bytes."""
@@ -121,7 +142,7 @@ class Ledger:
 
     def _born(self, size: int, tensor: torch.Tensor, operator: str, late: bool) -> int:
         shape, kind = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
-        return self._add(Block(_rounded(size), shape, kind, operator, self.moment(), _site() if operator else ""), late)
+        return self._add(Block(size, shape, kind, operator, self.moment(), _site() if operator else ""), late)
 
     def _add(self, block: Block, late: bool) -> int:
         number = len(self.blocks)
@@ -144,6 +165,17 @@ class Ledger:
             self._late.remove(number)
         else:
             self.events.append(("", number, -self.blocks[number].size))
+
+
+def parts(tensor: torch.Tensor) -> list[torch.Tensor]:
+    """The tensors that a wrapper holds, or the tensor itself."""
+    if not is_traceable_wrapper_subclass(tensor):
+        return [tensor]
+    return [part for name in tensor.__tensor_flatten__()[0] for part in parts(getattr(tensor, name))]
+
+
+def _taken(storage: Any) -> int:
+    return _rounded(storage.nbytes())
 
 
 def _rounded(size: int) -> int:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from torch.nn.modules import module as modules
@@ -20,7 +21,9 @@ from . import profiled
 from .as_on_cuda import as_on_cuda, computed, scratch
 from .ledger import Ledger
 from .moments import Moments
+from .offload import CARD, PINNED, Offload, pinned, taken
 
+ACCELERATOR = "deepspeed.accelerator.cpu_accelerator.CPU_Accelerator"
 Run = Callable[[], Any]
 SUM = "aten.add.Tensor"
 NEAR = 0.8  # share of the peak from which on a moment's living blocks are told
@@ -34,11 +37,17 @@ class Session(TorchDispatchMode):
         self.models = models
         self.moments = Moments(models)
         self.ledger = Ledger(self.moments.now)
+        self.offload = Offload(Ledger(self.moments.now, taken)) if offloads() else None
         self.steps = 0
         for role, model in models.items():
             for kind in ("parameters", "buffers"):
                 self._own(getattr(model, kind)(), f"{role} {kind}".strip())
+        if self.offload:
+            self.ledger.elsewhere, self.offload.ledger.elsewhere = self.offload.ledger, self.ledger
         tensors = [found for found in gc.get_objects() if type(found) in (torch.Tensor, torch.nn.Parameter)]
+        for tensor in tensors:
+            if self.offload and tensor.untyped_storage()._cdata in PINNED:
+                self.offload.ledger.note(tensor)
         self.ledger.label((one for one in tensors if one.device.type == "cpu"), "before training")
 
     def _own(self, tensors: Any, label: str) -> None:
@@ -53,11 +62,13 @@ class Session(TorchDispatchMode):
         self.ledger.settle()
         made = computed(func, args, kwargs or {})
         operator = str(func)
+        away = self.offload is not None and self.offload.stays(args, kwargs or {})
+        ledger = self.offload.ledger if self.offload and away else self.ledger
         # The autograd engine sums two gradients in place, but not under a mode: the sum counts when its operands died.
         late = operator == SUM and self.moments.in_backward and not torch.is_grad_enabled()
         for tensor in tree_leaves(made):
             if isinstance(tensor, torch.Tensor) and tensor.device.type == "cpu":
-                self.ledger.note(tensor, operator, late=late)
+                ledger.note(tensor, operator, late=late)
         if size := scratch(operator, args):
             self.ledger.scratch(size, operator)
         return made
@@ -67,12 +78,18 @@ class Session(TorchDispatchMode):
         for role, model in self.models.items():  # engines put parameters into storages of their own
             self.ledger.label(model.parameters(), f"{role} parameters".strip())
         if not self.steps:
-            self.ledger.first = len(self.ledger.events)
+            for ledger in self.ledgers():
+                ledger.first = len(ledger.events)
         self.steps += 1
 
     def end_step(self) -> None:
-        self.ledger.settle()
-        self.ledger.last = len(self.ledger.events)
+        for ledger in self.ledgers():
+            ledger.settle()
+            ledger.last = len(ledger.events)
+
+    def ledgers(self) -> list[Ledger]:
+        """The device's, and the host's."""
+        return [self.ledger, *([self.offload.ledger] if self.offload else [])]
 
     def told(self) -> dict[str, Any]:
         """The result, for a file."""
@@ -80,6 +97,7 @@ class Session(TorchDispatchMode):
         moment = max(peaks, key=lambda name: peaks[name][0])
         most = peaks[moment][0]
         return {
+            **({"host": self.offload.ledger.most()} if self.offload else {}),
             "peak": most,
             "moment": moment,
             "steps": self.steps,
@@ -113,6 +131,9 @@ def session(models: Mapping[str, Any]) -> Iterator[None]:
         _hook(made, stack)
         stack.enter_context(as_on_cuda())
         stack.enter_context(made)
+        if made.offload:
+            stack.enter_context(made.offload)
+            stack.enter_context(mock.patch(f"{ACCELERATOR}.current_device_name", return_value=CARD))
         ACTIVE.append(made)
         stack.callback(ACTIVE.clear)
         yield
@@ -222,6 +243,21 @@ def on_host() -> Iterator[None]:
         yield
     finally:
         ACTIVE[0].ledger.on_host -= 1
+
+
+def offloads() -> bool:
+    """Whether states wait in host memory."""
+    return bool(os.environ.get("MFC_TRACE_OFFLOAD"))
+
+
+def locked(tensor: torch.Tensor) -> torch.Tensor:
+    """What DeepSpeed's accelerator makes of a tensor that it locks in host memory."""
+    offload = ACTIVE[0].offload if ACTIVE else None
+    with offload.on_host() if offload else contextlib.nullcontext():
+        made = pinned(tensor)
+    if offload:
+        offload.ledger.note(made)
+    return made
 
 
 in_kernel = on_host  # nor does it lie on the device what one kernel of a GPU makes in registers
