@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent / "compiler" / "mfc"
 
 # From the ground up. A layer is a few packages and modules that know of each other's layer and of those before it.
 LAYERS = (
-    ("_version", "errors", "files", "lengths", "strategy", "versions"),
+    ("_version", "cores", "errors", "files", "lengths", "strategy", "versions"),
     ("fields",),
     ("spec", "beside", "rows"),
     ("catalog",),

@@ -20,8 +20,11 @@ class Refused(SpecError):
     """
 
     def __init__(self, path: str, text: str, hint: str = "") -> None:
-        super().__init__(text)
+        super().__init__(path, text, hint)
         self.path, self.text, self.hint = path, text, hint
+
+    def __str__(self) -> str:
+        return self.text
 
 
 class CannotFit(MfcError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from mfc.cli import cores, main
+from mfc import cores
+from mfc.cli import main
 
 SPEC = """\
 model: {model}

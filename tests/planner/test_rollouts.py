@@ -12,8 +12,8 @@ from mfc.memory import prepare
 from mfc.memory.costs import between
 from mfc.memory.engine import engine
 from mfc.memory.overhead import workspace_bytes
+from mfc.planner.costing import run_of
 from mfc.planner.plan import Plan
-from mfc.planner.search import run_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 GIB = 2**30

@@ -7,9 +7,12 @@ import shlex
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mfc import cores
 from mfc.check import discover, memo
 from mfc.emit import drift, manifest, place
 from mfc.emit.drift import Finding
@@ -51,10 +54,11 @@ def audit(arguments: Sequence[str], use_memo: bool, tracked: bool = False) -> Au
     who = memo.identity() if use_memo else None
     started, result = time.time_ns(), Audit(checked=len(specs))
     bases: dict[str, Collection[str]] = {}  # file that a spec builds on -> all inputs of that spec
-    for spec in specs:
-        folders = outputs.get(spec, [])
-        known = memo.recall(spec, folders, who, bool(arguments)) if who else None
-        inputs = _Check(spec, folders, bool(arguments), who).run(result) if known is None else known
+    asked = [(spec, outputs.get(spec, [])) for spec in specs]
+    checked = cores.each(partial(_one, bool(arguments), who), asked, itemgetter(0), "checking")
+    for spec, (inputs, found) in zip(specs, checked, strict=True):
+        result.drifted += found.drifted
+        result.errors += found.errors
         bases.update(dict.fromkeys(set(inputs) - {spec}, inputs))
     if not arguments:
         # A base need not be a whole spec: what is wrong with it alone is no fault.
@@ -71,6 +75,14 @@ def audit(arguments: Sequence[str], use_memo: bool, tracked: bool = False) -> Au
     if tracked:
         result.drifted += uncommitted({spec: outputs.get(spec, ()) for spec in specs})
     return result
+
+
+def _one(named: bool, who: str | None, asked: tuple[str, Collection[str]]) -> tuple[Collection[str], Audit]:
+    """The inputs of one spec with its output folders, and what is wrong there."""
+    spec, folders = asked
+    found = Audit()
+    known = memo.recall(spec, folders, who, named) if who else None
+    return _Check(spec, folders, named, who).run(found) if known is None else known, found
 
 
 def _orphaned(folder: str) -> Drifted:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import click
 
-from mfc import api, emit
-from mfc.cli import cores, options
+from mfc import api, cores, emit
+from mfc.cli import options
 from mfc.errors import MfcError, SpecError
 from mfc.plans import attempt
 
@@ -59,8 +59,14 @@ def command(
     codes = [options.report(error) for error in errors]
     outcome: Outcome = "shown" if stdout else "compared" if check or diff else "written"
     asked = Asked(targets, out, len(paths) > 1, overrides, outcome, diff, force, strict)
-    each = cores.in_turn if stdout else cores.each  # files are printed as bytes
-    return options.worst(codes + each(partial(_compile, asked), paths))
+    if stdout or len(paths) < cores.MANY:  # files are printed as bytes
+        return options.worst(codes + [code for path in paths for code in _compile(asked, path)])
+    for ended, said, complaints in cores.each(partial(_told, asked), paths, Path, "compiling"):
+        codes += ended
+        sys.stdout.write(said)
+        sys.stdout.flush()
+        sys.stderr.write(complaints)
+    return options.worst(codes)
 
 
 class Asked(NamedTuple):
@@ -74,6 +80,16 @@ class Asked(NamedTuple):
     diff: bool
     force: bool
     strict: bool
+
+
+def _told(asked: Asked, path: Path) -> tuple[list[int], str, str]:
+    """Compile one spec: the exit codes of what went wrong, and what is to be printed and said of it."""
+    from contextlib import redirect_stderr, redirect_stdout
+    from io import StringIO
+
+    with redirect_stdout(StringIO()) as said, redirect_stderr(StringIO()) as errors:
+        codes = _compile(asked, path)
+    return codes, said.getvalue(), errors.getvalue()
 
 
 def _compile(asked: Asked, path: Path) -> list[int]:

@@ -32,7 +32,7 @@ def command(spec: str, target: str | None, overrides: tuple[str, ...], form: str
     if not simulated:
         raise SpecError("error: say how to verify: `mfc verify SPEC --simulate` traces the real model code on this CPU")
     from mfc import simulate
-    from mfc.planner.search import run_of
+    from mfc.planner.costing import run_of
     from mfc.simulate.source import config_of
 
     simulate.require()

@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfc import memory, speed
-from mfc.planner.search import run_of
+from mfc.planner.costing import run_of
 
 if TYPE_CHECKING:
     from mfc.diff.side import Side

@@ -46,6 +46,8 @@ class Prepared(NamedTuple):
 
     def waiting(self, micro_batch: int) -> int:
         """Bytes of a node's host memory in which layer inputs wait for the backward pass."""
+        if not self.static.step.course.offloaded:
+            return 0
         strategy = self.run.strategy
         sequences = micro_batch * strategy.sequences // strategy.micro_batch
         return int(self.run.gpus_per_node * self.static.step.course.offloaded * sequences)
@@ -94,7 +96,16 @@ class _Placed(NamedTuple):
     outside: float  # process bytes outside the allocator
     resident: float  # at every moment
     beside: Mapping[blocks.Where, float]  # at such a moment, more
-    idle: float  # of the pool that a moment counts as gathered
+    pooled: Mapping[blocks.Where, float]  # and of a pool that only gathering and reducing use
+
+
+class _Alike(NamedTuple):
+    """What strategies of one `group` share, and what was worked out for some of them."""
+
+    static: Static
+    fresh: float  # the share of finished gradients that the next step's loss finds as free blocks
+    places: dict[tuple[Any, ...], _Placed]  # of all whose states are the same
+    factors: dict[bool, tuple[float, float]]
 
 
 class Preparer:
@@ -107,8 +118,8 @@ class Preparer:
         self._stack, self._limit_bytes = stack, limit_bytes
         self._limit = limit_bytes or RECLAIMED * (gpu.memory_bytes if gpu is not None else math.inf)
         self._workspace = overhead.workspace_bytes(gpu)
-        self._static: dict[tuple[Any, ...], Static] = {}
-        self._placed: dict[tuple[Any, ...], _Placed] = {}
+        self._alike: dict[tuple[Any, ...], _Alike] = {}
+        self._places: dict[States, dict[tuple[Any, ...], _Placed]] = {}
 
     def run(self, strategy: Strategy) -> Run:
         """The run of a strategy."""
@@ -116,50 +127,59 @@ class Preparer:
 
     def prepare(self, strategy: Strategy, *, every: bool = False) -> Prepared:
         """A run with its micro-batch left open, with the phases that can be its peak, or with `every` phase."""
-        alike = group(strategy)
-        shared = self._static.get(alike)
-        if shared is None:
-            shared = self._static[alike] = static(self._architecture, key(strategy), self._stack)
-        placement, outside, resident, beside, idle = self._place(shared.states, strategy)
-        chosen = shared.step.every if every else shared.step.peaks
-        freed = 0.0
-        if strategy.gradient_checkpointing and not self._stack.expandable_segments and not placement.gradients:
-            freed = blocks.FREED_GRADIENTS * placement.done * shared.states.trained
+        kind = group(strategy)
+        shared, fresh, places, factors = self._alike.get(kind) or self._share(kind, strategy)
+        offloads = strategy.offload_optimizer, strategy.offload_parameters, strategy.pin_memory
+        at = strategy.sharding, strategy.world_size, offloads
+        placed = places.get(at)
+        if placed is None:
+            placed = places[at] = self._place(shared.states, strategy)
+        placement, outside, resident, beside, pooled = placed
+        phases, slopes, held_slopes, frees = shared.step.every if every else shared.step.peaks
         done, live = placement.done, placement.live
-        tensors, held = [], []
-        for phase, slope, held_slope, free in zip(*chosen, strict=True):
-            where = phase.where
-            fixed = resident + done * phase.done + live * phase.live + phase.scratch + beside[where]
-            more = placement.pool if where == "optimizer" else idle
-            reserved = fixed + free + overhead.ROUNDING + more + (freed if where == "loss" else 0.0)
-            tensors.append((fixed, slope))
-            held.append((reserved, held_slope))
+        freed = 0.0 if placement.gradients else fresh * done * shared.states.trained
+        fixed = [
+            resident + done * finished + live * making + scratch + beside[where]
+            for _, where, _, _, scratch, finished, making in phases
+        ]
+        held = [
+            (size + free + overhead.ROUNDING + pooled[phase.where] + (freed if phase.where == "loss" else 0.0), slope)
+            for phase, size, free, slope in zip(phases, fixed, frees, held_slopes, strict=True)
+        ]
+        tensors = list(zip(fixed, slopes, strict=True))
         run = self.run(strategy)
-        factors = bounds.factors(run)
-        return Prepared(run, shared, placement, chosen.phases, tensors, held, outside, self._limit, *factors)
+        hard = bounds.hard(strategy) is not None
+        if hard not in factors:
+            factors[hard] = bounds.factors(run)
+        return Prepared(run, shared, placement, phases, tensors, held, outside, self._limit, *factors[hard])
+
+    def _share(self, kind: tuple[Any, ...], strategy: Strategy) -> _Alike:
+        """What the strategies of a `group` have in common, of which this is the first."""
+        made = static(self._architecture, key(strategy), self._stack)
+        fresh = 0.0
+        if strategy.gradient_checkpointing and not self._stack.expandable_segments:
+            fresh = blocks.FREED_GRADIENTS
+        self._alike[kind] = _Alike(made, fresh, self._places.setdefault(made.states, {}), {})
+        return self._alike[kind]
 
     def _place(self, states: States, strategy: Strategy) -> _Placed:
         sharding, world = strategy.sharding, strategy.world_size
         offloads = strategy.offload_optimizer, strategy.offload_parameters, strategy.pin_memory
-        at = states, sharding, world, offloads
-        if at not in self._placed:
-            placement = place(states, sharding, world, *offloads, self._architecture.hidden, self._stack)
-            self._placed[at] = _Placed(
-                placement,
-                overhead.context_bytes(self._gpu) + overhead.nccl_bytes(world, self._gpus_per_node) + placement.managed,
-                placement.weights + placement.optimizer + placement.buffers + placement.gradients + self._workspace,
-                {
-                    "gather": placement.gathered + placement.fetching,
-                    "loss": placement.gathered,
-                    "layers": placement.gathered - placement.released + placement.layer_gradient + placement.reducing,
-                    "embedding": placement.gathered + placement.last,
-                    "optimizer": max(placement.gradients, placement.step_gradients)
-                    - placement.gradients
-                    + placement.step,
-                },
-                max(placement.pool - placement.gathered, 0.0),
-            )
-        return self._placed[at]
+        placement = place(states, sharding, world, *offloads, self._architecture.hidden, self._stack)
+        idle = max(placement.pool - placement.gathered, 0.0)
+        return _Placed(
+            placement,
+            overhead.context_bytes(self._gpu) + overhead.nccl_bytes(world, self._gpus_per_node) + placement.managed,
+            placement.weights + placement.optimizer + placement.buffers + placement.gradients + self._workspace,
+            {
+                "gather": placement.gathered + placement.fetching,
+                "loss": placement.gathered,
+                "layers": placement.gathered - placement.released + placement.layer_gradient + placement.reducing,
+                "embedding": placement.gathered + placement.last,
+                "optimizer": max(placement.gradients, placement.step_gradients) - placement.gradients + placement.step,
+            },
+            {**dict.fromkeys(("gather", "loss", "layers", "embedding"), idle), "optimizer": placement.pool},
+        )
 
 
 def prepare(run: Run, *, every: bool = False) -> Prepared:

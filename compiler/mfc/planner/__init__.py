@@ -11,9 +11,10 @@ from mfc.errors import MfcError
 from mfc.fields import decided
 from mfc.memory.rollout import with_share
 from mfc.planner import decide, layouts, relax
+from mfc.planner.costing import Candidate, run_of, strategy_of
 from mfc.planner.plan import Plan
 from mfc.planner.refusal import refusal
-from mfc.planner.search import Candidate, allowed, fits, run_of, search, strategy_of
+from mfc.planner.search import allowed, fits, search
 from mfc.planner.space import Rejections, needed, wanted
 from mfc.problem import Problem
 from mfc.profile import Profile

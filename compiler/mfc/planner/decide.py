@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mfc.fields import CHOICES, RESULTS, SPEC_PATHS, field
+from mfc.planner.costing import Candidate, at_the_limit
 from mfc.planner.plan import Advice, Alternative, Decision
-from mfc.planner.search import Candidate, Outcome, at_the_limit, evaluate, offloads
+from mfc.planner.search import Outcome, evaluate
 from mfc.planner.space import Rejections, facts, stages
 from mfc.planner.weigh import SEARCH, Weighing
 from mfc.problem import Problem
@@ -101,24 +102,25 @@ def pinned(problem: Problem, name: str, value: Any) -> Decision:
 def alternatives(outcome: Outcome, limit: int = 8) -> tuple[Alternative, ...]:
     """The best strategy with another value, for each field and value that was open."""
     best = outcome.candidates[0]
-    found = sorted({at for name in CHOICES for at in outcome.firsts(name).values()} - {0})[:limit]
+    firsts = outcome.firsts(name for name in CHOICES if name not in best.common.env["problem"].pins)
+    found = sorted({at for places in firsts.values() for at in places.values()} - {0})[:limit]
     return tuple(_alternative(best, outcome.candidates[at]) for at in found)
 
 
 def _alternative(best: Candidate, rival: Candidate) -> Alternative:
-    changes = {choice: rival.env[choice] for choice in CHOICES if rival.env[choice] != best.env[choice]}
+    changes = {choice: value for choice in CHOICES if (value := rival.value(choice)) != best.value(choice)}
     because = _worse(best, rival) if rival.refused is None else rival.refused[1]
     return Alternative(changes, int(rival.upper_bytes), rival.seconds_per_step, rival.fits, because)
 
 
 def _worse(best: Candidate, rival: Candidate) -> str:
     """Why a rival that fits did not win."""
-    if rival.env["optimizer"] != best.env["optimizer"]:
-        return f"{rival.env['optimizer']} may train differently"
+    if (optimizer := rival.value("optimizer")) != best.value("optimizer"):
+        return f"{optimizer} may train differently"
     gain = 1 - rival.seconds_per_step / best.seconds_per_step
     if gain < 0.01:
         return "slower or less simple"
-    if offloads(rival) and not offloads(best):
+    if rival.common.offloads and not best.common.offloads:
         return f"{gain:.0%} faster, if offload is as quick as estimated, which no published run confirms"
     price = "at the limit of the budget" if at_the_limit(rival) and not at_the_limit(best) else "less simple"
     return f"{gain:.0%} faster, less than the estimate errs by, and {price}"

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from mfc.fields import CHOICES, RESULTS
+from mfc.planner.costing import Candidate
 from mfc.planner.plan import Plan
-from mfc.planner.search import OFFLOAD_DOUBT, Candidate, evaluate, offloads
+from mfc.planner.search import evaluate, trusted_seconds
 from mfc.planner.space import Rejections, domain, facts
 from mfc.rules.engine import Rule
 
@@ -57,7 +58,7 @@ def survey(plan: Plan, rules: tuple[Rule, ...]) -> Survey:
     fixed = dict(zip(_FIXED, (strategy.method, rank, strategy.max_length), strict=True))
     found = evaluate(problem, start, rules, fixed, Rejections())
     chosen = {name: fixed.get(name, plan.values.get(name, getattr(strategy, name, None))) for name in CHOICES}
-    alike = [one for one in found if all(one.env[name] == chosen[name] for name in CHOICES if name in RESULTS)]
+    alike = [one for one in found if all(one.value(name) == chosen[name] for name in CHOICES if name in RESULTS)]
     here = next((one for one in found if not _changes(one, chosen)), None)
     return Survey(
         len(found),
@@ -70,18 +71,14 @@ def survey(plan: Plan, rules: tuple[Rule, ...]) -> Survey:
 def _frontier(found: Sequence[Candidate]) -> Iterator[Candidate]:
     """By rising memory, those that are faster than all before; offload at the time that the search takes it at."""
     fastest = float("inf")
-    for one in sorted(found, key=lambda one: (one.upper_bytes, _time(one))):
-        if _time(one) < fastest * (1 - _STEP):
-            fastest = _time(one)
+    for one in sorted(found, key=lambda one: (one.upper_bytes, trusted_seconds(one))):
+        if trusted_seconds(one) < fastest * (1 - _STEP):
+            fastest = trusted_seconds(one)
             yield one
 
 
-def _time(candidate: Candidate) -> float:
-    return candidate.seconds_per_step * (OFFLOAD_DOUBT if offloads(candidate) else 1.0)
-
-
 def _changes(candidate: Candidate, chosen: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: candidate.env[name] for name in CHOICES if candidate.env[name] != chosen[name]}
+    return {name: value for name in CHOICES if (value := candidate.value(name)) != chosen[name]}
 
 
 def _point(candidate: Candidate, chosen: Mapping[str, Any]) -> Point:

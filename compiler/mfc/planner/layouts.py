@@ -13,9 +13,10 @@ from mfc.errors import CannotExpress, Refused
 from mfc.fields import ROLLOUTS, simplicity
 from mfc.memory.engine import engine
 from mfc.memory.rollout import Share
+from mfc.planner.costing import Candidate
 from mfc.planner.plan import Alternative, Decision
 from mfc.planner.refusal import NOTHING, refusal
-from mfc.planner.search import Candidate, Outcome
+from mfc.planner.search import Outcome
 from mfc.problem import Problem, Split
 from mfc.profile import Profile
 from mfc.rules.sharing import share_of

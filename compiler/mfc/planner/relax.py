@@ -11,8 +11,8 @@ from functools import reduce
 from typing import Any, NamedTuple
 
 from mfc.planner.changes import Change, Edit, changes, freed, smaller_models, with_batch
+from mfc.planner.costing import Candidate
 from mfc.planner.plan import Plan, Relaxation
-from mfc.planner.search import Candidate
 from mfc.problem import Problem
 
 SHOWN = 6

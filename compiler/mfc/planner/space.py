@@ -254,22 +254,28 @@ class Walk:
                 env[name] = value
             if not apply(steps, env, self._problem.pins, self._out):
                 return
-        yield from self._expand(0, env)
+        if not self._open:
+            yield env
+            return
+        tried: list[Iterator[Any]] = [iter(self._open[0][1])]
+        while tried:  # the open choices, one within the other; what `env` has of the inner ones is left over
+            depth = len(tried) - 1
+            name, stage = self._open[depth][0], self._stages[depth]
+            for value in tried[depth]:
+                env[name] = value
+                if stage.allows(env):
+                    break
+            else:
+                tried.pop()
+                continue
+            if depth + 1 == len(self._open):
+                yield dict(env)
+            else:
+                tried.append(iter(self._open[depth + 1][1]))
 
     def finds(self) -> bool:
         """Whether the rules allow any assignment, completed by a micro-batch."""
         return any(self.micro_batches(combination) for combination in self)
-
-    def _expand(self, depth: int, env: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """What becomes of an assignment of all choices but the open ones from `depth` on; `env` is used up."""
-        if depth == len(self._open):
-            yield dict(env)
-            return
-        name, values = self._open[depth]
-        for value in values:
-            env[name] = value
-            if self._stages[depth].allows(env):
-                yield from self._expand(depth + 1, env)
 
     def micro_batches(self, env: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
         """What completes an assignment: each micro-batch that the rules allow, with what they derive of it."""

@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from mfc.fields import CANDIDATES, CHOICES, SPEC_PATHS, field, simplicity
+from mfc.planner.costing import Candidate, at_the_limit
 from mfc.planner.plan import Decision
-from mfc.planner.search import Candidate, Outcome, at_the_limit, offloads
+from mfc.planner.search import Outcome
 from mfc.planner.space import Rejections, Walk, domain, facts
 from mfc.problem import Problem
 from mfc.rules.engine import NO_OTHER, Rule
@@ -28,10 +29,12 @@ class Weighing:
     def __init__(self, problem: Problem, outcome: Outcome, rules: tuple[Rule, ...]) -> None:
         self.problem, self.outcome, self.rules = problem, outcome, rules
         self.best = outcome.candidates[0]
+        self.env = self.best.env
+        self._firsts = outcome.firsts(name for name in CHOICES if name not in problem.pins)
 
     def decision(self, name: str) -> Decision:
         """Why the winner has its value of a field that no pin decides."""
-        value = self.best.env[name]
+        value = self.env[name]
         if name == "method":
             return self._method(value)
         if rivals := self._rivals(name):
@@ -39,13 +42,13 @@ class Weighing:
             return Decision(name, value, "search", f"{self._head()}; {numbers}", SEARCH, gist=self._gist(name, rivals))
         if name in self.problem.ranges:
             return Decision(name, value, "search", self._of_range(name), SEARCH)
-        others = [other for other in domain(name, self.problem, self.best.env) if other != value]
+        others = [other for other in domain(name, self.problem, self.env) if other != value]
         for other in sorted(others, key=lambda other: simplicity(name, other)):
             if refused := self._refused(name, other):
                 rule, reason = refused
-                who = f"{self.best.env['profile'].target} " if rule.blames == "target" else ""
+                who = f"{self.env['profile'].target} " if rule.blames == "target" else ""
                 return Decision(name, value, rule.id, who + reason, rule.source)
-        if name in self.best.env["profile"].always:
+        if name in self.env["profile"].always:
             return Decision(name, value, "always", NO_OTHER, "the target's profile")
         if CANDIDATES[name] == (value,):
             return Decision(name, value, "default", f"the default of {SPEC_PATHS[name]}", "the spec")
@@ -55,14 +58,14 @@ class Weighing:
 
     def _rivals(self, name: str) -> dict[Any, Candidate]:
         """The best candidate with each other value."""
-        found = self.outcome.firsts(name)
-        return {value: self.outcome.candidates[at] for value, at in found.items() if value != self.best.env[name]}
+        found = self._firsts[name]
+        return {value: self.outcome.candidates[at] for value, at in found.items() if value != self.env[name]}
 
     def _refused(self, name: str, other: Any) -> tuple[Rule, str] | None:
         """The rule that forbids another value in this very plan, all other choices being the winner's."""
-        kept = {choice: self.best.env[choice] for choice in CHOICES if choice not in (name, "micro_batch")}
+        kept = {choice: self.env[choice] for choice in CHOICES if choice not in (name, "micro_batch")}
         rejections = Rejections()
-        start = facts(self.problem, self.best.env["profile"])
+        start = facts(self.problem, self.env["profile"])
         if Walk(self.problem, start, self.rules, {**kept, name: other}, rejections).finds():
             return None
         rule, reason, _ = next(iter(rejections.by_rule.values()))
@@ -71,7 +74,7 @@ class Weighing:
     def _method(self, value: Any) -> Decision:
         """Methods are tried one after the other, the most faithful first."""
         head = "the most faithful that fits" if self.best.fits else "the nearest to fitting"
-        failed = {one.env["method"]: one for one in self.outcome.passed_over if one.env["method"] != value}
+        failed = {one.value("method"): one for one in self.outcome.passed_over if one.value("method") != value}
         numbers = [_beside("method", self.best, other, one) for other, one in failed.items()]
         return Decision("method", value, "search", "; ".join([head, *numbers]), SEARCH, gist=head)
 
@@ -84,7 +87,7 @@ class Weighing:
 
     def _gist(self, name: str, rivals: Mapping[Any, Candidate]) -> str:
         """What the choice was about."""
-        best, value = self.best, self.best.env[name]
+        best, value = self.best, self.env[name]
         fitting = {other: rival for other, rival in rivals.items() if rival.fits}
         if not best.fits:
             return "nothing fits: this comes nearest"
@@ -126,7 +129,7 @@ def _beside(name: str, best: Candidate, value: Any, rival: Candidate) -> str:
     gain = _gain(best, rival)
     if name == "optimizer":
         return f"{other}, which may train differently, is not needed"
-    if gain <= -_SAME and offloads(rival) and not offloads(best):
+    if gain <= -_SAME and rival.common.offloads and not best.common.offloads:
         return f"{other} would gain {-gain:.0%}, were offload as quick as estimated"
     if gain <= -_SAME:
         return f"{other} would gain {-gain:.0%}, less than the estimate errs by, by more machinery or memory"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from mfc import memory
+from mfc.planner.costing import run_of
 from mfc.planner.plan import Plan
-from mfc.planner.search import run_of
 
 
 def moments(plan: Plan) -> dict[str, Mapping[str, int]]:

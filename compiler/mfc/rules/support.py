@@ -54,8 +54,12 @@ def vendor(profile: Profile, gpu: Gpu) -> str | None:
 @require("the target's profile, by framework version", blames="target")
 def always(profile: Profile, spec: Spec) -> str | None:
     """Where the framework's own code has one value alone, the spec asks for no other."""
+    from mfc.spec.values import Range
+
     for name, value in profile.always.items():
         said = _said(spec, name)
+        if isinstance(said, Range):
+            said = value if said.min <= value <= said.max else f"from {said.min} to {said.max}"
         if said not in (None, "auto", value):
             return f"has no {name} {_spelt(said)}: it is always {_spelt(value)}; leave {place(name)} out"
     return None
@@ -72,7 +76,7 @@ def _said(spec: Spec, name: str) -> Any:
     said = getattr(section, last)
     if last == "betas":  # two fields
         return said[("adam_beta1", "adam_beta2").index(name)]
-    return ",".join(said) if isinstance(said, tuple) else said
+    return ",".join(said) if type(said) is tuple else said
 
 
 def _spelt(value: object) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mfc import plans
 from mfc.planner import attempt
-from mfc.planner.search import strategy_of
+from mfc.planner.costing import strategy_of
 from mfc.report.bill import Bill, charge
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from mfc.emit.compiled import Compiled
 from mfc.memory import costs, overhead, prepare
 from mfc.memory.prepared import Prepared
 from mfc.memory.stack import Tiles
-from mfc.planner.search import run_of
+from mfc.planner.costing import run_of
 
 from tests.conformance.environments import pinned
 from tests.conformance.starts.cover import Run, cover, fits, possible
