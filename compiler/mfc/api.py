@@ -153,21 +153,24 @@ class _Trial(NamedTuple):
     command: str
 
 
-def _probe(loaded: LoadedSpec, made: Plan, out: Path) -> _Trial:
+def _probe(loaded: LoadedSpec, made: Plan, out: Path, *, checked_only: bool = False) -> _Trial:
     """What proves a plan on its machine: the same run, for a few steps. Raises SpecError where it cannot be."""
     from mfc import emit
     from mfc.probe import files as probe
     from mfc.probe.plan import probed
+    from mfc.probe.rows import recipe
 
     name, folder, home = made.profile.target, out / probe.FOLDER, _home(loaded)
     with placed(loaded, name, made.problem):
         changed, plan = probed(loaded, made, _relative(folder, home))
+        rows = recipe(loaded.spec, plan, _relative(home, folder))
     plan, lowered, command = _written(changed, plan, folder, probe.start)
     with placed(changed, name, plan.problem):
+        if checked_only:
+            emit.check(lowered, plan, target_of(changed, name), changed)
+            return _Trial({}, frozenset(), command)
         texts = emit.produce(lowered, plan, target_of(changed, name), changed)
-        own = lower(changed, plan, folder).start
-    with placed(loaded, name, made.problem):
-        texts |= probe.beside(loaded, made, plan, own, _relative(home, folder))
+        texts |= probe.beside(loaded, made, plan, lower(changed, plan, folder).start, rows)
     runs = {probe.SCRIPT, *(file.path for file in lowered.files if file.executable)}
     return _Trial(
         {f"{probe.FOLDER}/{path}": text for path, text in texts.items()},
@@ -194,10 +197,13 @@ def writable(loaded: LoadedSpec, made: Plan) -> Plan:
     from mfc.emit import place
 
     name = made.profile.target
-    made, lowered, _ = _written(loaded, made, place.declared(loaded, name))
+    out = place.declared(loaded, name)
+    said, lowered, _ = _written(loaded, made, out)
     with placed(loaded, name, made.problem):
-        emit.check(lowered, made, target_of(loaded, name), loaded)
-    return made
+        emit.check(lowered, said, target_of(loaded, name), loaded)
+    if loaded.spec.run.probe:
+        _probe(loaded, made, out, checked_only=True)
+    return said
 
 
 def _written(

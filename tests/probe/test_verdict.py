@@ -27,6 +27,7 @@ def test_verdict(name: str, tmp_path: Path) -> None:
         "spec": "run.yaml",
         "target": "llamafactory 0.9.5",
         **{f"{key}_bytes": size(base[key]) for key in ("card", "budget", "predicted", "upper")},
+        "set": base["set"],
         "relaxations": [{**one, "upper_bytes": size(one["upper"])} for one in base["relaxations"]],
     }
     if "torch" in case:
@@ -54,6 +55,8 @@ def test_verdict(name: str, tmp_path: Path) -> None:
         ({"prompt": "p"}, {}, {"prompt": "p"}),
         ({"prompt": "p"}, {"prompt": "q", "solution": "4"}, {"prompt": "p", "solution": "4"}),
         ({"prompt": "p"}, {"prompt": [{"role": "user"}]}, {"prompt": [{"role": "user", "content": "p"}]}),
+        ({"images": ["<<picture>>"]}, {"image": "a.jpg"}, {"image": "<<picture>>"}),
+        ({"images": ["<<picture>>"]}, {"images": ["a.jpg"]}, {"images": ["<<picture>>"]}),
         (
             {"prompt": "p", "chosen": "c", "rejected": "r"},
             {"chosen": [{}], "rejected": [{}]},

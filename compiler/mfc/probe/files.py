@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 from mfc.emit.render import header
 from mfc.errors import MfcError
 from mfc.plans import attempt, plan_each
-from mfc.probe.rows import recipe
 from mfc.spec.load import load
 from mfc.target.outputs import Start
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from mfc.spec.load import LoadedSpec
 
 FOLDER, SCRIPT = "probe", "probe.sh"
+FLAG = "run.probe=true"  # what --probe stands for
 # Parts of the budget for which changes are computed: what has to fit where a run takes so much more than predicted.
 SHARES = (0.9, 0.8, 0.65, 0.5)
 
@@ -38,14 +38,12 @@ def start(lowered: Start) -> Start:
     return Start(SCRIPT, words=lowered.words)
 
 
-def beside(loaded: LoadedSpec, run: Plan, probe: Plan, lowered: Start, seen: str) -> dict[str, str]:
-    """Texts by path in the probe's folder. `run` is the plan of the run itself, `seen` leads to the spec's folder.
-
-    Raises Refused for rows that cannot be made.
-    """
-    said = header(loaded.path.name if loaded.path else "a spec")
+def beside(loaded: LoadedSpec, run: Plan, probe: Plan, lowered: Start, rows: Mapping[str, Any]) -> dict[str, str]:
+    """Texts by path in the probe's folder. `run` is the plan of the run itself, `rows` how rows are made."""
+    spec = loaded.path.name if loaded.path else "a spec"
+    said = header(spec)
     what = {
-        "spec": loaded.path.name if loaded.path else "a spec",
+        "spec": spec,
         "target": f"{run.profile.target} {run.profile.version}",
         "script": lowered.script,
         "server": lowered.server if lowered.server and not _apart(probe) else "",
@@ -54,8 +52,9 @@ def beside(loaded: LoadedSpec, run: Plan, probe: Plan, lowered: Start, seen: str
         "budget_bytes": run.budget_bytes,
         "predicted_bytes": run.memory.process_bytes,
         "upper_bytes": run.memory.upper_bytes,
+        "set": [one for one in loaded.overrides if one != FLAG],
         "relaxations": list(relaxations(loaded, run)),
-        "rows": recipe(loaded.spec, probe, seen),
+        "rows": rows,
     }
     return {
         SCRIPT: _SH.format(header=said, script=SCRIPT),
@@ -71,7 +70,7 @@ def relaxations(loaded: LoadedSpec, run: Plan) -> Iterator[dict[str, Any]]:
     for share in SHARES:
         edit = f"strategy.headroom={1 - share * (1 - headroom):.3f}"
         changed = load(loaded.path or loaded.raw, (*loaded.overrides, edit))
-        [made] = attempt_all(changed, run.profile.target)
+        made = _planned(changed, run.profile.target)
         if isinstance(made, MfcError):
             return
         sets, upper, seconds = [edit], made.memory.upper_bytes, made.speed.seconds_per_step
@@ -86,10 +85,10 @@ def relaxations(loaded: LoadedSpec, run: Plan) -> Iterator[dict[str, Any]]:
             yield {"set": sets, "upper_bytes": upper, "time": round(seconds / run.speed.seconds_per_step, 2)}
 
 
-def attempt_all(loaded: LoadedSpec, target: str) -> list[Plan | MfcError]:
+def _planned(loaded: LoadedSpec, target: str) -> Plan | MfcError:
     """The plan of a target, or why there is none."""
     made = attempt(lambda: plan_each(loaded, [target], hub_cache=False))
-    return [made] if isinstance(made, MfcError) else made
+    return made if isinstance(made, MfcError) else made[0]
 
 
 def _apart(plan: Plan) -> bool:

@@ -12,6 +12,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import signal
 import struct
@@ -49,6 +50,8 @@ def like(row: Mapping[str, Any], theirs: Mapping[str, Any], turns: Mapping[str, 
     `turns` says who speaks in each column of text that may hold turns instead.
     """
     made = dict(row)
+    if "images" in made and "images" not in theirs and isinstance(theirs.get("image"), str):
+        made["image"] = made.pop("images")[0]  # LLaVA's way: one picture, by its path alone
     for column, role in turns.items():
         if column in made and isinstance(theirs.get(column), list):
             made[column] = [{"role": role, "content": made[column]}]
@@ -235,7 +238,7 @@ def relaxed(what: Mapping[str, Any], needed: int) -> list[str]:
     able = [one for one in what["relaxations"] if one["upper_bytes"] * ratio <= what["budget_bytes"]]
     if not able:
         return ["  no single change that mfc knows would be enough: a shorter max_length, a smaller model or more GPUs"]
-    sets = " ".join(f"--set {one}" for one in able[0]["set"])
+    sets = " ".join(f"--set {shlex.quote(one)}" for one in [*what["set"], *able[0]["set"]])
     slower = f", a step takes {able[0]['time']:.1f} times as long" if able[0]["time"] > 1 else ""
     return [
         f"  the smallest change that should fit, at {able[0]['upper_bytes'] * ratio / GIB:.1f} GiB{slower}:",
