@@ -36,7 +36,7 @@ OTHER_LANGUAGE = re.compile(r"^\[(?:中文|English)\]\(README\S*\)\n\n", re.MULT
 # Sections of the navigation, and their pages in order: a name with a / at its end is a folder, "" what no other has.
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "start": ("index.md", "tutorial.md", "symptoms.md", "choosing.md"),
-    "guides": ("data.md", "size.md", ""),
+    "guides": ("data.md", "size.md", "report.md", ""),
     "targets": ("targets/",),
     "reference": ("reference/",),
     "internals": (

@@ -30,7 +30,7 @@ LAYERS = (
     ("api",),
     # "" is the package itself, which hands on the names of `api`.
     ("", "check", "data", "imports", "machine", "page", "size"),
-    ("lint", "diff"),
+    ("lint", "diff", "ui"),
     ("cli", "__main__"),
 )
 FLOOR = {name: floor for floor, names in enumerate(LAYERS) for name in names}
@@ -78,7 +78,7 @@ def top(module: str) -> str:
 OPENING = {
     "catalog.gpus", "catalog.models", "catalog.modelscope", "cli.options", "cli.schema", "data.lines", "emit.writing",
     "launchers.skypilot", "launchers.slurm", "machine.host", "probe.files", "probe.meter", "probe.runner",
-    "target.contracts", "target.liger", "check.memo", "page.words",
+    "target.contracts", "target.liger", "check.memo", "page.words", "ui.state",
 }  # fmt: skip
 
 

@@ -187,8 +187,10 @@ def test_letters_that_no_page_can_hold_are_marked() -> None:
 def test_every_phrase_has_both_languages_and_is_used() -> None:
     folder = Path(words.__file__).parent
     known = yaml.safe_load((folder / "words.yaml").read_text(encoding="utf-8"))
-    sources = "".join(file.read_text(encoding="utf-8") for file in folder.iterdir() if file.suffix in (".py", ".j2"))
-    for key, pair in [*known.items(), *known["components"].items(), *known["moments"].items()]:
+    files = [*folder.iterdir(), *(folder.parent / "ui").glob("*.py")]
+    sources = "".join(file.read_text(encoding="utf-8") for file in files if file.suffix in (".py", ".j2"))
+    nested = [pair for group in known.values() if isinstance(group, dict) for pair in group.items()]
+    for key, pair in [*known.items(), *nested]:
         if isinstance(pair, dict):
             continue
         english, chinese = pair

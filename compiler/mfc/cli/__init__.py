@@ -14,6 +14,7 @@ COMMANDS = {
     "compile": "Write each target's native configs for a spec.",
     "plan": "Show the strategy, the memory it takes and the time.",
     "report": "Write the plans as one HTML page: charts, reasons, files.",
+    "ui": "Show the plans in the browser, live, and change the spec there.",
     "size": "Say which cards a spec needs, or which models cards can train.",
     "import": "Read a framework's own config or script into a spec.",
     "convert": "Write a framework's own config as the files of another.",

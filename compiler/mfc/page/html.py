@@ -26,12 +26,12 @@ def report(title: str, found: Sequence[Sheet | Refused]) -> str:
     """The whole page, alike for alike sheets. `title` is what the window is called."""
     style = asset("style.css")
     policy = f"default-src 'none'; style-src 'sha256-{digest(style)}'; base-uri 'none'; form-action 'none'"
-    return _render("report.html.j2", found, title=title, style=Markup(style), policy=policy)
+    return render("report.html.j2", found, title=title, style=Markup(style), policy=policy)
 
 
-def body(found: Sequence[Sheet | Refused], *, live: bool) -> str:
-    """What a page shows of its sheets. `live`: with buttons that try a change of the spec."""
-    return _render("body.html.j2", found, live=live)
+def body(found: Sequence[Sheet | Refused], changes: Markup) -> str:
+    """What the live page shows of its sheets: with buttons that try a change of the spec, and how files differ."""
+    return render("body.html.j2", found, changes=changes)
 
 
 def digest(source: str) -> str:
@@ -39,12 +39,13 @@ def digest(source: str) -> str:
     return base64.b64encode(hashlib.sha256(source.encode()).digest()).decode()
 
 
-def _render(template: str, found: Sequence[Sheet | Refused], **values: Any) -> str:
+def render(template: str, found: Sequence[Sheet | Refused], **values: Any) -> str:
+    """A template of this folder filled with sheets and other values."""
     given = {
         "sheets": [one for one in found if isinstance(one, Sheet)],
         "refused": [one for one in found if isinstance(one, Refused)],
         "specs": list(dict.fromkeys(one.spec for one in found)),
-        "live": False,
+        "live": "changes" in values,
         **values,
     }
     return environment().get_template(template).render(given)
