@@ -22,6 +22,7 @@ from mfc.target.codecs import (
     path,
     reference,
     same,
+    saves,
     whole,
     words,
 )
@@ -179,7 +180,7 @@ TRAINING = section(
         DEEPSPEED,
         "the JSON of target deepspeed, without its optimizer and scheduler",
     ),
-    Key(_T + "save_strategy", words("save_every", {"epoch": "epoch"}, rest="steps"), also=("keep",)),
+    Key(_T + "save_strategy", saves(words("save_every", {"epoch": "epoch"}, rest="steps"))),
     Key(_T + "save_steps", same("save_every"), BY_STEPS),
     Key(_T + "save_total_limit", same("keep"), KEEPS_SOME),
     Key(_T + "logging_steps", same("log_every")),

@@ -65,6 +65,8 @@ def settings(run: Run, place: Place) -> Settings:
     told, notes = dict(engine.told), engine.notes
     if said.get("save_total_limit") is None:
         told["keep"] = ("all",)
+    if evaluates and not said.get("eval_dataset") and said.get("val_size") in (None, 0, "0", "0.0"):
+        notes += ("an evaluation is asked for, and nothing to evaluate on: LLaMA-Factory stops at once; give val_size",)
     rank = str(said.get("lora_rank", 8))
     defaults = {
         "lora_alpha": 2 * int(rank) if rank.isdigit() else None,  # hparams/finetuning_args.py

@@ -23,6 +23,7 @@ from mfc.target.codecs import (
     only,
     path,
     same,
+    saves,
     share,
     text,
     whole,
@@ -247,9 +248,8 @@ OUTPUT = section(
     Key("logging_steps", same("log_every")),
     Key(
         "save_strategy",
-        words("save_every", {"epoch": "epoch", "never": "no"}, rest="steps"),
+        saves(words("save_every", {"epoch": "epoch", "never": "no"}, rest="steps")),
         note="never: the model is saved at the end",
-        also=("keep",),
     ),
     Key("save_steps", same("save_every"), BY_STEPS),
     Key("save_total_limit", same("keep"), KEEPS_SOME),

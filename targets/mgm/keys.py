@@ -24,6 +24,7 @@ from mfc.target.codecs import (
     only,
     path,
     same,
+    saves,
     single,
     whole,
     words,
@@ -166,7 +167,7 @@ KEYS: tuple[Key, ...] = (
     *section(
         "run",
         Key("output_dir", same("output_dir")),
-        Key("save_strategy", words("save_every", {"epoch": "epoch", "never": "no"}, rest="steps"), also=("keep",)),
+        Key("save_strategy", saves(words("save_every", {"epoch": "epoch", "never": "no"}, rest="steps"))),
         Key("save_steps", same("save_every"), BY_STEPS),
         Key("save_total_limit", same("keep"), KEEPS_SOME),
         Key("logging_steps", same("log_every")),

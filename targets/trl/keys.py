@@ -25,6 +25,7 @@ from mfc.target.codecs import (
     path,
     reference,
     same,
+    saves,
     whole,
     words,
 )
@@ -274,7 +275,7 @@ PREFERENCE = section(
 OUTPUT = section(
     "output",
     Key("output_dir", same("output_dir")),
-    Key("save_strategy", words("save_every", {"epoch": "epoch", "never": "no"}, rest="steps"), also=("keep",)),
+    Key("save_strategy", saves(words("save_every", {"epoch": "epoch", "never": "no"}, rest="steps"))),
     Key("save_steps", same("save_every"), BY_STEPS),
     Key("save_total_limit", same("keep"), KEEPS_SOME),
     Key("logging_steps", same("log_every"), note="TRL's default is 10"),

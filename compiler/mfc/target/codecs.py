@@ -119,6 +119,15 @@ def counted(field: str, word: str, said: Any) -> Codec:
     return Codec((field,), lambda at: said if at.value(field) == word else at.value(field), read)
 
 
+def saves(codec: Codec) -> Codec:
+    """When checkpoints are written, which says besides that all stay where no key beside it gives their number."""
+
+    def cites(plan: Plan) -> tuple[str, ...]:
+        return ("save_every", "keep") if plan.values["keep"] == "all" else ("save_every",)
+
+    return codec._replace(fields=(*codec.fields, "keep"), cites=cites)
+
+
 def text(field: str) -> Codec:
     """A whole number as text, as environment variables have it."""
     return Codec((field,), lambda at: str(at.value(field)), lambda value, _: {field: (int(value),)})
