@@ -72,7 +72,8 @@ def _components(prepared: Prepared, index: int) -> dict[str, int]:
     else:
         sequences = run.strategy.sequences
         parts["gradients"] = placement.gradients + placement.done * phase.done + placement.live * phase.live
-        parts["gradients"] += {"layers": placement.reducing, "embedding": placement.last}.get(phase.where, 0.0)
+        sent = placement.sending if phase.live else 0.0
+        parts["gradients"] += {"layers": placement.reducing + sent, "embedding": placement.last}.get(phase.where, 0.0)
         layers = placement.layer_gradient - placement.released if phase.where == "layers" else 0.0
         parts["gathered"] = placement.gathered + layers
         parts["gathered"] += placement.fetching if phase.where == "gather" else 0.0

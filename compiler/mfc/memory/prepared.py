@@ -139,7 +139,12 @@ class Preparer:
         done, live = placement.done, placement.live
         freed = 0.0 if placement.gradients else fresh * done * shared.states.trained
         fixed = [
-            resident + done * finished + live * making + scratch + beside[where]
+            resident
+            + done * finished
+            + live * making
+            + scratch
+            + beside[where]
+            + (placement.sending if making and where == "layers" else 0.0)
             for _, where, _, _, scratch, finished, making in phases
         ]
         held = [

@@ -162,7 +162,8 @@ def _stage3(states: States, zero: Zero) -> Placement:
         done=0.0,
         live=2.0,
         layer_gradient=0.0,
-        reducing=max(copied + to_host, _waiting(states)),
+        reducing=max(copied, _waiting(states)),
+        sending=max(copied + to_host - max(copied, _waiting(states)), 0.0),
         last=copied + to_host + _uncounted(states),
         # A flat copy of the sub-group's gradients, and that in fp32, which alone is left when the optimizer runs.
         step=max(6, 4 + 4 * states.foreach) * sub_group * on_device,

@@ -51,6 +51,7 @@ class Placement(NamedTuple):
     released: float = 0.0  # of `gathered`, what is given back before layers run backward
     fetching: float = 0.0  # beside `gathered`, while the largest matrix is fetched
     reducing: float = 0.0  # what gradients are gathered in and reduced through, from the first one on
+    sending: float = 0.0  # beside `reducing`, of a gradient on its way to the host, while the next one is made
     last: float = 0.0  # in place of `reducing`, while the embedding's gradient, the last one, is reduced
     pool: float = 0.0  # what the allocator holds for streams that gather and reduce: no use to any other
     between: float = 0.0  # of `gradients`, what exists between steps too

@@ -7,6 +7,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import datasets
 import deepspeed.comm
 import torch
 import transformers
@@ -21,6 +22,7 @@ wandb.run = None  # none goes on; the stand-in has a class for every name
 load: Any = transformers.PreTrainedModel.from_pretrained.__func__
 join: Any = deepspeed.comm.init_distributed
 meshed: Any = ParallelismConfig.build_device_mesh
+save: Any = datasets.Dataset.save_to_disk
 
 
 def on_cpu(cls: Any, /, *args: Any, device_map: Any = None, **kwargs: Any) -> Any:
@@ -38,7 +40,13 @@ def of_cpus(self: Any, _: str) -> Any:
     return meshed(self, "cpu")
 
 
+def alone(self: Any, *args: Any, num_proc: Any = None, **kwargs: Any) -> Any:
+    """Rows are saved by the process that has them: datasets spawns even one helper, which imports all this anew."""
+    return save(self, *args, **kwargs)
+
+
 transformers.PreTrainedModel.from_pretrained = classmethod(on_cpu)
 deepspeed.comm.init_distributed = by_gloo
 ParallelismConfig.build_device_mesh = of_cpus
+datasets.Dataset.save_to_disk = alone
 DeepSpeedZeroOptimizer.step = torch.no_grad()(DeepSpeedZeroOptimizer.step)

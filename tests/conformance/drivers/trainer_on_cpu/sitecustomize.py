@@ -54,13 +54,18 @@ made = AcceleratorState.__init__
 
 
 def with_fsdp(self: AcceleratorState, *args: Any, **kwargs: Any) -> None:
-    """Accelerate takes FSDP for GPUs only, and would go on without; PyTorch's own runs over Gloo."""
+    """Accelerate takes FSDP for GPUs only, and would go on without; PyTorch's own runs over Gloo.
+
+    A process that has no others it wraps in DDP on CPUs only (accelerator.py, `multi_device`).
+    """
     made(self, *args, **kwargs)
     plugin = kwargs.get("fsdp_plugin")
     if plugin is not None and self.distributed_type is DistributedType.MULTI_CPU:
         plugin.set_mixed_precision(self.mixed_precision)
         self.fsdp_plugin, self.distributed_type = plugin, DistributedType.FSDP
         PartialState._shared_state["distributed_type"] = DistributedType.FSDP
+    elif self.distributed_type is DistributedType.MULTI_CPU and self.num_processes == 1:
+        self.distributed_type = PartialState._shared_state["distributed_type"] = DistributedType.NO
 
 
 AcceleratorState.__init__ = with_fsdp
