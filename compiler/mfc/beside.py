@@ -35,7 +35,8 @@ def _folder(loaded: LoadedSpec, name: str) -> Path:
 def _names(spec: Spec) -> tuple[str, ...]:
     """Every name of a model or an adapter that is no path by its looks."""
     rewards = (name for name in spec.train.rollout.rewards if "/" in name)  # others are functions
-    named = (spec.model.id, spec.model.adapter, spec.train.preference.reference, *rewards)
+    beside = (spec.train.preference.reference, spec.train.distillation.teacher)
+    named = (spec.model.id, spec.model.adapter, *beside, *rewards)
     return tuple(dict.fromkeys(name for name in named if name and name != "auto" and not is_local(name)))
 
 
@@ -47,5 +48,6 @@ def _changed(spec: Spec, folders: tuple[str, ...]) -> Spec:
     model = model.model_copy(update={"id": at(model.id), "adapter": at(model.adapter)})
     preference = train.preference.model_copy(update={"reference": at(train.preference.reference)})
     rollout = train.rollout.model_copy(update={"rewards": tuple(map(at, train.rollout.rewards))})
-    train = train.model_copy(update={"preference": preference, "rollout": rollout})
+    distillation = train.distillation.model_copy(update={"teacher": at(train.distillation.teacher)})
+    train = train.model_copy(update={"preference": preference, "rollout": rollout, "distillation": distillation})
     return spec.model_copy(update={"model": model, "train": train})

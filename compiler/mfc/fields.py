@@ -90,7 +90,7 @@ SCHEDULES = (
     *("cosine", "linear", "constant", "polynomial", "inverse_sqrt"),
     *("cosine_with_min_lr", "warmup_stable_decay"),
 )
-TASKS = ("pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo")
+TASKS = ("pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo", "distill")
 PREFERENCES = ("dpo", "kto", "orpo", "simpo")
 ROLLOUTS = ("ppo", "grpo")
 LOSS_TYPES = ("grpo", "bnpo", "dr_grpo", "dapo", "cispo", "sapo", "real", "fipo")
@@ -337,6 +337,10 @@ FIELDS: tuple[Field, ...] = (
     Field("steps_per_generation", applies=_for(*ROLLOUTS)),
     Field("kl_beta", "train.rollout.beta", applies=_for(*ROLLOUTS)),
     Field("rewards", "train.rollout.rewards", applies=_for(*ROLLOUTS)),
+    Field("teacher", "train.distillation.teacher", applies=_for("distill")),
+    Field("teacher_parameters", applies=_for("distill"), compared=False),
+    Field("distillation_alpha", "train.distillation.alpha", applies=_for("distill")),
+    Field("distillation_temperature", "train.distillation.temperature", applies=_for("distill")),
     # Which tasks' samples can share a row, for a target to say.
     Field("packing_task", values=TASKS, neutral=("pretrain", "sft"), decided=False),
     Field("reward_weights", "train.rollout.reward_weights", applies=_for("grpo")),

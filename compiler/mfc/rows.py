@@ -16,7 +16,11 @@ PAIRS = ("reward", "dpo", "orpo", "simpo")  # tasks that learn from a chosen and
 CHATS = ("messages", "sharegpt")  # layouts whose rows are conversations
 
 # What the format `auto` means: the usual layout of each task; of all others, pairs.
-_AUTO = {"pretrain": "text", "sft": "messages", "kto": "messages", "ppo": "prompt", "grpo": "prompt"}
+_AUTO = {
+    "pretrain": "text",
+    **dict.fromkeys(("sft", "distill", "kto"), "messages"),
+    **dict.fromkeys(("ppo", "grpo"), "prompt"),
+}
 COLUMNS: Mapping[str, Mapping[str, str]] = {
     "alpaca": {"prompt": "instruction", "query": "input", "response": "output"},
     "sharegpt": {"messages": "conversations"},

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Task = Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo"]
+Task = Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo", "distill"]
 Method = Literal["full", "lora", "qlora", "freeze"]
 Precision = Literal["bf16", "pure_bf16", "fp16", "fp32"]
 Sharding = Literal["ddp", "zero1", "zero2", "zero3", "fsdp", "fsdp2"]
@@ -83,6 +83,7 @@ class Strategy(NamedTuple):
     trainable_layers: int = 0  # method freeze: how many blocks train
     reference_model: bool = False  # a second, frozen copy of the model is held (preference tasks, GRPO, PPO)
     rollout: Rollout | None = None
+    teacher_parameters: int = 0  # task distill: of a frozen model that predicts the same tokens
     offload_activations: Offload = "none"  # none or cpu: where the layer inputs that checkpointing keeps wait
     pin_memory: bool = True  # what DeepSpeed keeps in host memory is pinned
     mlp: Tiling = "whole"  # tiled: dense MLPs run in `tiles` along the sequence, and once more in the backward pass

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from math import ceil, pi
 from typing import TYPE_CHECKING, Any
 
-from mfc.catalog import hf_config
+from mfc.catalog import hf_config, models
 
 if TYPE_CHECKING:
     from mfc.catalog.architecture import Architecture
@@ -21,8 +21,9 @@ SCRIPTS = {
     "dpo": "train_dpo",
     "grpo": "train_grpo",
     "ppo": "train_ppo",
+    "distill": "train_distillation",
 }
-NEW_ALONE = ("train_grpo", "train_ppo")
+NEW_ALONE = ("train_grpo", "train_ppo", "train_distillation")  # OLD's train_distillation gives softmax a hidden_size
 # The weights that each script writes, and those that it starts from; OLD reads them from the folder that it writes to.
 WRITES = {
     "train_pretrain": "pretrain",
@@ -31,6 +32,7 @@ WRITES = {
     "train_dpo": "dpo",
     "train_grpo": "grpo",
     "train_ppo": "ppo_actor",
+    "train_distillation": "full_dist",
 }
 READS = {"train_pretrain": "none", "train_full_sft": "pretrain"}
 LORA_RANK = {NEW: 16, OLD: 8}  # model/model_lora.py, apply_lora
@@ -88,6 +90,12 @@ def built(version: str, hidden: int, layers: int, moe: bool) -> Architecture:
         experts = {"n_routed_experts": 4, "num_experts_per_tok": 2, "n_shared_experts": 1}
     config = {"model_type": "minimind", "tie_word_embeddings": True, "use_moe": moe, **common, **own}
     return hf_config.read({**config, **(experts if moe else {})}, where=version).architecture
+
+
+def teacher(version: str, name: str) -> Architecture | None:
+    """A published model that the teacher's flags of size make."""
+    found = models.known(name, local=True)
+    return found.architecture if found and says(version, found.architecture) else None
 
 
 def says(version: str, model: Architecture) -> bool:

@@ -18,15 +18,27 @@ from . import facts
 from .keys import KEYS
 
 _TASKS = {name: task for task, name in facts.SCRIPTS.items()} | {"train_lora": "sft"}
-_OWN = ("--hidden_size", "--num_hidden_layers", "--use_moe", "--max_seq_len", "--from_weight", "--accumulation_steps")
+_OWN = (
+    "--hidden_size",
+    "--num_hidden_layers",
+    "--use_moe",
+    "--max_seq_len",
+    "--from_weight",
+    "--accumulation_steps",
+    "--student_hidden_size",
+)
+_SIZES = ("hidden_size", "num_hidden_layers", "use_moe")
+_STUDENT = ("student_hidden_size", "student_num_layers", "student_use_moe")
+_TEACHER = ("teacher_hidden_size", "teacher_num_layers", "teacher_use_moe")
 _PUBLISHED = tuple(
     f"jingyaogong/{name}" for name in ("minimind-3", "minimind-3-moe", "MiniMind2", "MiniMind2-MoE", "MiniMind2-Small")
 )
 _MARKS = frozenset({"from_weight", "save_weight", "use_moe"})
 _TAKEN = {
     "data_path": "data.train",
-    **dict.fromkeys(("hidden_size", "num_hidden_layers", "use_moe"), "model.id"),
-    **dict.fromkeys(("from_weight", "save_weight"), "train.task"),
+    **dict.fromkeys((*_SIZES, *_STUDENT), "model.id"),
+    **dict.fromkeys(_TEACHER, "train.distillation.teacher"),
+    **dict.fromkeys(("from_weight", "from_student_weight", "from_teacher_weight", "save_weight"), "train.task"),
 }
 # Trainers that no spec can say, and why.
 _UNSAID = {
@@ -62,9 +74,15 @@ def settings(run: Run, place: Place) -> Settings:
         "method": ("lora" if script == "train_lora" else "full",),
         "existing": (_existing(said, run),),
     }
-    model, notes = _model({**_sizes(contract), **said}, version)
+    given = {**_sizes(contract), **said}
+    taught = script == "train_distillation"
+    model, notes = _model(given, version, _STUDENT if taught else _SIZES)
     if model:
         told["model.id"] = (model,)
+    if taught:
+        teacher, more = _model(given, version, _TEACHER)
+        told |= {"teacher": (teacher,)} if teacher else {}
+        notes += more
     spec: dict[str, Any] = {}
     if isinstance(path := said.get("data_path"), str):
         spec["data.train"] = [{"path": place.spec_path(path)}]
@@ -84,15 +102,15 @@ def _unknown(said: Mapping[str, Any], script: str, version: str) -> float:
 
 def _sizes(contract: str) -> dict[str, Any]:
     known = contracts.load(contract)["properties"]
-    return {name: known.get(name, {}).get("default") for name in ("hidden_size", "num_hidden_layers", "use_moe")}
+    return {name: known.get(name, {}).get("default") for name in (*_SIZES, *_STUDENT, *_TEACHER)}
 
 
-def _model(said: Mapping[str, Any], version: str) -> tuple[str, tuple[str, ...]]:
-    """The published model that the flags of size make."""
-    hidden, layers = (str(said.get(name)) for name in ("hidden_size", "num_hidden_layers"))
+def _model(said: Mapping[str, Any], version: str, names: tuple[str, str, str]) -> tuple[str, tuple[str, ...]]:
+    """The published model that the flags of size make, which are called so."""
+    hidden, layers, experts = (str(said.get(name)) for name in names)
     if not hidden.isdigit() or not layers.isdigit():
         return "", ()
-    moe = str(said.get("use_moe")) not in ("0", "False", "None")
+    moe = experts not in ("0", "False", "None")
     for name in _PUBLISHED:
         found = models.find(name).architecture
         if facts.says(version, found) and (found.hidden, found.layers, found.moe) == (int(hidden), int(layers), moe):

@@ -31,7 +31,8 @@ from . import facts
 
 _NEW = When(lambda plan: plan.profile.version == facts.NEW)
 _OLD = When(lambda plan: plan.profile.version == facts.OLD)
-_GRPO, _PPO = task("grpo"), task("ppo")
+_GRPO, _PPO, _DISTILLS = task("grpo"), task("ppo"), task("distill")
+_ALONE = is_not("task", "distill")
 NEVER = 1_000_000_000  # more micro-steps than a run has: minimind-3 saves at the end of each epoch anyway
 
 
@@ -44,6 +45,17 @@ def _size(part: str) -> Codec:
     )
 
 
+def _teacher(part: str) -> Codec:
+    """A number of the teacher's architecture."""
+
+    def write(at: Writing) -> int:
+        found = facts.teacher(at.plan.profile.version, at.value("teacher"))
+        assert found is not None  # a rule refuses others
+        return int(getattr(found, part))
+
+    return one_way(write, "teacher", because="sizes do not tell which model it is")
+
+
 def _moe(at: Writing) -> Any:
     """Whether there are experts. Any text is true to minimind2, so without them it says nothing."""
     moe = at.plan.problem.model.architecture.moe
@@ -54,6 +66,11 @@ def _moe(at: Writing) -> Any:
 
 def _from_weight(at: Writing) -> str:
     return facts.reads(facts.script(at.plan.strategy))
+
+
+def _weights() -> Codec:
+    """The name of the weights to start from."""
+    return one_way(_from_weight, "task", because="several tasks start from the same weights")
 
 
 def _save_weight(at: Writing) -> str:
@@ -140,19 +157,28 @@ def _saves() -> Codec:
 KEYS: tuple[Key, ...] = (
     *section(
         "model",
-        Key("hidden_size", _size("hidden")),
-        Key("num_hidden_layers", _size("layers")),
+        Key("hidden_size", _size("hidden"), _ALONE),
+        Key("num_hidden_layers", _size("layers"), _ALONE),
         Key(
             "use_moe",
             one_way(_moe, "model.id", because="it does not tell which model it is"),
-            note="minimind2: True or nothing",
+            _ALONE,
+            "minimind2: True or nothing",
         ),
+        Key("student_hidden_size", _size("hidden"), _DISTILLS),
+        Key("student_num_layers", _size("layers"), _DISTILLS),
+        Key("student_use_moe", one_way(_moe, "model.id", because="it does not tell which model it is"), _DISTILLS),
+        Key("teacher_hidden_size", _teacher("hidden"), _DISTILLS),
+        Key("teacher_num_layers", _teacher("layers"), _DISTILLS),
+        Key("teacher_use_moe", _teacher("moe"), _DISTILLS),
         Key(
             "from_weight",
-            one_way(_from_weight, "task", because="several tasks start from the same weights"),
-            _NEW,
+            _weights(),
+            both(_NEW, _ALONE),
             "a file in ../out; minimind2 has fixed names in out_dir",
         ),
+        Key("from_student_weight", _weights(), _DISTILLS, "a file in ../out"),
+        Key("from_teacher_weight", _weights(), _DISTILLS, "another one: its name tells the sizes"),
         Key("lora_name", constant("lora", "method"), is_("method", "lora"), "../out/lora_*.pth holds the adapters"),
     ),
     *section(
@@ -188,6 +214,8 @@ KEYS: tuple[Key, ...] = (
             "minimind2: always 0.1",
         ),
         Key("kl_coef", same("kl_beta"), _PPO),
+        Key("alpha", same("distillation_alpha"), _DISTILLS, "of cross entropy; the rest is of the teacher"),
+        Key("temperature", same("distillation_temperature"), _DISTILLS),
         Key("num_generations", same("num_generations"), _GRPO),
         Key("loss_type", words("loss_type", {None: "grpo", "grpo": "grpo", "cispo": "cispo"}), _GRPO),
         Key(
@@ -225,6 +253,7 @@ ELSEWHERE = {
     "steps_per_generation": "answers are generated for each micro-step; the policy changes after the last alone",
     "preference_loss": "train_dpo.py has no other",
     "preference_beta": "minimind2 has it in its code",
+    "teacher_parameters": "they follow from the teacher's sizes",
     "reference_model": "train_dpo.py, train_grpo.py and train_ppo.py load the weights twice",
     "timeout_seconds": "torch's own",
     "preprocessing_workers": "samples are tokenized as they are loaded",

@@ -139,6 +139,19 @@ def whole_groups(task: str, micro_batch: int, num_generations: int | None) -> st
     )
 
 
+@require(
+    "minimind trainer/train_distillation.py: teacher_hidden_size, teacher_num_layers, teacher_use_moe", blames="target"
+)
+def teacher_has_its_sizes(teacher: str | None, profile: Profile) -> str | None:
+    """The teacher is one of minimind's published models, for flags say its sizes alone."""
+    if teacher is None or facts.teacher(profile.version, teacher) is not None:
+        return None
+    return (
+        f"has flags for a teacher's hidden_size, layers and use_moe alone, so {teacher} is none: name one of its "
+        "published models, such as jingyaogong/minimind-3-moe"
+    )
+
+
 @require("minimind trainer/train_grpo.py, train_ppo.py: the forward pass goes by model.module", blames="target")
 def one_gpu_learns_from_answers(task: str, hardware: Hardware) -> str | None:
     """GRPO and PPO step around DDP: gradients of several GPUs are never averaged."""
@@ -220,6 +233,7 @@ RULES = (
     minimind2_saves_by_steps,
     one_reward_model,
     whole_groups,
+    teacher_has_its_sizes,
     one_gpu_learns_from_answers,
     answers_are_learnt_from_once,
     nothing_scales_losses_on_answers,

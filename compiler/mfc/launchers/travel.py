@@ -49,6 +49,7 @@ def paths(spec: Spec) -> Iterator[tuple[str, str]]:
     train = spec.train
     models = {"model.id": spec.model.id, "model.adapter": spec.model.adapter}
     models["train.preference.reference"] = train.preference.reference
+    models["train.distillation.teacher"] = train.distillation.teacher
     yield from ((field, name) for field, name in models.items() if name and is_local(name))
     yield from (("train.rollout.rewards", name) for name in train.rollout.rewards if is_local(name))
     yield from (("train.rollout.plugins", name) for name in train.rollout.plugins)

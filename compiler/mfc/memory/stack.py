@@ -39,6 +39,7 @@ class Preferences(NamedTuple):
     simpo: tuple[Moments, Moments] = (Moments(16), Moments(4))
     grpo: tuple[Moments, Moments] = (Moments(16, forward=8), Moments(6, forward=4))
     ppo: tuple[Moments, Moments] = (Moments(20, forward=8), Moments(10, forward=4))
+    distill: tuple[Moments, Moments] | None = None  # None: no loop of this framework's has a teacher
     packed: tuple[Moments, Moments] | None = None  # DPO and KTO, where the answers of a batch are one row
     reference_cache: bool = False  # the reference makes a cache of keys and values (a model's default in a plain loop)
     within_autocast: bool = False  # the reference runs, and the loss is made, while autocast has its copies
@@ -48,8 +49,9 @@ class Preferences(NamedTuple):
         index = 0 if wide else 1
         if packed and self.packed is not None and task in ("dpo", "kto"):
             return self.packed[index]
-        losses = {name: getattr(self, name) for name in ("dpo", "kto", "orpo", "simpo", "grpo", "ppo")}
-        return losses[task][index] if task in losses else None
+        losses = {name: getattr(self, name) for name in ("dpo", "kto", "orpo", "simpo", "grpo", "ppo", "distill")}
+        moments: tuple[Moments, Moments] | None = losses.get(task)
+        return moments[index] if moments else None
 
 
 class HandOver(NamedTuple):

@@ -267,7 +267,8 @@ def _states(
         scratch=optimizer.step,
         within=optimizer.within,
         matrices=_matrices(figure, stack, strategy) if strategy.sharding == "zero3" else (),
-        reference=_reference(figure, form, stack, strategy) * strategy.reference_model,
+        reference=_reference(figure, form, stack, strategy) * strategy.reference_model
+        + strategy.teacher_parameters * _reference_width(form, stack, strategy),
         scoring=2.0 * sum(strategy.rollout.scoring) if strategy.rollout else 0.0,
     )
 

@@ -29,6 +29,7 @@ _RATES = {
     "simpo": (5e-7, "SimPO (arXiv:2405.14734)"),
     "ppo": (1e-6, "PPO"),
     "grpo": (1e-6, "GRPO (arXiv:2402.03300)"),
+    "distill": (1e-5, "distillation, as for fine-tuning"),
 }
 _FULL_RATE_BATCH = 16  # sequences from which the table's rates hold
 _QLORA_SMALL = 13.5e9  # parameters: QLoRA's 7B and 13B runs used 2e-4, its 33B and 65B runs 1e-4

@@ -21,6 +21,7 @@ from mfc.spec.inputs import (
 )
 from mfc.spec.native import clash
 from mfc.spec.training import (
+    DistillationSpec,
     LoraSpec,
     OffloadSpec,
     OptimSpec,
@@ -52,6 +53,7 @@ from mfc.spec.values import (
 __all__ = [
     "DataSpec",
     "DatasetSpec",
+    "DistillationSpec",
     "GpuSpec",
     "HardwareSpec",
     "ImageSpec",

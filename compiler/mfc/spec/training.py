@@ -191,10 +191,18 @@ class RolloutSpec(Section):
                 raise refuse(f"{name} is decided where the server is started", at=name)
 
 
+class DistillationSpec(Section):
+    """Task distill: the loss pulls the model's predictions of each token to those of a frozen teacher."""
+
+    teacher: Text | None = Field(default=None, description="The teacher: a path or hub id.")
+    alpha: Fraction = Field(default=0.5, description="Share of cross entropy in the loss; the rest is the teacher's.")
+    temperature: Positive = Field(default=1.0, description="Temperature of both models' predictions: 2.0.")
+
+
 class TrainSpec(Section):
     """The recipe. A change here changes the trained model."""
 
-    task: Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo"] = Field(
+    task: Literal["pretrain", "sft", "reward", "dpo", "kto", "orpo", "simpo", "ppo", "grpo", "distill"] = Field(
         default="sft", description="The training objective."
     )
     method: Literal["auto", "full", "lora", "qlora", "freeze"] = Field(
@@ -231,6 +239,7 @@ class TrainSpec(Section):
     optim: OptimSpec = section("Schedule, decay, clipping, seed.")
     preference: PreferenceSpec = section("Tasks dpo, kto, orpo and simpo.")
     rollout: RolloutSpec = section("Tasks grpo and ppo.")
+    distillation: DistillationSpec = section("Task distill.")
 
     @model_validator(mode="before")
     @classmethod
@@ -252,6 +261,10 @@ class TrainSpec(Section):
             raise refuse(f"preference is for tasks dpo, kto, orpo and simpo; task is {self.task}", at="preference")
         if preference.gamma != "auto" and self.task != "simpo":
             raise refuse(f"gamma is simpo's margin; task is {self.task}", at="preference.gamma")
+        if self.distillation.model_fields_set and self.task != "distill":
+            raise refuse(f"distillation is for task distill; task is {self.task}", at="distillation")
+        if self.task == "distill" and self.distillation.teacher is None:
+            raise refuse("task distill learns from a teacher: give its path or hub id", at="distillation.teacher")
         if preference.reference != "auto" and self.task not in ("dpo", "kto"):
             raise refuse(f"task {self.task} has no reference model", at="preference.reference")
         return self

@@ -22,11 +22,11 @@ class Passes(NamedTuple):
     trained: float  # share of what trains in all that one step trains
 
     @classmethod
-    def of(cls, strategy: Strategy, layers: int) -> Passes:
-        """The passes of a model of `layers` blocks."""
+    def of(cls, strategy: Strategy, layers: int, parameters: int) -> Passes:
+        """The passes of a model of `layers` blocks; a teacher's counts by its numbers against `parameters`."""
         trains = reach(strategy, layers)
         reached = min(trains.layers / layers, 1.0)
-        reference = strategy.task in ("dpo", "kto")
+        reference = strategy.task in ("dpo", "kto") or strategy.teacher_parameters / parameters
         frozen = "language" in strategy.freeze_parts or strategy.method in ("lora", "qlora")
         return cls(
             forward=1.0 + reference + reached * strategy.gradient_checkpointing,
@@ -85,7 +85,7 @@ class Chip:
         moved = once.elementwise * passes.moves + once.mlp_elementwise * self.tiles
         seconds = {"elementwise": moved * (c.FUSED if fused else widths) / stream}
         if strategy.task != "reward":  # a reward head has no vocabulary
-            once_more = strategy.task in ("dpo", "kto")
+            once_more = strategy.task in ("dpo", "kto", "distill")
             products = 2 + (strategy.method == "full") + once_more
             logit = c.FUSED_LOGIT_BYTES if strategy.loss == "fused" and stack.fused_loss == "linear" else c.LOGIT_BYTES
             moved = once.vocab * logit * (1 + 0.5 * once_more)

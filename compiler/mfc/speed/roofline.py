@@ -10,7 +10,7 @@ from math import fsum, hypot
 from typing import Any, NamedTuple
 
 from mfc.catalog.architecture import Architecture
-from mfc.catalog.parameters import trainable_count
+from mfc.catalog.parameters import count, trainable_count
 from mfc.lengths import Lengths
 from mfc.lengths import padded as longest_of
 from mfc.memory.formats import Formats, formats
@@ -221,7 +221,7 @@ class Clock:
         form = formats(strategy, stack)
         once, lora = work(architecture, stack.fused_experts), strategy.lora
         adapted = adapter_work(architecture, lora, stack.fused_experts, stack.expert_adapters) if lora else None
-        passes = Passes.of(strategy, once.layers)
+        passes = Passes.of(strategy, once.layers, count(architecture).total)
         waiting = activation_seconds(architecture, strategy, machines, form)
         chip = Chip(strategy, machines.gpu, form, stack, passes)
         token, micro = chip.token_seconds(once, adapted), chip.micro_seconds(once, adapted)

@@ -19,7 +19,10 @@ sys.path.append(str(Path(__file__).resolve().parents[3]))  # mfc is not installe
 
 from targets.contract import json_types
 
-SCRIPTS = ("train_pretrain", "train_full_sft", "train_lora", "train_dpo", "train_grpo", "train_ppo")
+SCRIPTS = (
+    *("train_pretrain", "train_full_sft", "train_lora", "train_dpo", "train_grpo", "train_ppo"),
+    "train_distillation",
+)
 TYPES = {"int": "integer", "float": "number", "str": "string"}
 
 
