@@ -66,6 +66,7 @@ TABLES: Mapping[str, tuple[Row | Try, ...]] = {
         row("reward models", "task", "reward"),
         row("PPO", "task", "ppo"),
         row("GRPO", "task", "grpo"),
+        row("distillation from a teacher", "task", "distill"),
         row("GRPO: vLLM on the GPUs that train", "grpo_rollout", "colocate"),
         row("GRPO: vLLM on GPUs of its own", "grpo_rollout", "server"),
         row("GRPO: the trainer itself generates", "grpo_rollout", "native"),
