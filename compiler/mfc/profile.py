@@ -26,6 +26,7 @@ class Profile(NamedTuple):
     packages: Mapping[str, str | None] = {}  # what the user says is installed; None = absent
     notes: Mapping[str, str] = {}
     always: Mapping[str, Any] = {}  # plan field -> what its code does by itself, whatever it is told
+    fresh: tuple[str, ...] = ()  # tasks that begin from random weights, whatever the model is
     usual: Mapping[str, tuple[Any, str]] = {}  # derived plan field -> the value and why, unless the spec says another
 
     def can(self, field: str) -> tuple[Any, ...]:

@@ -81,7 +81,7 @@ def weights_have_an_index(spec: Spec, model: Model) -> str | None:
         return None
     return (
         f"without model.adapter, MGM opens model.safetensors.index.json in {model.name}, which has to be a folder: "
-        "download it, and give its path as model.id"
+        f"download it, and say model: {{id: ITS FOLDER, like: {model.name}}}"
     )
 
 

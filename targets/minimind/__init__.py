@@ -26,7 +26,7 @@ UNMODELLED = frozenset({"use_compile", "rollout_engine"})
 
 # train_distillation.py: 16-bit logits and a copy of what is scored, kept by the loop; the teacher's in fp32, a copy,
 # and those of the step before; then both of the labelled tokens, at most all, in softmax and kl_div, in fp32 terms.
-_TAUGHT = Moments(26, reference=16, forward=8, made=36)
+_TAUGHT = Moments(26, reference=16, forward=8, made=34)
 # Bytes of one loss, read in the loops: DPO's reference scores before the policy runs and its 16-bit logits stay, GRPO's
 # runs afterwards and without autocast, PPO's before any step. log_softmax casts to fp32 first, and copies a slice.
 _LOSSES = Preferences(
@@ -98,6 +98,7 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "packing": "every sample is padded to max_length",
             "schedule": "a cosine to a tenth of the learning rate",
         },
+        fresh=("pretrain",),
         always=facts.always(version if version in VERSIONS else VERSIONS[0]),
     )
 

@@ -100,6 +100,7 @@ def _profile(given: Mapping[str, Any]) -> Profile:
         supports=supports,
         packages=given.get("packages", {}),
         notes=given.get("notes", {}),
+        fresh=tuple(given.get("fresh", ())),
         always=given.get("always", {}),
     )
 

@@ -10,6 +10,7 @@ from mfc.rules.words import listed
 
 if TYPE_CHECKING:
     from mfc.problem import Model, Problem
+    from mfc.profile import Profile
 
 
 @advise("the model's own config.json, or the usual endings of the names of quantised copies")
@@ -28,9 +29,9 @@ def folders_beside_the_spec(problem: Problem) -> str | None:
 
 
 @advise("Luo et al. 2023, arXiv:2308.08747: continued training forgets earlier skills")
-def pretraining_a_chat_model(model: Model, task: str) -> str | None:
+def pretraining_a_chat_model(model: Model, task: str, profile: Profile) -> str | None:
     """Pretraining a model that answers chats unlearns some of that."""
-    if task != "pretrain" or not model.instruct:
+    if task != "pretrain" or not model.instruct or task in profile.fresh:
         return None
     return f"{model.name} has been tuned to answer; plain text unlearns some of that, its base model is meant for it"
 
