@@ -129,6 +129,8 @@ def _recipe(wishes: Wishes) -> Iterator[str]:
     yield ""
     yield "train:"
     yield f"  task: {wishes.task}"
+    if wishes.task == "distill":
+        yield "  distillation: {teacher: ORGANISATION/TEACHER} # whose predictions are learnt: a path or hub id"
     yield f"  method: {wishes.method} # full, lora, qlora; auto: the most faithful that fits"
     yield "  batch_size: 32 # samples a step over all GPUs; how they are split mfc decides"
     yield "  epochs: 3"

@@ -220,7 +220,7 @@ def _told(plan: Plan) -> Iterator[str]:
 def rollout_line(plan: Plan) -> str:
     """Who generates where, and what that takes."""
     mode, number = plan.values["rollout_mode"], plan.values["rollout_gpus"]
-    where = f"{number} further GPUs" if mode == "server" else "the GPUs that train"
+    where = f"{number} further GPU{'s' * (number > 1)}" if mode == "server" else "the GPUs that train"
     by = "the trainer itself" if mode == "native" else f"vLLM ({mode})"
     return f"by {by} on {where}: {plan.decisions['rollout_share'].because}"
 
