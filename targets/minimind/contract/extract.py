@@ -19,10 +19,13 @@ sys.path.append(str(Path(__file__).resolve().parents[3]))  # mfc is not installe
 
 from targets.contract import json_types
 
-SCRIPTS = (
-    *("train_pretrain", "train_full_sft", "train_lora", "train_dpo", "train_grpo", "train_ppo"),
-    "train_distillation",
-)
+SCRIPTS = {
+    "3": (
+        *("train_pretrain", "train_full_sft", "train_lora", "train_dpo", "train_grpo", "train_ppo"),
+        "train_distillation",
+    ),
+    "2": ("train_pretrain", "train_full_sft", "train_lora", "train_dpo"),  # its train_distillation stops at softmax
+}
 TYPES = {"int": "integer", "float": "number", "str": "string"}
 
 
@@ -61,13 +64,11 @@ def contract(source: str, script: str, version: str, commit: str, date: str) -> 
 
 
 def main(checkout: str, version: str, commit: str, date: str, out: str) -> None:
-    """Write the contracts of all scripts that the checkout has."""
-    for script in SCRIPTS:
-        file = Path(checkout) / "trainer" / f"{script}.py"
-        if file.is_file():
-            made = contract(file.read_text(encoding="utf-8"), script, version, commit, date)
-            with (Path(out) / f"minimind-{script}-{version}.json").open("w", encoding="utf-8") as opened:
-                json_types.write(made, opened)
+    """Write the contracts of all scripts of a version that a plan can start."""
+    for script in SCRIPTS[version]:
+        text = (Path(checkout) / "trainer" / f"{script}.py").read_text(encoding="utf-8")
+        with (Path(out) / f"minimind-{script}-{version}.json").open("w", encoding="utf-8") as opened:
+            json_types.write(contract(text, script, version, commit, date), opened)
 
 
 if __name__ == "__main__":
