@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mfc.ui.state import Asked, Desk
 
 from tests.ui.server import SPEC, Client, running
 
@@ -145,6 +146,16 @@ def test_a_model_is_one_of_the_catalogue(value: str, client: Client) -> None:
     answer = client.post("/plan", {"state": {"set": {"model": value}, "targets": []}})
     assert answer.status == 200
     assert "only models of the catalogue are tried here" in answer.said["body"]
+
+
+def test_a_price_is_that_of_its_card(tmp_path: Path) -> None:
+    spec = tmp_path / "spec.yaml"
+    spec.write_text(SPEC.replace("2x RTX 4090", "{gpu: RTX 4090, count: 2, price: $0.40/h}"), encoding="utf-8")
+    costs = []
+    for changed in ((), (("hardware.count", "4"),), (("hardware.gpu", "A100 SXM 80GB"),)):
+        (sheet,) = Desk(spec).find(Asked(changed)).plans
+        costs.append(sheet.bill.price is not None)
+    assert costs == [True, True, False]
 
 
 def test_what_is_no_json_is_told_so(client: Client) -> None:

@@ -124,7 +124,10 @@ class Desk:
 
     def _made(self, wish: Asked) -> Found:
         try:
-            made = tuple(sheets(self.loaded(wish), wish.targets))
+            loaded = self.loaded(wish)
+            made = tuple(sheets(loaded, wish.targets))
+            if "hardware.gpu" in dict(wish.changed) and not isinstance(loaded.spec.hardware.price, str):
+                made = tuple(map(_unpriced, made))  # the price is that of another card
         except MfcError as error:
             made = (Refused(str(self.path), "", error),)
         files = {
@@ -148,6 +151,10 @@ class Desk:
             made = _written(self.path, text.decode(), own, wish)
             _replace(self.path, made.encode(), _raw(wanted, wish))
             return self.digest()
+
+
+def _unpriced(one: Sheet | Refused) -> Sheet | Refused:
+    return one._replace(bill=one.bill._replace(price=None)) if isinstance(one, Sheet) else one
 
 
 def _catalogued(name: str) -> bool:
