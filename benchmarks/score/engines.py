@@ -33,6 +33,15 @@ SHIPPED = (
 )
 
 
+# Of a run that mfc compiled: "auto" in all, which goes by the model.
+COMPILED: dict[str, Any] = {
+    "reduce_bucket_elements": None,
+    "prefetch_bucket_elements": None,
+    "persistence_threshold_elements": None,
+    "overlap_comm": None,
+}
+
+
 def engine(framework: str, sharding: str) -> dict[str, Any]:
     """The fields of a Stack that a framework's own file for a ZeRO stage decides."""
     text = framework.lower()

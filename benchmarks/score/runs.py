@@ -14,7 +14,7 @@ from mfc.memory import Run, Stack
 from mfc.memory.stack import LowRank
 
 from benchmarks.score.adapters import quantization_of
-from benchmarks.score.engines import engine
+from benchmarks.score.engines import COMPILED, engine
 from benchmarks.score.models import architecture_of
 from benchmarks.score.stacks import adapters_follow_base, hugging_face, stack
 from benchmarks.score.strategies import compiled_loss, sharding_of, strategy_of
@@ -24,7 +24,9 @@ from benchmarks.truth import GIB, Row, number
 def stack_of(row: Row, *, neutral: bool = False) -> Stack:
     """The software facts of a row: its framework's (`neutral`: as if never seen), then what the row itself states."""
     framework = str(row.get("framework") or "")
-    found = hugging_face(framework) if neutral else stack(framework)._replace(**engine(framework, sharding_of(row)))
+    found = hugging_face(framework) if neutral else stack(framework)
+    if not neutral:
+        found = found._replace(**(COMPILED if row.get("planned") else engine(framework, sharding_of(row))))
     text = f"{row.get('precision_recipe') or ''}".lower()
     if re.search(r"fp32 weights|fp32 params|mixed \(fp32|fp32 master weights", text):
         found = found._replace(trainable_fp32=True, frozen_fp32=True, autocast=True)
