@@ -15,6 +15,16 @@ from publish.root import ROOT
 
 LANGUAGES = {"en": "English", "zh": "中文"}
 ENGLISH_ONLY = {"en": "", "zh": "> 本页目前只有英文。\n\n"}
+TABLES = re.compile(r"^<!-- made: [^\n]*-->\n(.*?)^<!-- end -->$", re.MULTILINE | re.DOTALL)
+
+
+def _choosing(language: str) -> str:  # noqa: ARG001 names of fields and values
+    """The tables of the English page, which tests keep up to date."""
+    found = TABLES.search((ROOT / "docs/choosing.md").read_text(encoding="utf-8"))
+    assert found
+    return found[1]
+
+
 # What stands for `<!-- built: NAME -->` in a document: made as the site is built, and so never out of date.
 BUILT: Mapping[str, Callable[[str], str]] = {
     "language": language.built,
@@ -23,6 +33,7 @@ BUILT: Mapping[str, Callable[[str], str]] = {
     "gpus": catalogue.built_gpus,
     "models": catalogue.built_models,
     "accuracy": scoreboard.built,
+    "choosing": _choosing,
 }
 PLACE_OF_BUILT = re.compile(r"^<!-- built: (\S+) -->$", re.MULTILINE)
 # Documents outside docs/, and their places in the site.
@@ -95,6 +106,10 @@ def _read(source: str, place: str, language: str) -> Page:
     return Page(place, ENGLISH_ONLY[language] + (ROOT / source).read_text(encoding="utf-8"), source)
 
 
+def _translated(source: str) -> bool:
+    return source.endswith(".zh.md")
+
+
 def _english(source: str) -> str:
     return source.replace(".zh.md", ".md")
 
@@ -107,6 +122,10 @@ def _linked(page: Page, places: Mapping[str, str]) -> str:
         file = _english(posixpath.normpath(posixpath.join(posixpath.dirname(page.source), link)))
         if file not in places:
             return text
+        if _translated(page.source) and not _translated(link) and (ROOT / file.replace(".md", ".zh.md")).is_file():
+            # The English page, which lies outside of what MkDocs builds: it takes HTML as it is.
+            english = posixpath.relpath(places[file], posixpath.dirname(f"zh/{page.place}")).removesuffix(".md")
+            return f'<a href="{english}.html">{text}</a>'
         return f"[{text}]({posixpath.relpath(places[file], posixpath.dirname(page.place) or '.')}{anchor})"
 
     return relinked(OTHER_LANGUAGE.sub("", page.text), led)
