@@ -12,7 +12,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "compiler" / "mfc"
 # Who starts programs, and which; who imports modules by name: commands, launchers, targets, NVML, never what is read.
-STARTS = {"check/discover.py": {"git"}, "machine/nvidia.py": {"nvidia-smi"}}
+# The runner of a probe starts the run's own scripts where it was written; no command of mfc imports it.
+STARTS = {
+    "check/discover.py": {"git"},
+    "machine/nvidia.py": {"nvidia-smi"},
+    "probe/runner.py": {"bash", "nvidia-smi"},
+}
 IMPORTS = {"__init__.py", "cli/__init__.py", "launchers/__init__.py", "target/__init__.py", "machine/nvidia.py"}
 EXECUTE = {"eval", "exec", "execfile", "__import__", "system", "popen", "spawn", "fork", "run_path", "run_module"}
 LOADERS = {"pickle", "marshal", "shelve", "dill", "joblib", "runpy", "pty", "code"}
@@ -24,6 +29,17 @@ def sources() -> list[tuple[str, ast.Module]]:
         (file.relative_to(CORE if CORE in file.parents else ROOT).as_posix(), ast.parse(file.read_text("utf-8")))
         for file in files
     ]
+
+
+def test_what_is_written_to_run_elsewhere_is_imported_by_nothing() -> None:
+    for name, tree in sources():
+        imported = {
+            alias.name
+            for node in ast.walk(tree)
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for alias in node.names
+        } | {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        assert not {"mfc.probe.runner", "mfc.probe.meter", "runner", "meter"} & imported, name
 
 
 def test_nothing_executes() -> None:
