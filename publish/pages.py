@@ -51,7 +51,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "targets": ("targets/",),
     "reference": ("reference/",),
     "internals": (
-        *("memory-model.md", "speed-model.md", "rollout-model.md", "oracle.md", "measuring.md", "tour.md"),
+        *("memory-model.md", "speed-model.md", "rollout-model.md", "oracle.md", "measuring.md", "peers.md", "tour.md"),
         *("contributing.md", "security.md", "changelog.md"),
     ),
 }

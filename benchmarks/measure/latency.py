@@ -1,16 +1,18 @@
 """How long mfc's commands take, as ratios within one run: against a bare Python, and against the bare import of the
 libraries that the command must load.
 
-    python -m benchmarks.measure.latency [--runs N] [--json]
+    python -m benchmarks.measure.latency [--runs N] [--batch N] [--json]
 
 Each figure is the smallest CPU time (user and system) of N runs, taken in turns so that a busy machine hits all alike.
 The planner's rate is the strategies that the search evaluated per second of CPU time, in one process, after imports.
+`--batch N` compiles and checks N specs for four targets in one command each, and gives the time of one spec and target.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import random
 import resource
 import shutil
 import subprocess
@@ -26,6 +28,26 @@ data: {path: train.jsonl, format: messages, max_length: 4096}
 train: {method: lora, batch_size: 64}
 targets: [deepspeed]
 """
+DRAWN = """\
+model: {model}
+hardware: {{gpu: {gpu}, count: {count}, host_memory: 512GiB}}
+data: {{path: train.jsonl, format: messages, max_length: {length}}}
+train: {{method: {method}, batch_size: {batch}}}
+targets: [llamafactory, ms-swift, trl, axolotl]
+"""
+MANY: dict[str, tuple[object, ...]] = {
+    "model": (
+        "Qwen/Qwen2.5-7B-Instruct",
+        "Qwen/Qwen2.5-1.5B-Instruct",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "Qwen/Qwen3-8B",
+    ),
+    "gpu": ("RTX 4090", "A100 80GB", "H100 80GB"),
+    "count": (2, 4, 8),
+    "length": (1024, 2048, 4096),
+    "method": ("lora", "qlora"),
+    "batch": (16, 32, 64),
+}
 TRAIN = """\
 model_name_or_path: Qwen/Qwen2.5-7B-Instruct
 stage: sft
@@ -80,6 +102,22 @@ def measure(runs: int) -> dict[str, float]:
         return best
 
 
+def batch(count: int) -> dict[str, float]:
+    """CPU seconds that each spec and target of many takes, all cores together: compiled, and checked without a memo."""
+    draw = random.Random(1)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for number in range(count):
+            chosen = {field: draw.choice(values) for field, values in MANY.items()}
+            (folder / f"spec{number}.yaml").write_text(DRAWN.format(**chosen), encoding="utf-8")
+        specs = sorted(path.name for path in folder.iterdir())
+        made = {
+            "mfc compile, many": cpu_seconds([*MFC, "compile", *specs], folder),
+            "mfc check, many, no memo": cpu_seconds([*MFC, "check", "--no-cache", *specs], folder),
+        }
+    return {label: seconds / count / 4 for label, seconds in made.items()}
+
+
 def planner_rate(seconds: float = 3.0) -> float:
     """Strategies evaluated per second of CPU time."""
     import mfc
@@ -106,9 +144,11 @@ def planner_rate(seconds: float = 3.0) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n\n")[0])
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--batch", type=int, default=0)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     best = measure(options.runs)
+    best |= batch(options.batch) if options.batch else {}
     python, rate = best["python -c pass"], planner_rate()
     imports = {
         "mfc plan": best["import the spec language"],
