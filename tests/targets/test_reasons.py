@@ -139,8 +139,8 @@ BESIDE = {
     },
     "xtuner-v1": {
         "full": {
-            "trainer.checkpoint_interval": "XTuner V1 counts steps, not epochs: every 500, and the last in Hugging "
-            "Face's format"
+            "trainer.checkpoint_interval": "XTuner V1 saves by steps alone; the last checkpoint is in Hugging Face's "
+            "format"
         }
     },
 }
