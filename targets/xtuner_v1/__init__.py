@@ -89,7 +89,9 @@ def profile(version: str, packages: Mapping[str, str | None]) -> Profile:
             "task": "preferences are trained by XTuner 0.2.0: target xtuner",
             "sharding": "it runs on FSDP2 alone",
         },
-        usual={"save_every": (STEPS, "XTuner V1 saves by steps alone; the last checkpoint is in Hugging Face's format")},
+        usual={
+            "save_every": (STEPS, "XTuner V1 saves by steps alone; the last checkpoint is in Hugging Face's format")
+        },
     )
 
 
