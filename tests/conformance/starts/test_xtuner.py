@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance.starts.judge import name_of, trains
+from tests.conformance.starts.judge import name_of, proves, trains
 from tests.conformance.starts.runs import Machine, Run, matrix
 
 MATRIX = matrix("xtuner")
@@ -17,3 +17,12 @@ MATRIX = matrix("xtuner")
 def test_it_trains(run: Run, folder: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     trains(run, MATRIX, machine)
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize(("run", "sets"), MATRIX.probes())
+def test_its_probe_sees_the_peak(
+    run: Run, sets: list[str], folder: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    proves(run, sets, MATRIX, machine)
