@@ -54,7 +54,7 @@ def test_small_sources_stay_out_of_the_mean() -> None:
         ("caikit-nlp on hf trainer, transformers of august 2023", "torch", (2, 0)),
         ("ms-swift 1.4 (jan 2024)", "peft", (0, 6)),
         ("trl of 2025-12", "trl", (0, 26)),
-        ("trl 0.8.6, transformers 4.40", "torch", (2, 2)),  # by the newest version that is named
+        ("trl 0.8.6, transformers 4.40", "torch", (2, 3)),  # by the newest version that is named
         ("a trainer of 2023", "torch", (2, 0)),
         ("a trainer of 2010-01", "torch", (1, 13)),
         ("a trainer", "transformers", (5, 0)),
