@@ -188,6 +188,27 @@ _SIMPO = task("simpo")
 _BY_STEPS_OF_SIMPO = When(lambda plan: plan.strategy.task == "simpo" and WARMUP_SHARE(plan))
 _CHATS = task("sft", "dpo", "simpo", "reward")
 
+
+def _splits_adapters(plan: Plan) -> bool:
+    """Adapters under ZeRO-3.
+
+    The DeepSpeed that Axolotl comes with (0.18.6 to 0.18.9) gives gathered weights back before non-reentrant
+    checkpointing compares what it computed anew: a CheckpointError in real starts, mended in 0.19.3.
+    """
+    return plan.strategy.sharding == "zero3" and ADAPTERS(plan)
+
+
+def _reentrant() -> Codec:
+    """How checkpointing calls a layer, of which a file tells nothing."""
+
+    def read(value: Any, reader: Reader) -> Reading:
+        if value is True and not ("adapter" in reader.data and "deepspeed" in reader.data):
+            raise Unwritten("mfc has true here for adapters under ZeRO-3 alone")
+        return {}
+
+    return Codec(("gradient_checkpointing",), lambda at: _splits_adapters(at.plan), read).citing()
+
+
 MODEL = section(
     "model",
     Key("base_model", path("model.id")),
@@ -297,9 +318,9 @@ TRAIN = section(
     Key("gradient_checkpointing", same("gradient_checkpointing")),
     Key(
         "gradient_checkpointing_kwargs.use_reentrant",
-        constant(False, "gradient_checkpointing"),
+        _reentrant(),
         _CHECKPOINTS,
-        "in fine-tuning the default is true",
+        "in fine-tuning the default is true, which adapters under ZeRO-3 need: false ends in a CheckpointError there",
     ),
     Key(
         "activation_offloading",
