@@ -220,7 +220,8 @@ def judged(
         return TOO_MUCH, [f"{said}: out of memory", f"  {ran_out[:200]}", *relaxed(what, wanted)], record
     if code:
         killed = " (killed: the node's own memory ran out, or somebody ended it)" if code in (-9, 137) else ""
-        return OTHER, [f"{said}: the run died of something else, its exit code is {code}{killed}"], record
+        before = said if peak else "nothing was measured before it"
+        return OTHER, [f"{before}: the run died of something else, its exit code is {code}{killed}"], record
     if not peak:
         return OTHER, ["nothing was measured: no process of the run had a GPU, and nvidia-smi told nothing"], record
     by = {f"probe_{name}_bytes": seen[name] for name in ("allocated", "reserved") if name in seen}
