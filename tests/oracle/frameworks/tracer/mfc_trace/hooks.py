@@ -84,7 +84,8 @@ def _pins(module: Any) -> None:
 
 def _defragments(module: Any) -> None:
     """Weights go to the host and come back in one piece: back to a device that only they name."""
-    defragment = module.defragment
+    owner = module if hasattr(module, "defragment") else module.DeepSpeedZeroOptimizer_Stage3  # DeepSpeed 0.18
+    defragment = owner.defragment
 
     @functools.wraps(defragment)
     def moved(tensors: list[torch.Tensor]) -> torch.Tensor:
@@ -97,7 +98,7 @@ def _defragments(module: Any) -> None:
             begin += tensor.numel()
         return whole
 
-    module.defragment = moved
+    owner.defragment = staticmethod(moved)
 
 
 def _tiles(tokens: int, words: int) -> None:
