@@ -8,6 +8,7 @@ from pathlib import Path
 
 import mfc
 import pytest
+from mfc.planner.search import SPEED_ERROR
 
 ROOT = Path(__file__).parent.parent
 SPEC = ROOT / "examples" / "qwen2.5-7b-lora-4x4090.yaml"
@@ -56,6 +57,12 @@ def test_the_readmes_show_what_mfc_prints(name: str) -> None:
     text = (ROOT / name).read_text(encoding="utf-8")
     assert {match[2] for match in BLOCK.finditer(text)} == blocks().keys()
     assert text == rewritten(text), "run: python tests/test_readme.py"
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_the_error_of_times_is_the_one_that_the_search_allows_for(name: str) -> None:
+    (said,) = re.findall(r"[(（](\d+) %", (ROOT / name).read_text(encoding="utf-8").partition("\n## ")[2][:6000])
+    assert int(said) == round(100 * SPEED_ERROR)
 
 
 if __name__ == "__main__":
